@@ -1,0 +1,49 @@
+# `make test` needs nothing but make and Python 3.11 or newer: it makes .venv first, once.
+# PYTHON is the Python to make it with: make venv PYTHON=/usr/bin/python3.12
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# pip builds the package itself in an environment of its own: these pin that one too (before and from pip 25.3).
+export PIP_CONSTRAINT := constraints.txt
+export PIP_BUILD_CONSTRAINT := constraints.txt
+# More threads than cores make small models twenty times slower.
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo lint test check clean
+
+help:
+	@echo 'make demo   train, evaluate and sample a small model'
+	@echo 'make test   the tests'
+	@echo 'make lint   format, lint, types'
+	@echo 'make check  what CI checks: lint and test'
+	@echo 'make venv   the environment of all these, in $(VENV)'
+	@echo 'make clean  removes it, and what tools left behind; data and runs stay'
+
+venv: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("error: pyro-vrnn needs Python 3.11 or newer; $(PYTHON) is %d.%d\nhint: make venv PYTHON=/path/to/python3.12" % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[chorales,netcdf,dev]'
+	@touch $(READY)
+
+demo: venv
+	$(BIN)/python benchmarks/demo.py
+
+lint: venv
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: venv
+	$(BIN)/python -m pytest -n 2
+
+check: lint test
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './data/*' -not -path './runs/*' -prune -exec rm -rf {} +

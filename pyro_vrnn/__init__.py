@@ -1,0 +1,30 @@
+"""Sequence models with latent variables (VRNN, SRNN, VRAE) as Pyro model/guide pairs.
+
+    import pyro_vrnn as pv
+    run = pv.train("chorales-vrnn", objective="iwae", particles=5, out="runs/a")
+    run = pv.load("runs/a");  run.evaluate(split="test", objective="iwae", particles=100);  run.sample(4, steps=200)
+
+Names are imported when first used, so that `pyro-vrnn --help` does not wait for torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from pyro_vrnn.api import train as train
+    from pyro_vrnn.runs import Run as Run
+    from pyro_vrnn.runs import load as load
+
+_WHERE = {"train": "api", "load": "runs", "Run": "runs"}
+__all__ = ["Run", "__version__", "load", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'pyro_vrnn' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"pyro_vrnn.{_WHERE[name]}"), name)

@@ -1,0 +1,6 @@
+"""`python -m pyro_vrnn`."""
+
+from pyro_vrnn.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,270 @@
+"""Checkpoints: written beside and renamed, hashed, checked before use. Never pickle.
+
+RUN/checkpoints/step-00001234/  model.safetensors  optimizer.safetensors  state.json  MANIFEST.json (last)
+RUN/checkpoints/BEST, LATEST    the name of a step folder
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+
+from pyro_vrnn.errors import CheckpointError, ResourceError
+
+SCHEMA = 1
+FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
+MANIFEST = "MANIFEST.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What one holds: the weights that were validated, what training needs to go on, and where it stood."""
+
+    model: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    state: dict[str, Any]
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write to a temporary name beside, fsync, rename: the file is old or new, never half.
+
+    Raises:
+        ResourceError: the disk is full, or the file would be too large.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        _write_synced(temporary, content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def save(folder: Path, checkpoint: Checkpoint, *, best: bool) -> Path:
+    """Write a checkpoint of a run and point LATEST (and BEST) at it; keep those two and the one before LATEST.
+
+    Args:
+        folder: RUN/checkpoints.
+        checkpoint: its state has "step".
+        best: whether it is the best on validation so far.
+
+    Returns:
+        The step folder.
+
+    Raises:
+        ResourceError: no room; nothing is left behind and the checkpoints before it stand.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"step-{checkpoint.state['step']:08d}"
+    contents = {
+        "model.safetensors": save_tensors({k: v.detach().cpu().contiguous() for k, v in checkpoint.model.items()}),
+        "optimizer.safetensors": save_tensors({k: v.cpu().contiguous() for k, v in checkpoint.optimizer.items()}),
+        "state.json": _json(checkpoint.state | {"schema": SCHEMA}),
+    }
+    manifest = {
+        "schema": SCHEMA,
+        "files": {k: {"bytes": len(v), "sha256": hashlib.sha256(v).hexdigest()} for k, v in contents.items()},
+    }
+    temporary = folder / f".{name}.{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        temporary.mkdir()
+        for file, content in contents.items():
+            _write_synced(temporary / file, content)
+        _write_synced(temporary / MANIFEST, _json(manifest))
+        _sync_folder(temporary)
+        target = folder / name
+        if target.exists():  # the same step again, as after a validation that a stop follows at once
+            shutil.rmtree(target)
+        temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    before = read_pointer(folder, "LATEST")
+    write_file(folder / "LATEST", f"{name}\n".encode())
+    if best:
+        write_file(folder / "BEST", f"{name}\n".encode())
+    keep = {name, before, read_pointer(folder, "BEST")}
+    for old in folder.glob("step-*"):
+        if old.name not in keep:
+            shutil.rmtree(old)
+    return target
+
+
+def load(step_folder: Path) -> Checkpoint:
+    """Read a checkpoint after checking its manifest, sizes and hashes.
+
+    Raises:
+        CheckpointError: naming the file and what is wrong with it.
+    """
+    _expect_regular(step_folder / MANIFEST)
+    manifest = _read_json(step_folder / MANIFEST, limit=1 << 16)
+    schema = manifest.get("schema")
+    if schema != SCHEMA:
+        raise CheckpointError(
+            f"{step_folder}: checkpoint schema {schema!r}, this version reads {SCHEMA}",
+            "a newer schema needs a newer pyro-vrnn: pip install --upgrade pyro-vrnn",
+            step_folder,
+        )
+    files = manifest.get("files")
+    if not isinstance(files, dict) or set(files) != set(FILES):
+        raise CheckpointError(f"{step_folder / MANIFEST}: must list {', '.join(FILES)}", _DAMAGED, step_folder)
+    contents = {}
+    for name in FILES:
+        path = step_folder / name
+        _expect_regular(path)
+        entry = files[name] if isinstance(files[name], dict) else {}
+        size = path.stat().st_size
+        if size != entry.get("bytes"):
+            raise CheckpointError(f"{path}: {size} bytes, MANIFEST.json says {entry.get('bytes')}", _DAMAGED, path)
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != entry.get("sha256"):
+            raise CheckpointError(f"{path}: sha256 mismatch with MANIFEST.json", _DAMAGED, path)
+        contents[name] = content
+    state = json.loads(contents["state.json"])
+    try:
+        model, optimizer = (load_tensors(contents[name]) for name in FILES[:2])
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{step_folder}: not safetensors ({error})", _DAMAGED, step_folder) from None
+    return Checkpoint(model, optimizer, state)
+
+
+_DAMAGED = "the checkpoint is damaged; name another one of RUN/checkpoints, or train again"
+
+
+def find(path: Path, which: str = "BEST") -> tuple[Path, Path]:
+    """A RUN argument to (run folder, step folder): a run folder, or one of its checkpoints.
+
+    Raises:
+        CheckpointError: no run there, or it has no such checkpoint.
+    """
+    if not path.exists():
+        raise CheckpointError(f"{path}: no such run", "a run is a folder that `pyro-vrnn train` wrote", path)
+    if (path / MANIFEST).is_file() and path.parent.name == "checkpoints":
+        return path.parent.parent, path
+    if not (path / "config.toml").is_file():
+        raise CheckpointError(
+            f"{path}: not a run folder (no config.toml)",
+            "give the folder that `pyro-vrnn train --out` wrote; other formats, such as Pyro's param store "
+            "or a pickle, are never read because loading one can run code",
+            path,
+        )
+    folder = path / "checkpoints"
+    name = read_pointer(folder, which) or read_pointer(folder, "LATEST")
+    if name is None:
+        raise CheckpointError(f"{path}: no checkpoint yet", "let `pyro-vrnn train` reach its first validation", path)
+    return path, folder / name
+
+
+def newest(run: Path) -> tuple[Path, Checkpoint, list[str]]:
+    """The newest checkpoint of a run that is whole, and a warning for each one passed over.
+
+    Raises:
+        CheckpointError: none is whole.
+    """
+    warnings: list[str] = []
+    for folder in sorted((run / "checkpoints").glob("step-*"), reverse=True):
+        try:
+            return folder, load(folder), warnings
+        except CheckpointError as error:
+            warnings.append(f"passed over {folder.name}: {error.message}")
+    raise CheckpointError(f"{run}: no whole checkpoint to resume from", "; ".join(warnings) or _DAMAGED, run)
+
+
+def clean(run: Path) -> None:
+    """Remove what a killed process left half-written."""
+    folder = run / "checkpoints"
+    for pattern in (".step-*.tmp", ".BEST.*.tmp", ".LATEST.*.tmp"):
+        for left in folder.glob(pattern):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def read_pointer(folder: Path, name: str) -> str | None:
+    """The step folder that BEST or LATEST names, or None."""
+    path = folder / name
+    if not path.is_file():
+        return None
+    target = path.read_text("utf-8", errors="replace").strip()[:64]
+    if not target.startswith("step-") or not target.removeprefix("step-").isdigit():
+        raise CheckpointError(f"{path}: names {target!r}, which is no checkpoint", _DAMAGED, path)
+    return target
+
+
+def load_weights(net: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Copy weights into a network after checking names, shapes, types and that all are finite.
+
+    Raises:
+        CheckpointError: listing what does not fit.
+    """
+    own = net.state_dict()
+    faults = [f"missing {k}" for k in own if k not in weights] + [f"unknown {k}" for k in weights if k not in own]
+    for key in own.keys() & weights.keys():
+        mine, theirs = own[key], weights[key]
+        if mine.shape != theirs.shape or mine.dtype != theirs.dtype:
+            faults.append(f"{key} is {theirs.dtype} {list(theirs.shape)}, not {mine.dtype} {list(mine.shape)}")
+        elif not bool(torch.isfinite(theirs).all()):
+            faults.append(f"{key} has NaN or infinite values")
+    if faults:
+        raise CheckpointError(
+            f"{path}: weights do not fit the model: {'; '.join(sorted(faults)[:8])}",
+            "was it trained with other model settings? compare config.toml",
+            path,
+        )
+    net.load_state_dict(dict(weights))
+
+
+def _json(value: object) -> bytes:
+    return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
+
+
+def _read_json(path: Path, limit: int) -> dict[str, Any]:
+    if path.stat().st_size > limit:
+        raise CheckpointError(f"{path}: larger than {limit} bytes", _DAMAGED, path)
+    try:
+        value = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: not JSON ({error})", _DAMAGED, path) from None
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path}: not a JSON object", _DAMAGED, path)
+    return value
+
+
+def _expect_regular(path: Path) -> None:
+    """No symlink out of the folder, no FIFO that would block."""
+    if path.is_symlink() or not path.is_file():
+        raise CheckpointError(f"{path}: missing, or not a regular file", _DAMAGED, path)
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    try:
+        with path.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        free = shutil.disk_usage(path.parent).free
+        raise ResourceError(
+            f"{path}: could not write {len(content)} bytes ({error.strerror}; {free} bytes free)",
+            "free some disk space; the checkpoint before this one is intact",
+            path,
+        ) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,584 @@
+"""pyro-vrnn on the command line: parse, call one function, print. Knows no model; torch only inside commands."""
+
+from __future__ import annotations
+
+import functools
+import inspect as signatures
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from pyro_vrnn import __version__
+from pyro_vrnn.errors import ConfigError, ResourceError, UserError
+
+app = typer.Typer(
+    name="pyro-vrnn",
+    help="Sequence models with latent variables as Pyro programs: train, evaluate, sample, look inside.",
+    epilog="Start with:  pyro-vrnn train   (a VRNN on Bach's chorales), then  pyro-vrnn sample runs/chorales-vrnn",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+UsageError: Any = typer.BadParameter.__bases__[0]
+
+RunArgument = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run folder, or one of its checkpoints.", show_default=False)
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", metavar="KEY=VALUE", help="Any setting: model.latent_dim=16. Repeat for more."),
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+ThreadsOption = Annotated[int | None, typer.Option(min=1, help="CPU threads; small models are fastest with 1.")]
+
+
+@dataclass
+class Output:
+    """How a command talks: one JSON object on stdout, or text; messages on stderr."""
+
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    debug: bool = False
+    exit_code: int = 0
+
+    def print(self, *lines: object) -> None:
+        """A result for people, on stdout."""
+        if not self.json:
+            for line in lines:
+                print(line)
+
+    def table(self, rows: list[tuple[object, ...]], *, right: tuple[int, ...] = ()) -> None:
+        """Columns lined up, on stdout; the columns numbered in `right` to the right."""
+        cells = [[str(cell) for cell in row] for row in rows]
+        widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))] if cells else []
+        for row in cells:
+            texts = [c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+            self.print("  ".join(texts).rstrip())
+
+    def console(self) -> Any:
+        """stderr, through rich."""
+        from rich.console import Console
+
+        return Console(stderr=True)
+
+    def say(self, message: str) -> None:
+        """A message, on stderr."""
+        if not self.quiet:
+            print(message, file=sys.stderr)
+
+
+out: Output = Output()
+"""Of the command that is running: one process runs one."""
+
+
+def command(function: Callable[..., dict[str, Any] | None]) -> Callable[..., None]:
+    """A Typer command that returns what `--json` prints, with the flags that all commands have."""
+    common = {
+        "json_": (bool, typer.Option("--json", help="Print exactly one JSON object on stdout.")),
+        "quiet": (bool, typer.Option("--quiet", "-q", help="No progress, no messages.")),
+        "verbose": (bool, typer.Option("--verbose", "-v", help="Say more.")),
+        "debug": (bool, typer.Option("--debug", help="Show tracebacks.")),
+    }
+
+    def wrapped(**given: Any) -> None:
+        out.json, out.quiet, out.verbose = given.pop("json_"), given.pop("quiet"), given.pop("verbose")
+        out.debug, out.exit_code = given.pop("debug"), 0
+        result = function(**given)
+        if out.json and result is not None:
+            print(json.dumps(result, allow_nan=False))
+        if out.exit_code:
+            raise typer.Exit(out.exit_code)
+
+    signature = signatures.signature(function, eval_str=True)
+    extra = [
+        signatures.Parameter(name, signatures.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[kind, option])
+        for name, (kind, option) in common.items()
+    ]
+    parameters = [p.replace(kind=signatures.Parameter.KEYWORD_ONLY) for p in signature.parameters.values()]
+    functools.update_wrapper(wrapped, function)
+    wrapped.__signature__ = signature.replace(parameters=[*parameters, *extra])  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {p.name: p.annotation for p in [*parameters, *extra]}
+    return app.command()(wrapped)
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"pyro-vrnn {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _threads(threads: int | None) -> None:
+    import torch
+
+    torch.set_num_threads(threads or 1)
+
+
+def _seconds(text: str | None) -> float | None:
+    """30m, 90s, 1.5h or plain seconds."""
+    if text is None:
+        return None
+    unit = {"s": 1.0, "m": 60.0, "h": 3600.0}.get(text[-1:].lower())
+    try:
+        value = float(text if unit is None else text[:-1]) * (unit or 1.0)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise ConfigError(f"--max-time {text!r}: expected a time such as 90s, 30m or 1.5h")
+    return value
+
+
+@command
+def train(
+    recipe: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RECIPE",
+            help="A shipped recipe (`pyro-vrnn recipes`) or a TOML file.",
+            show_default=False,
+        ),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="FILE.h5|NAME", help="A prepared file, or chorales, jsb, …")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Which model.")] = None,
+    likelihood: Annotated[str | None, typer.Option(help="Which output distribution.")] = None,
+    objective: Annotated[str | None, typer.Option(help="Which bound is trained: elbo, elbo-mc, iwae, renyi.")] = None,
+    particles: Annotated[int | None, typer.Option(help="Samples of z for each sequence, K.")] = None,
+    program: Annotated[
+        str | None, typer.Option(help="stacked (fast) or markov (one site a step); same results.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training split.")] = None,
+    max_steps: Annotated[int | None, typer.Option(help="Updates at most.")] = None,
+    max_time: Annotated[str | None, typer.Option(metavar="TIME", help="Stop, saved, after 90s, 30m, 2h.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Sequences an update.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of weights, order and samples.")] = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    out_: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="DIR", help="The run folder; default: a free runs/NAME."),
+    ] = None,
+    resume: Annotated[
+        str,
+        typer.Option(metavar="auto|never|PATH", help="Go on with the run in --out, refuse it, or go on from PATH."),
+    ] = "auto",
+    init_from: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Start from the weights of a trained run.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove the run that --out holds.")] = False,
+    sets: SetOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check and show the settings and the data; train nothing.")
+    ] = False,
+) -> dict[str, Any]:
+    """Train a model; without a recipe, a VRNN on Bach's chorales.
+
+    Ctrl-C stops after the step at hand and saves; the same command with the same --out goes on from there.
+    """
+    _threads(threads)
+    from pyro_vrnn import config, runs
+    from pyro_vrnn.api import FLAGS
+
+    given = locals()
+    resolved = config.resolve(recipe, flags={key: given[name] for name, key in FLAGS.items()}, sets=sets or [])
+    for note in resolved.notes:
+        out.say(f"note: {note}")
+    seconds = _seconds(max_time)
+    if dry_run:
+        return _dry_run(resolved, device)
+    from pyro_vrnn.console import ConsoleObserver
+
+    observer = ConsoleObserver(out.console(), quiet=out.quiet)
+    run = runs.train(
+        resolved,
+        out=out_,
+        resume=resume,
+        init_from=init_from,
+        device=device,
+        max_seconds=seconds,
+        overwrite=overwrite,
+        observer=observer,
+    )
+    result = run.result
+    assert result is not None
+    if result.signal is not None:
+        out.exit_code = 128 + result.signal
+    has_best = result.best_step > 0
+    best = {"step": result.best_step, "valid_nll_per_step": result.best_nll} if has_best else None
+    out.print(f"{run.folder}: {result.steps} updates in {result.seconds:.0f} s, stopped by {result.stopped}")
+    if best is not None:
+        bound = f"{run.config.objective.name}, K={run.config.objective.particles}"
+        out.print(f"best on validation: {result.best_nll:.4f} nats a step ({bound}) at update {result.best_step}")
+    out.print(f"next: pyro-vrnn evaluate {run.folder}   pyro-vrnn sample {run.folder}   pyro-vrnn inspect {run.folder}")
+    return {
+        "schema": 1,
+        "run": str(run.folder),
+        "steps": result.steps,
+        "epochs": result.epochs,
+        "stopped": result.stopped,
+        "best": best,
+        "seconds": result.seconds,
+    }
+
+
+def _dry_run(resolved: Any, device: str) -> dict[str, Any]:
+    import dataclasses
+
+    from pyro_vrnn import datasets, runs
+    from pyro_vrnn.devices import device as pick_device
+    from pyro_vrnn.sequences import read_info
+
+    where = pick_device(device)
+    info = read_info(datasets.find(resolved.config.data.path, say=out.say))
+    settings = dataclasses.replace(resolved.config, format=runs.data_format(info))
+    count = sum(p.numel() for p in runs.build_net(settings).parameters())
+    out.print(settings.to_toml(), f"# {count:,} parameters, on {where}; nothing was trained")
+    return {
+        "schema": 1,
+        "dry_run": True,
+        "config": settings.to_dict(),
+        "parameters": count,
+        "device": str(where),
+    }
+
+
+@command
+def evaluate(
+    run: RunArgument,
+    data: Annotated[str | None, typer.Option(metavar="FILE.h5|NAME", help="Other data of the same kind.")] = None,
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    objective: Annotated[str, typer.Option(help="elbo, elbo-mc, iwae or renyi.")] = "elbo",
+    particles: Annotated[
+        int | None, typer.Option(help="Samples of z, K; iwae with 100 is what is usually reported.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the samples of z.")] = 0,
+    batch_size: Annotated[int, typer.Option(min=1, help="Sequences at once.")] = 32,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+) -> dict[str, Any]:
+    """A bound on log p(x) of a split, always at KL weight 1."""
+    _threads(threads)
+    from pyro_vrnn import runs
+    from pyro_vrnn.console import counting
+    from pyro_vrnn.sequences import floors
+
+    loaded = runs.load(run, device=device)
+    with counting(out.console(), f"{objective} on {split}", quiet=out.quiet) as progress:
+        found = loaded.evaluate(
+            split, objective, particles, data=data, batch_size=batch_size, seed=seed, progress=progress
+        )
+    error = "" if found.stderr is None else f" ± {found.stderr:.4f} (standard error over sequences)"
+    out.print(f"{split}: {found.sequences} sequences, {found.steps} steps; bound {found.bound}, K={found.particles}")
+    rows: list[tuple[object, ...]] = [
+        ("NLL a step", f"{found.nll_per_step:.4f}", f"nats; all NLL over all steps{error}"),
+        ("", f"{found.nll_per_step_sequence_mean:.4f}", "nats; mean over sequences of NLL / steps"),
+        ("NLL a sequence", f"{found.nll_per_sequence:.3f}", "nats"),
+        ("KL a step", f"{found.kl_per_step:.4f}", "nats"),
+    ]
+    if split == "test" and not out.json and loaded.format.support == "binary":
+        simple = floors(loaded.data(data, split).info.path)
+        rows.append(
+            (
+                "floor",
+                f"{simple['independent']:.4f}",
+                "nats a step; independent notes at their training rates",
+            )
+        )
+        rows.append(("floor", f"{simple['last']:.4f}", "nats a step; each note from its own last value"))
+    out.table(rows, right=(1,))
+    return {"schema": 1, **found.as_dict()}
+
+
+@command
+def sample(
+    run: RunArgument,
+    num: Annotated[int, typer.Option(min=1, help="How many.")] = 4,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Length of each, a given beginning included; default 64.")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(help="The same in seconds.")] = None,
+    temperature: Annotated[float, typer.Option(help="Below 1 surer, above 1 wilder.")] = 1.0,
+    prime: Annotated[Path | None, typer.Option(metavar="FILE", help="A MIDI file to go on from.")] = None,
+    prime_index: Annotated[
+        str | None, typer.Option(metavar="I", help="Go on from this test sequence (number or id).")
+    ] = None,
+    prime_steps: Annotated[int | None, typer.Option(help="How many steps of it; default 16.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same.")] = 0,
+    out_: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Default: RUN/samples.")] = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+) -> dict[str, Any]:
+    """Draw sequences from the model, or go on from a given one: .mid to play, .png to look at, .json to repeat."""
+    _threads(threads)
+    from pyro_vrnn import runs
+    from pyro_vrnn.console import counting
+
+    loaded = runs.load(run, device=device)
+    with counting(out.console(), "drawing", quiet=out.quiet) as progress:
+        files = loaded.sample(
+            num,
+            steps,
+            seconds=seconds,
+            temperature=temperature,
+            prime=prime,
+            prime_index=prime_index,
+            prime_steps=prime_steps,
+            seed=seed,
+            out=out_,
+            progress=progress,
+        )
+    media = [f for f in files if f.suffix not in (".png", ".json")]
+    out.print(*media)
+    out.print(f"pictures and how to repeat them beside; all at a glance: {files[-1]}")
+    return {"schema": 1, "files": [str(f) for f in files], "seed": seed}
+
+
+@command
+def inspect(
+    run: RunArgument,
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    sequence: Annotated[str, typer.Option(metavar="I|ID", help="Which sequence of the split.")] = "0",
+    particles: Annotated[int, typer.Option(min=1, help="Draws of the posterior; means are shown.")] = 1,
+    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    out_: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="DIR", help="For the figures; default: RUN/figures."),
+    ] = None,
+    export: Annotated[
+        Path | None, typer.Option(metavar="FILE.nc", help="The posterior as NetCDF that ArviZ reads.")
+    ] = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+) -> dict[str, Any]:
+    """The posterior trace of one sequence: its sites, their log-probabilities, KL by step and by latent unit."""
+    _threads(threads)
+    from pyro_vrnn import inspection, runs
+
+    loaded = runs.load(run, device=device)
+    found = inspection.inspect(
+        loaded, split=split, sequence=sequence, particles=particles, seed=seed, out=out_, export=export
+    )
+    header: list[tuple[object, ...]] = [("site", "kind", "shape", "log p", "log q", "KL")]
+    sites = found["sites"]
+    shown = sites if out.verbose or len(sites) <= 24 else [*sites[:12], None, *sites[-4:]]
+    rows: list[tuple[object, ...]] = [
+        ("…", "", "", "", "", "")
+        if s is None
+        else (
+            s["name"],
+            s["kind"],
+            s["shape"],
+            f"{s['log_prob_p']:.3f}",
+            "" if s["log_prob_q"] is None else f"{s['log_prob_q']:.3f}",
+            "" if s["kl"] is None else f"{s['kl']:.3f}",
+        )
+        for s in shown
+    ]
+    out.table(header + rows, right=(3, 4, 5))
+    total, units = sum(found["kl_by_step"]), found["kl_by_unit"]
+    out.print(
+        f"{found['split']} {found['sequence']}: {found['steps']} steps; "
+        f"bound {found['bound']:.3f} nats (K={found['particles']}), KL {total:.3f} nats",
+        f"{found['active_units']} of {len(units)} latent units are active (KL above 0.01 nats a step); "
+        f"the largest: {', '.join(f'{v:.3f}' for v in sorted(units, reverse=True)[:5])}",
+        *found["files"],
+    )
+    return found
+
+
+@command
+def prepare(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="chorales, pianoroll.", show_default=False)],
+    source: Annotated[
+        str | None,
+        typer.Argument(metavar="SOURCE", help="File of raw data, or a known name.", show_default=False),
+    ] = None,
+    out_: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE.h5", help="Default: a name below data/.")
+    ] = None,
+    resolution: Annotated[str | None, typer.Option(help="chorales: quarter, eighth or sixteenth notes a step.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE.h5.")] = False,
+) -> dict[str, Any]:
+    """Raw files to one HDF5 data set."""
+    from pyro_vrnn import datasets
+    from pyro_vrnn.console import counting
+    from pyro_vrnn.sequences import describe
+    from pyro_vrnn.sources import source as find_source
+
+    make = find_source(kind)
+    options: dict[str, Any] = {}
+    if kind == "chorales":
+        if source is not None:
+            raise ConfigError("prepare chorales takes no SOURCE", "the chorales are music21's own")
+        name = resolution or "quarter"
+        options["resolution"] = name
+        path = out_ or datasets.FOLDER / ("chorales.h5" if name == "quarter" else f"chorales_{name}.h5")
+    else:
+        if resolution is not None:
+            raise ConfigError("--resolution is for chorales only")
+        if source is None:
+            raise ConfigError(
+                f"prepare {kind} needs a SOURCE", f"a file, or one of {', '.join(sorted(datasets.NAMES))}"
+            )
+        options["source"] = source
+        path = out_ or datasets.FOLDER / datasets.NAMES.get(source, f"{Path(source).stem}.h5")
+    if kind == "chorales" and path.exists() and not overwrite:
+        found = describe(path)
+        if found["options"].get("resolution") == name:
+            out.say(f"{path}: already prepared (--overwrite makes it again)")
+            _describe(path, found)
+            return {"schema": 1, "file": str(path), **found}
+    with counting(out.console(), f"preparing {kind}", quiet=out.quiet) as progress:
+        make(path, overwrite=overwrite, progress=progress, **options)
+    found = describe(path)
+    _describe(path, found)
+    return {"schema": 1, "file": str(path), **found}
+
+
+@command
+def data(
+    file: Annotated[
+        str,
+        typer.Argument(metavar="FILE", help="A prepared .h5 file, or a data set's name.", show_default=False),
+    ],
+) -> dict[str, Any]:
+    """What is in a data set: counts, lengths, rates, simple reference scores, where it is from."""
+    from pyro_vrnn import datasets
+    from pyro_vrnn.sequences import describe
+
+    path = datasets.find(file, say=out.say)
+    found = describe(path)
+    _describe(path, found)
+    return {"schema": 1, "file": str(path), **found}
+
+
+def _describe(path: Path, found: dict[str, Any]) -> None:
+    """A data set's summary for people."""
+    out.print(path)
+    for key, value in found.items():
+        out.print(f"  {key}: {value}")
+
+
+@command
+def recipes() -> dict[str, Any]:
+    """The shipped recipes."""
+    from pyro_vrnn import config
+
+    names = {name: config.recipe_text(name).partition("\n")[0].lstrip("# ") for name in config.recipe_names()}
+    out.table(list(names.items()))
+    return {"schema": 1, "recipes": names}
+
+
+@command
+def config(
+    recipe: Annotated[
+        str | None,
+        typer.Argument(metavar="RECIPE", help="A shipped name or a TOML file.", show_default=False),
+    ] = None,
+    sets: SetOption = None,
+) -> dict[str, Any]:
+    """The settings that a recipe resolves to, and where each comes from."""
+    from pyro_vrnn import config as settings
+
+    resolved = settings.resolve(recipe, sets=sets or [])
+    values = resolved.config.to_dict()
+    rows: list[tuple[object, ...]] = []
+    for section, part in values.items():
+        for key, value in part.items():
+            rows.append((f"{section}.{key}", "=", value, f"({resolved.origins[f'{section}.{key}']})"))
+    out.table(rows)
+    return {"schema": 1, "recipe": resolved.recipe, "config": values, "origins": resolved.origins}
+
+
+@command
+def doctor() -> dict[str, Any]:
+    """Versions, devices, codecs; what is missing and how to get it."""
+    from pyro_vrnn.doctor import report
+
+    found = report()
+    for key, value in found.items():
+        if isinstance(value, dict):
+            out.print(f"{key}:")
+            for name, item in value.items():
+                out.print(f"  {name}: {item}")
+        elif key != "problems":
+            out.print(f"{key}: {value}")
+    problems = found["problems"]
+    out.print("no problems" if not problems else "problems:", *(f"  {p}" for p in problems))
+    return {"schema": 1, **found}
+
+
+def _fail(error: UserError, argv: list[str]) -> int:
+    """One error line and one hint line on stderr; with --json also an object on stdout. The exit code."""
+    print(f"error: {_one_line(error.message)}", file=sys.stderr)
+    print(f"hint: {_one_line(error.hint or 'see pyro-vrnn --help')}", file=sys.stderr)
+    if "--json" in argv:
+        detail = {"code": error.exit_code, "kind": error.kind, "message": error.message, "path": error.path}
+        print(json.dumps({"schema": 1, "error": detail}))
+    return error.exit_code
+
+
+def _one_line(text: str) -> str:
+    """Control characters escaped: a name with a newline stays one line."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _run(argv: list[str]) -> int:
+    debug = "--debug" in argv
+    try:
+        code = app(args=argv, standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except UserError as error:
+        if debug:
+            raise
+        return _fail(error, argv)
+    except UsageError as error:
+        if debug:
+            raise
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error.format_message())
+            return 2
+        path = error.ctx.command_path if error.ctx is not None else "pyro-vrnn"
+        return _fail(ConfigError(error.format_message(), f"see {path} --help"), argv)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader has gone (`| head`): no traceback, and nothing more to flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if debug:
+            raise
+        if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate" in str(error):
+            return _fail(
+                ResourceError(f"out of memory ({error})", "try a smaller --batch-size or fewer --particles"),
+                argv,
+            )
+        text = f"this is a bug: {type(error).__name__}: {error}"
+        return _fail(UserError(text, "please report it with the output of the same command and --debug"), argv)
+
+
+def main() -> NoReturn:
+    """The console script."""
+    sys.exit(_run(sys.argv[1:]))

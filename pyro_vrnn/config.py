@@ -1,0 +1,332 @@
+"""Settings: frozen dataclasses; recipe (TOML) + flags + `--set` -> RunConfig; to and from TOML.
+
+Which settings there are depends on the model and the objective: each has a config of its own in its own file, and
+a setting that the chosen one does not have is an error that lists those it has.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import tomllib
+import types
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import tomli_w
+
+from pyro_vrnn.annealing import Decay
+from pyro_vrnn.errors import ConfigError, at_least, choose
+from pyro_vrnn.likelihoods import LIKELIHOODS
+from pyro_vrnn.models import MODELS
+from pyro_vrnn.objectives import OBJECTIVES, Objective
+
+MAX_RECIPE_BYTES = 1 << 20
+DEFAULT_RECIPE = "chorales-vrnn"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """`data.*`: which file, and how it is cut into batches."""
+
+    path: str = "chorales"
+    """A prepared .h5 file, or the name of a data set (`pyro-vrnn prepare` lists them)."""
+    batch_size: int = 16
+    window: int = 0
+    """Cut training sequences into pieces of at most this many steps; 0 trains on whole sequences."""
+
+    def __post_init__(self) -> None:
+        at_least("data.batch_size", self.batch_size, 1)
+        at_least("data.window", self.window, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """`training.*`: AdamW with one global-norm clip, schedules in updates, early stopping in epochs."""
+
+    program: Literal["stacked", "markov"] = "stacked"
+    epochs: int = 200
+    max_steps: int = 0
+    """Updates at most; 0 is no limit."""
+    learning_rate: float = 1e-3
+    decay: Decay = "constant"
+    """How the learning rate falls: constant, linear, exponential (straight in log space) or cosine."""
+    decay_to: float = 0.01
+    """The share of the learning rate that is left at the end of the decay."""
+    decay_begin: int = 0
+    decay_steps: int = 0
+    adam_betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    """Decoupled (AdamW): each update shrinks the weights by learning_rate x this."""
+    average: float = 0.0
+    """Decay of the running average of the weights that is validated and saved as BEST; 0 is none."""
+    clip_norm: float = 5.0
+    """Of the gradient of the loss per sequence step, over all parameters."""
+    validate_every: int = 1
+    """Epochs between validations."""
+    patience: int = 0
+    """Validations without a better bound before stopping; 0 never stops early."""
+    log_every: int = 20
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "validate_every", "log_every"):
+            at_least(f"training.{name}", getattr(self, name), 1)
+        for name in ("max_steps", "decay_begin", "decay_steps", "weight_decay", "patience", "seed"):
+            at_least(f"training.{name}", getattr(self, name), 0)
+        for name in ("learning_rate", "clip_norm", "decay_to"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"training.{name}={getattr(self, name)}: must be above 0")
+        if not all(0 <= b < 1 for b in self.adam_betas):
+            raise ConfigError(f"training.adam_betas={self.adam_betas}: each must be in [0, 1)")
+        if self.decay_to > 1:
+            raise ConfigError(f"training.decay_to={self.decay_to}: must be in (0, 1]", "it is a share of the rate")
+        if not 0 <= self.average < 1:
+            raise ConfigError(f"training.average={self.average}: must be in [0, 1)", "try 0.999")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataFormat:
+    """What a trained model knows of its data; written into config.toml so that a run rebuilds alone."""
+
+    kind: str
+    support: str
+    x_dim: int
+    steps_per_second: float | None = None
+    lowest_pitch: int = 21
+    """MIDI note of column 0, for piano-rolls."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything a run is made from."""
+
+    model: Any
+    """One of the models' own Config classes."""
+    objective: Objective
+    data: DataConfig = field(default_factory=DataConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    format: DataFormat | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested plain values; absent parts are left out."""
+        raw = dataclasses.asdict(self)
+        return {key: _plain(value) for key, value in raw.items() if value is not None}
+
+    def to_toml(self) -> str:
+        """The text of config.toml."""
+        return tomli_w.dumps(self.to_dict())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolved:
+    """A configuration and where each setting came from ("default", "recipe …", "--flag", "--set")."""
+
+    config: RunConfig
+    origins: dict[str, str]
+    notes: tuple[str, ...] = ()
+    recipe: str
+
+
+def recipe_names() -> list[str]:
+    """The shipped recipes."""
+    folder = resources.files("pyro_vrnn") / "recipes"
+    return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
+
+
+def recipe_text(recipe: str) -> str:
+    """The TOML text of a shipped recipe or of a file."""
+    if recipe in recipe_names():
+        return (resources.files("pyro_vrnn") / "recipes" / f"{recipe}.toml").read_text("utf-8")
+    path = Path(recipe)
+    if not path.exists():
+        error = choose("recipe", recipe, recipe_names())
+        raise ConfigError(error.message, "a shipped name (`pyro-vrnn recipes`) or the path of a TOML file")
+    return _read_text(path)
+
+
+def _read_text(path: Path) -> str:
+    if not path.is_file():
+        raise ConfigError(f"{path}: not a regular file", "give a TOML file", path)
+    if path.stat().st_size > MAX_RECIPE_BYTES:
+        raise ConfigError(f"{path}: larger than {MAX_RECIPE_BYTES} bytes", "recipes are small TOML files", path)
+    try:
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path}: not UTF-8 text ({error.reason} at byte {error.start})", "give a TOML file"
+        ) from None
+
+
+def parse_toml(text: str, where: str) -> dict[str, Any]:
+    """ConfigError with the line on bad TOML."""
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{where}: {error}", "recipes are TOML: [section] and key = value") from None
+
+
+def resolve(
+    recipe: str | None = None, *, flags: dict[str, Any] | None = None, sets: tuple[str, ...] | list[str] = ()
+) -> Resolved:
+    """Recipe, then flags, then `--set`: the later wins.
+
+    Args:
+        recipe: a shipped name or a TOML file; None is the default recipe.
+        flags: dotted setting -> value, from command-line flags; None values are left out.
+        sets: "key=value" texts.
+
+    Raises:
+        ConfigError: unknown names, bad values, contradictions.
+    """
+    name = recipe or DEFAULT_RECIPE
+    raw = parse_toml(recipe_text(name), name)
+    origins = dict.fromkeys(_flat(raw), f"recipe {name}")
+    above: dict[str, tuple[Any, str]] = {}
+    for key, value in (flags or {}).items():
+        if value is not None:
+            above[key] = (value, "--flag")
+    for item in sets:
+        key, eq, text = item.partition("=")
+        if not eq or not key.strip():
+            raise ConfigError(f"--set {item!r}: expected KEY=VALUE", "for example --set model.latent_dim=16")
+        above[key.strip()] = (text.strip(), "--set")
+    notes = []
+    for section, known in (("model", MODELS), ("objective", OBJECTIVES)):
+        part = raw.get(section, {})
+        chosen = above.get(f"{section}.name")
+        if chosen is None or not isinstance(part, dict) or chosen[0] == part.get("name"):
+            continue
+        if chosen[0] not in known:
+            raise choose(section, str(chosen[0]), known)
+        cls: Any = known[chosen[0]]
+        keep = {f.name for f in dataclasses.fields(getattr(cls, "Config", cls))}
+        for key in [k for k in part if k not in keep]:
+            notes.append(f"{section}.{key} of recipe {name} left out: {chosen[0]!r} has no such setting")
+            del part[key], origins[f"{section}.{key}"]
+    for key, (value, origin) in above.items():
+        section, dot, leaf = key.partition(".")
+        if not dot or "." in leaf:
+            raise _no_such(key, [f"{s}.*" for s in ("model", "objective", "data", "training")])
+        node = raw.setdefault(section, {})
+        if not isinstance(node, dict):
+            raise ConfigError(f"{section}: must be a table in {name}")
+        node[leaf] = value
+        origins[key] = origin
+    if "format" in raw:
+        raise ConfigError("format.*: comes from the data file, not from settings", "remove the [format] section")
+    config = build(raw)
+    for key in _flat(config.to_dict()):
+        origins.setdefault(key, "default")
+    return Resolved(config=config, origins=origins, notes=tuple(notes), recipe=name)
+
+
+def build(raw: dict[str, Any]) -> RunConfig:
+    """Nested plain values (a parsed config.toml) to a checked RunConfig."""
+    sections = [f.name for f in dataclasses.fields(RunConfig)]
+    for key, value in raw.items():
+        if key not in sections:
+            raise _no_such(key, sections)
+        if not isinstance(value, dict):
+            raise ConfigError(f"{key}: must be a table, [{key}]", "settings stand under [model], [objective], …")
+    model, objective = raw.get("model", {}), raw.get("objective", {})
+    model_name, objective_name = model.get("name", "vrnn"), objective.get("name", "elbo")
+    if model_name not in MODELS:
+        raise choose("model", model_name, MODELS)
+    if objective_name not in OBJECTIVES:
+        raise choose("objective", objective_name, OBJECTIVES)
+    cls = OBJECTIVES[objective_name]
+    if cls.weighted and (bad := sorted(k for k in objective if k.startswith("kl_"))):
+        raise ConfigError(
+            f"objective.{bad[0]}: {objective_name!r} has no KL weight: beta < 1 in an importance weight is no bound",
+            "anneal with --objective elbo; settings of this one: "
+            + ", ".join(f"objective.{f.name}" for f in dataclasses.fields(cls)),
+        )
+    config = RunConfig(
+        model=_build(MODELS[model_name].Config, model, "model."),
+        objective=_build(cls, objective, "objective."),
+        data=_build(DataConfig, raw.get("data", {}), "data."),
+        training=_build(TrainingConfig, raw.get("training", {}), "training."),
+        format=_build(DataFormat, raw["format"], "format.") if "format" in raw else None,
+    )
+    if config.model.likelihood not in LIKELIHOODS:
+        raise choose("likelihood", config.model.likelihood, LIKELIHOODS)
+    return config
+
+
+def _no_such(key: str, known: list[str]) -> ConfigError:
+    close = difflib.get_close_matches(key, known, n=1)
+    guess = f"did you mean {close[0]}? " if close else ""
+    return ConfigError(
+        f"{key}: no such setting; choose from {', '.join(known)}", f"{guess}`pyro-vrnn config` lists all"
+    )
+
+
+def _build(cls: type[Any], raw: dict[str, Any], at: str) -> Any:
+    hints = get_type_hints(cls)
+    known = [f.name for f in dataclasses.fields(cls)]
+    for key in raw:
+        if key not in known:
+            raise _no_such(at + key, [at + k for k in known])
+    missing = [
+        f.name
+        for f in dataclasses.fields(cls)
+        if f.name not in raw and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise ConfigError(f"{at}{missing[0]}: missing")
+    return cls(**{k: _cast(hints[k], v, at + k) for k, v in raw.items()})
+
+
+def _cast(hint: Any, value: Any, at: str) -> Any:
+    """A TOML value, or the text after `--set key=`, as `hint`."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        if value not in args:
+            raise ConfigError(f"{at}={value!r}: choose from {', '.join(map(str, args))}")
+        return value
+    if origin in (Union, types.UnionType):
+        return _cast(args[0], value, at)
+    if origin is tuple:
+        if isinstance(value, str):
+            value = [part for part in value.replace("[", "").replace("]", "").split(",") if part.strip()]
+        if not isinstance(value, list | tuple):
+            value = [value]
+        if args[-1] is not Ellipsis and len(value) != len(args):
+            raise ConfigError(f"{at}={value!r}: expected {len(args)} values")
+        cast = tuple(_cast(args[0], part, at) for part in value)
+        if args[0] is int and any(part < 1 for part in cast):
+            raise ConfigError(f"{at}={value!r}: widths must be at least 1")
+        return cast
+    wrong = ConfigError(f"{at}={value!r}: expected {_WORDS.get(hint, str(hint))}")
+    if hint is str:
+        if not isinstance(value, str):
+            raise wrong
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise wrong
+    try:
+        number = hint(value)
+    except (ValueError, OverflowError):
+        raise wrong from None
+    if hint is int and isinstance(value, float) and number != value:
+        raise wrong
+    if not math.isfinite(number):
+        raise ConfigError(f"{at}={value!r}: must be finite")
+    return number
+
+
+_WORDS = {int: "a whole number", float: "a number", str: "a text"}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items() if v is not None}
+    return [_plain(v) for v in value] if isinstance(value, tuple) else value
+
+
+def _flat(raw: dict[str, Any]) -> list[str]:
+    return [f"{a}.{b}" for a, part in raw.items() if isinstance(part, dict) for b in part]

@@ -1,0 +1,76 @@
+"""What can go wrong for a reason a user can act on, and the exit code that says which kind it was.
+
+Each is a `ValueError` with a hint, so that Python callers can catch them as such; the command line prints
+`error:` and `hint:` and exits with `exit_code`. Anything else that escapes is a bug (exit code 1).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class UserError(ValueError):
+    """Base: a message, what to do about it, and the file it is about.
+
+    Args:
+        message: what is wrong, with the offending value.
+        hint: what to do instead (one line).
+        path: the file or folder concerned, if any.
+    """
+
+    exit_code = 1
+    kind = "bug"
+
+    def __init__(self, message: str, hint: str = "", path: str | Path | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.path = None if path is None else str(path)
+
+
+class ConfigError(UserError):
+    """Usage or configuration: an unknown name, a value out of range, settings that contradict each other."""
+
+    exit_code, kind = 2, "config"
+
+
+class DataError(UserError):
+    """A data file or source that is missing, malformed, empty, non-finite or of the wrong kind."""
+
+    exit_code, kind = 3, "data"
+
+
+class CheckpointError(UserError):
+    """A run or checkpoint that is missing, damaged, or of another model."""
+
+    exit_code, kind = 4, "checkpoint"
+
+
+class NumericsError(UserError):
+    """NaN or infinity in a loss, gradient or sample."""
+
+    exit_code, kind = 5, "numbers"
+
+
+class ResourceError(UserError):
+    """Out of disk or memory."""
+
+    exit_code, kind = 6, "resources"
+
+
+class DeviceError(UserError):
+    """A device that is not there."""
+
+    exit_code, kind = 7, "device"
+
+
+def choose(what: str, name: str, known: object) -> ConfigError:
+    """The error for an unknown name: `model 'lstm': choose from rnn, vrnn`."""
+    names = sorted(str(k) for k in known)  # type: ignore[attr-defined]
+    return ConfigError(f"{what} {name!r}: choose from {', '.join(names)}", f"one of: {', '.join(names)}")
+
+
+def at_least(name: str, value: float, least: float) -> None:
+    """ConfigError unless value >= least."""
+    if not value >= least:
+        raise ConfigError(f"{name}={value}: must be at least {least}", f"set {name} to {least} or more")

@@ -1,0 +1,209 @@
+"""Bounds on log p(x) of a split, from per-sequence log-weights in bounded memory. What is reported is at beta = 1."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.distributions.util import scale_and_mask
+from pyro.poutine.messenger import Messenger
+from pyro.poutine.util import site_is_subsample
+from torch import Tensor
+from torch.distributions.kl import kl_divergence
+
+from pyro_vrnn.objectives import Objective
+from pyro_vrnn.programs import Program
+from pyro_vrnn.sequences import Batch, SequenceDataset, collate, in_order
+
+VALUES_AT_ONCE = 2_000_000
+"""Particles x sequences x steps x latent width held at once; bounds the memory of any K (about 1 GB here)."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The parts of the bound for each particle and sequence, nats, [K, B] each."""
+
+    log_weights: Tensor  # log p(x, z) - log q(z | x)
+    nll: Tensor  # -log p(x | z)
+    kl: Tensor  # sum_t KL(q_t || p_t) along the drawn path, analytic
+
+
+def terms(program: Program, batch: Batch, particles: int) -> Terms:
+    """Run the pair once with a particle plate outside, at beta = 1, and read both traces.
+
+    Args:
+        program: either program; they give the same numbers.
+        batch: whole sequences.
+        particles: K.
+    """
+
+    def with_particles(run: Callable[[Batch], Any]) -> Callable[[Batch], Any]:
+        # Inside replay, or replay marks the site as done before the plate can broadcast its distribution.
+        def wrapped(batch: Batch) -> Any:
+            with pyro.plate("particles", particles, dim=-2) if particles > 1 else nullcontext():
+                return run(batch)
+
+        return wrapped
+
+    guide = poutine.trace(with_particles(program.guide)).get_trace(batch)
+    model = poutine.trace(poutine.replay(with_particles(program.model), trace=guide)).get_trace(batch)
+    guide.compute_log_prob()
+    model.compute_log_prob()
+    log_px, log_pz, log_qz, kl = torch.zeros(4, particles, batch.size, device=batch.lengths.device).unbind()
+    for name, site in model.nodes.items():
+        if site["type"] != "sample" or site_is_subsample(site):
+            continue
+        if site["is_observed"]:
+            log_px = log_px + site["log_prob"]
+        else:
+            q = guide.nodes[name]
+            log_pz = log_pz + site["log_prob"]
+            log_qz = log_qz + q["log_prob"]
+            kl = kl + scale_and_mask(kl_divergence(q["fn"], site["fn"]), mask=q["mask"])
+    return Terms(log_px + log_pz - log_qz, -log_px, kl)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """A bound on a split; nats. The field names are those of `evaluate --json`.
+
+    `nll_per_step` is sum NLL / sum steps; `nll_per_step_sequence_mean` the mean over sequences of NLL / steps;
+    `stderr` is the standard error of `nll_per_step` over sequences (a ratio's: residuals NLL_i - r steps_i).
+    """
+
+    bound: str
+    particles: int
+    split: str
+    sequences: int
+    steps: int
+    nll_per_step: float
+    nll_per_step_sequence_mean: float
+    nll_per_sequence: float
+    kl_per_step: float
+    stderr: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return asdict(self)
+
+
+class Recorder(Messenger):
+    """Reads NLL and KL off the very step that trains: wrap it round one evaluation of an ELBO.
+
+    Both are sums over the batch and means over the particles, without the KL weight; nats.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nll, self.kl = 0.0, 0.0
+        self._guide: dict[str, tuple[Any, Any]] = {}
+
+    def _pyro_post_sample(self, msg: Any) -> None:
+        if site_is_subsample(msg):
+            return
+        name, fn, mask = msg["name"], msg["fn"], msg["mask"]
+        particles = fn.batch_shape[0] if len(fn.batch_shape) > 1 else 1
+        if msg["is_observed"]:
+            log_prob = scale_and_mask(fn.log_prob(msg["value"]), mask=mask)
+            self.nll -= float(log_prob.detach().sum()) / particles
+        elif name not in self._guide:
+            self._guide[name] = fn, mask
+        else:  # the model's pass, replayed on the guide's draw
+            kl = scale_and_mask(kl_divergence(self._guide[name][0], fn), mask=mask)
+            self.kl += float(kl.detach().sum()) / particles
+
+
+@torch.no_grad()
+def sequence_bounds(
+    program: Program, batch: Batch, objective: Objective, *, values_at_once: int = VALUES_AT_ONCE
+) -> tuple[Tensor, Tensor]:
+    """The bound and the KL of each sequence, nats, [B] each: particles in chunks, then one logsumexp over all."""
+    whole = batch.size * batch.steps * max(1, program.net.latent_dim)
+    chunk = max(1, values_at_once // whole)
+    parts, left = [], objective.particles
+    while left > 0:
+        parts.append(terms(program, batch, min(chunk, left)))
+        left -= chunk
+    log_weights = torch.cat([part.log_weights for part in parts])  # [K, B]
+    nll = torch.cat([part.nll for part in parts])
+    kl = torch.cat([part.kl for part in parts])
+    return objective.bound(log_weights, nll, kl), kl.mean(0)
+
+
+def evaluate(
+    program: Program,
+    dataset: SequenceDataset,
+    objective: Objective,
+    *,
+    split: str,
+    batch_size: int,
+    seed: int,
+    device: torch.device,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """The bound of `objective` on every sequence of a dataset.
+
+    The random state outside is left as it was, so that validation does not change training; the network is
+    put in evaluation mode meanwhile.
+
+    Args:
+        program: stacked for speed.
+        dataset: the split's sequences.
+        objective: its estimator and its K.
+        split: the split's name, for the report.
+        batch_size: sequences at once.
+        seed: of the particles.
+        device: where the network lives.
+        progress: called with (sequences done, sequences in all).
+    """
+    was_training = program.net.training
+    program.net.eval()
+    bounds, kls = (
+        torch.zeros(len(dataset), dtype=torch.float64),
+        torch.zeros(len(dataset), dtype=torch.float64),
+    )
+    done = 0
+    devices = [device] if device.type == "cuda" else []
+    try:
+        with (
+            pyro.get_param_store().scope(),
+            pyro.validation_enabled(False),  # the reader has checked the data
+            torch.random.fork_rng(devices=devices),
+        ):
+            torch.manual_seed(seed)
+            for indices in in_order(dataset.lengths, batch_size):
+                batch = collate(dataset, indices).to(device)
+                bound, kl = sequence_bounds(program, batch, objective)
+                bounds[indices], kls[indices] = bound.double().cpu(), kl.double().cpu()
+                done += len(indices)
+                if progress is not None:
+                    progress(done, len(dataset))
+    finally:
+        program.net.train(was_training)
+    return summarise(objective, split, torch.as_tensor(dataset.lengths), -bounds, kls)
+
+
+def summarise(objective: Objective, split: str, lengths: Tensor, nll: Tensor, kl: Tensor) -> Evaluation:
+    """Per-sequence NLL and KL [N] to the two averages and their error."""
+    n, steps = len(nll), int(lengths.sum())
+    ratio = float(nll.sum()) / steps
+    residuals = nll - ratio * lengths
+    stderr = math.sqrt(n / (n - 1) * float((residuals**2).sum())) / steps if n > 1 else None
+    return Evaluation(
+        bound=objective.name,
+        particles=objective.particles,
+        split=split,
+        sequences=n,
+        steps=steps,
+        nll_per_step=ratio,
+        nll_per_step_sequence_mean=float((nll / lengths).mean()),
+        nll_per_sequence=float(nll.mean()),
+        kl_per_step=float(kl.sum()) / steps,
+        stderr=stderr,
+    )

@@ -1,0 +1,239 @@
+"""The posterior trace of a sequence: what the guide drew, what the model says of it, what each step and unit cost."""
+
+from __future__ import annotations
+
+import math
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyro
+import torch
+from pyro import poutine
+from torch import Tensor
+from torch.distributions.kl import kl_divergence
+
+from pyro_vrnn import figures
+from pyro_vrnn.errors import ConfigError, DataError
+from pyro_vrnn.programs import Markov
+from pyro_vrnn.rendering import safe_name
+from pyro_vrnn.sequences import Batch
+
+if TYPE_CHECKING:
+    from pyro_vrnn.runs import Run
+
+ACTIVE_NATS = 0.01
+"""A latent unit is active if its KL, averaged over steps and particles, is above this."""
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """K draws of the guide on one sequence, and the model replayed on them; log-probabilities are computed."""
+
+    guide: Any
+    model: Any
+    steps: int
+
+    def z(self) -> Tensor:
+        """[K, T, Z]."""
+        return torch.stack([self._value(f"z_{t}") for t in range(1, self.steps + 1)], dim=1)
+
+    def kl(self) -> Tensor:
+        """KL of each unit at each step, analytic given the draw's own past, nats. [K, T, Z]."""
+        per_step = []
+        for t in range(1, self.steps + 1):
+            q, p = (side.nodes[f"z_{t}"]["fn"].base_dist for side in (self.guide, self.model))
+            kl = kl_divergence(q, p)
+            per_step.append(kl.reshape(-1, kl.shape[-1]))
+        return torch.stack([kl.expand(per_step[-1].shape) for kl in per_step], dim=1)
+
+    def log_weights(self) -> Tensor:
+        """log p(x, z) - log q(z | x), nats. [K]."""
+        total = torch.zeros(())
+        for t in range(1, self.steps + 1):
+            total = total + self.log_prob("model", f"x_{t}") + self.log_prob("model", f"z_{t}")
+            total = total - self.log_prob("guide", f"z_{t}")
+        return total
+
+    def log_prob(self, side: str, name: str) -> Tensor:
+        """Of one site, nats. [K]."""
+        value: Tensor = getattr(self, side).nodes[name]["log_prob"]
+        return value.reshape(-1)
+
+    def mean_x(self) -> Tensor:
+        """E[x_t | z] at each step, averaged over the particles. [T, X]."""
+        means = [self.model.nodes[f"x_{t}"]["fn"].mean for t in range(1, self.steps + 1)]
+        return torch.stack([m.reshape(-1, m.shape[-1]).mean(0) for m in means])
+
+    def _value(self, name: str) -> Tensor:
+        value: Tensor = self.guide.nodes[name]["value"]
+        return value.reshape(-1, value.shape[-1])
+
+
+@torch.no_grad()
+def posterior(run: Run, x: Any, particles: int = 1, *, seed: int = 0) -> Posterior:
+    """Run the guide on one sequence and replay the model on its draws.
+
+    Args:
+        run: a trained run.
+        x: [T, X], an array or tensor.
+        particles: K draws.
+        seed: of the draws.
+
+    Raises:
+        DataError: x has another shape or values that the model cannot score.
+    """
+    values = torch.as_tensor(np.asarray(x), dtype=torch.float32, device=run.device)
+    if values.dim() != 2 or values.shape[1] != run.format.x_dim or len(values) == 0:
+        raise DataError(f"x has shape {list(values.shape)}: expected [steps, {run.format.x_dim}]")
+    if not bool(torch.isfinite(values).all()):
+        raise DataError("x has NaN or infinite values")
+    if run.format.support == "binary" and not bool(((values == 0) | (values == 1)).all()):
+        raise DataError("x has values other than 0 and 1", "the model was trained on binary data")
+    if particles < 1:
+        raise ConfigError(f"--particles {particles}: must be at least 1")
+    batch = Batch(torch.tensor([len(values)], device=run.device), values[:, None])
+    program = Markov(run.net)
+
+    def with_particles(side: Any) -> Any:
+        def wrapped(given: Batch) -> Any:
+            with pyro.plate("particles", particles, dim=-2) if particles > 1 else nullcontext():
+                return side(given)
+
+        return wrapped
+
+    devices = [run.device] if run.device.type == "cuda" else []
+    with (
+        pyro.get_param_store().scope(),
+        pyro.validation_enabled(False),
+        torch.random.fork_rng(devices=devices),
+    ):
+        torch.manual_seed(seed)
+        guide = poutine.trace(with_particles(program.guide)).get_trace(batch)
+        model = poutine.trace(poutine.replay(with_particles(program.model), trace=guide)).get_trace(batch)
+        guide.compute_log_prob()
+        model.compute_log_prob()
+    return Posterior(guide, model, len(values))
+
+
+def inspect(
+    run: Run,
+    *,
+    split: str = "test",
+    sequence: str = "0",
+    particles: int = 1,
+    seed: int = 0,
+    out: Path | None = None,
+    export: Path | None = None,
+) -> dict[str, Any]:
+    """The report of `inspect --json` on one sequence of a split; figures are written below `out`.
+
+    Args:
+        run: a trained run.
+        split: of the run's data.
+        sequence: a number or an id.
+        particles: K draws of the posterior; means over them are reported.
+        seed: of the draws.
+        out: folder of the figures; default RUN/figures.
+        export: a .nc file for the posterior (ArviZ's layout).
+    """
+    dataset = run.data(split=split)
+    index = dataset.find(sequence)
+    x, name = dataset[index], dataset.ids[index]
+    found = posterior(run, x, particles, seed=seed)
+    kl = found.kl()  # [K, T, Z]
+    by_step, by_unit = kl.sum(-1).mean(0), kl.mean((0, 1))
+    sites = []
+    for t in range(1, found.steps + 1):
+        sites.append(
+            {
+                "name": f"z_{t}",
+                "kind": "latent",
+                "shape": list(found.guide.nodes[f"z_{t}"]["value"].shape),
+                "log_prob_p": float(found.log_prob("model", f"z_{t}").mean()),
+                "log_prob_q": float(found.log_prob("guide", f"z_{t}").mean()),
+                "kl": float(by_step[t - 1]),
+            }
+        )
+        sites.append(
+            {
+                "name": f"x_{t}",
+                "kind": "observed",
+                "shape": list(found.model.nodes[f"x_{t}"]["value"].shape),
+                "log_prob_p": float(found.log_prob("model", f"x_{t}").mean()),
+                "log_prob_q": None,
+                "kl": None,
+            }
+        )
+    log_weights = found.log_weights()
+    folder = out or run.folder / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = f"posterior-{split}-{safe_name(name)}"
+    pictures = [folder / f"{stem}{end}.png" for end in ("", "-kl-by-step", "-kl-by-unit")]
+    title = f"{run.folder.name}: {split} {name}"
+    if run.format.kind == "pianoroll":
+        figures.posterior_figure(
+            x,
+            by_step.cpu().numpy(),
+            found.mean_x().cpu().numpy(),
+            pictures[0],
+            lowest_pitch=run.format.lowest_pitch,
+            title=title,
+        )
+    else:
+        pictures = pictures[1:]
+    figures.kl_by_step(by_step.cpu().numpy(), folder / f"{stem}-kl-by-step.png", title=title)
+    figures.kl_by_unit(by_unit.cpu().numpy(), folder / f"{stem}-kl-by-unit.png", ACTIVE_NATS)
+    if export is not None:
+        export_netcdf(found, x, kl, export)
+        pictures.append(export)
+    return {
+        "schema": 1,
+        "sequence": name,
+        "index": index,
+        "split": split,
+        "steps": found.steps,
+        "particles": particles,
+        "sites": sites,
+        "kl_by_step": by_step.tolist(),
+        "kl_by_unit": by_unit.tolist(),
+        "active_units": int((by_unit > ACTIVE_NATS).sum()),
+        "bound": float(torch.logsumexp(log_weights, 0)) - math.log(len(log_weights)),
+        "files": [str(f) for f in pictures],
+    }
+
+
+def export_netcdf(found: Posterior, x: Any, kl: Tensor, path: Path) -> None:
+    """Write the draws as NetCDF with ArviZ's groups: posterior (chain, draw, step, unit), observed_data.
+
+    Raises:
+        ConfigError: the optional packages are absent.
+    """
+    try:
+        import h5netcdf  # noqa: F401
+        import xarray
+    except ImportError:
+        raise ConfigError("--export needs xarray and h5netcdf", "pip install 'pyro-vrnn[netcdf]'") from None
+    z = found.z().cpu().numpy()[None]  # [1, K, T, Z]
+    draws = xarray.Dataset(
+        {
+            "z": (("chain", "draw", "step", "unit"), z),
+            "kl": (("chain", "draw", "step", "unit"), kl.cpu().numpy()[None]),
+            "log_weight": (("chain", "draw"), found.log_weights().cpu().numpy()[None]),
+        },
+        coords={
+            "chain": [0],
+            "draw": range(z.shape[1]),
+            "step": range(1, found.steps + 1),
+            "unit": range(z.shape[3]),
+        },
+    )
+    observed = xarray.Dataset(
+        {"x": (("step", "column"), np.asarray(x))},
+        coords={"step": range(1, found.steps + 1), "column": range(x.shape[1])},
+    )
+    path.unlink(missing_ok=True)
+    draws.to_netcdf(path, group="posterior", engine="h5netcdf", mode="w")
+    observed.to_netcdf(path, group="observed_data", engine="h5netcdf", mode="a")

@@ -1,0 +1,222 @@
+"""The fast pair: two sites in all, `z` [..., B | T, Z] and `x` [..., B | T, X]; time is an event dim.
+
+The guide's draw runs the one loop that must run: sample z_t, step the state. All that does not feed back into
+it (features, prior, emission, their log-probabilities, the KL) is one batched call over the T steps, and the
+model reuses the states that the guide's loop went through. Same losses and gradients as markov.py, by test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro.distributions import Distribution, TorchDistribution
+from torch import Tensor
+from torch.distributions import constraints
+from torch.distributions.kl import kl_divergence, register_kl
+
+from pyro_vrnn.models.base import SequenceModel, stack
+from pyro_vrnn.networks import State
+from pyro_vrnn.programs.markov import annealed, register
+from pyro_vrnn.sequences import Batch
+
+
+class StackedSteps(TorchDistribution):
+    """The factors of T steps as one distribution over [..., B | T, D].
+
+    Args:
+        steps: value [..., B, T, D] -> the distributions of all its steps at once, [T, ..., B | D].
+        alive: [T, B]; steps that a sequence does not have count for nothing.
+        draw: batch shape -> value [..., B, T, D]; the guide's site only.
+    """
+
+    arg_constraints: dict[str, Any] = {}  # noqa: RUF012  (torch's own attribute)
+    support = constraints.independent(constraints.real, 2)
+    has_rsample = True
+
+    def __init__(
+        self,
+        steps: Callable[[Tensor], Distribution],
+        alive: Tensor,
+        batch_shape: torch.Size,
+        event_shape: torch.Size,
+        draw: Callable[[torch.Size], Tensor] | None = None,
+        drawn: list[Tensor] | None = None,
+    ) -> None:
+        self.steps, self.alive, self.draw = steps, alive, draw
+        self.drawn: list[Tensor] = [] if drawn is None else drawn  # the value, shared with expanded copies
+        super().__init__(batch_shape, event_shape, validate_args=False)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> StackedSteps:
+        """What plates call: a particle plate makes the batch shape [K, B]."""
+        shape = torch.Size(batch_shape)
+        return StackedSteps(self.steps, self.alive, shape, self.event_shape, self.draw, self.drawn)
+
+    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+        """One draw of the whole path, [..., B, T, D]."""
+        assert self.draw is not None, "only the guide's site is drawn; x is drawn by programs/markov.py"
+        self.drawn[:] = [self.draw(torch.Size(sample_shape) + self.batch_shape)]
+        return self.drawn[0]
+
+    def log_prob_by_step(self, value: Tensor) -> Tensor:
+        """[..., B, T, D] -> [T, ..., B], zero where a sequence has ended."""
+        missing = len(self.batch_shape) + 2 - value.dim()  # an observed x has no particle dim
+        v = value.reshape(*(1,) * missing, *value.shape).movedim(-2, 0)
+        return self.where_alive(self.steps(value).log_prob(v))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """[..., B, T, D] -> [..., B]: the sum over each sequence's own steps."""
+        return self.log_prob_by_step(value).sum(0).expand(self.batch_shape)
+
+    def where_alive(self, terms: Tensor) -> Tensor:
+        """Terms [T, ..., B] with those of the padding zeroed."""
+        alive = self.alive.reshape(len(self.alive), *(1,) * (terms.dim() - 2), -1)
+        return torch.where(alive, terms, torch.zeros_like(terms))
+
+
+def kl_by_step(q: StackedSteps, p: StackedSteps) -> Tensor:
+    """KL(q(z_t | ·) || p(z_t | ·)) of each step along the path that q drew. [T, ..., B]."""
+    (value,) = q.drawn
+    return q.where_alive(kl_divergence(q.steps(value), p.steps(value)))
+
+
+@register_kl(StackedSteps, StackedSteps)
+def _kl(q: StackedSteps, p: StackedSteps) -> Tensor:
+    """What TraceMeanField_ELBO asks for: [..., B]."""
+    return kl_by_step(q, p).sum(0).expand(q.batch_shape)
+
+
+class Path:
+    """What the model and the guide say along one path z of one batch; each is computed at most once.
+
+    Args:
+        z: [..., B, T, Z].
+        states: the states before each step, [T, ..., B, ·], if a loop has computed them already.
+        q_z: the posteriors of the steps, [T, ..., B | Z], likewise.
+    """
+
+    def __init__(
+        self,
+        net: SequenceModel,
+        batch: Batch,
+        z: Tensor,
+        states: State | None = None,
+        q_z: Distribution | None = None,
+    ) -> None:
+        self.net, self.batch, self.z = net, batch, z
+        if states is not None:
+            self.states = states
+        if q_z is not None:
+            self.q_z = q_z
+        self.made_by = _fingerprint(net)
+
+    def serves(self, batch: Batch, z: Tensor) -> bool:
+        """Whether it is about this very z, with these very parameters, unchanged since."""
+        if self.z is not z or self.batch is not batch:
+            return False
+        now = _fingerprint(self.net)
+        return len(now) == len(self.made_by) and all(
+            a is c and b == d for (a, b), (c, d) in zip(now, self.made_by, strict=True)
+        )
+
+    @cached_property
+    def features(self) -> Tensor:
+        """[T, B, F]."""
+        assert self.batch.x is not None
+        return self.net.features(self.batch.x)
+
+    @cached_property
+    def states(self) -> State:
+        """The states before each step, each part [T, ..., B, ·]."""
+        return self.net.states(self.features, self.z.movedim(-2, 0))
+
+    @cached_property
+    def p_z(self) -> Distribution:
+        """[T, ..., B | Z]."""
+        return self.net.p_z(self.states)
+
+    @cached_property
+    def q_z(self) -> Distribution:
+        """[T, ..., B | Z]."""
+        return self.net.q_z(self.states, self.net.encode(self.batch, self.features))
+
+    @cached_property
+    def p_x(self) -> Distribution:
+        """[T, ..., B | X]."""
+        return self.net.p_x(self.states, self.z.movedim(-2, 0))
+
+
+def _fingerprint(net: SequenceModel) -> list[tuple[Any, int]]:
+    """Parameters with their versions, and what else decides what a pass computes: gradients on, training."""
+    flags = [(torch.is_grad_enabled(), 0), (net.training, 0)]
+    return flags + [(p, p._version) for p in net.parameters()]
+
+
+class Stacked:
+    """The pair of a model. It scores whole sequences; drawing x is the markov program's."""
+
+    def __init__(self, net: SequenceModel) -> None:
+        self.net = net
+        self._path: Path | None = None
+
+    def model(self, batch: Batch, beta: float | Tensor = 1.0) -> None:
+        """p(x, z), all of x given: sites z and x."""
+        register(self.net)
+        x = batch.x
+        assert x is not None, "the stacked model scores x; drawing it is programs/markov.py's"
+        assert len(x) == batch.steps, "the stacked model scores whole sequences"
+        size = torch.Size([batch.size])
+        z_shape = torch.Size([batch.steps, self.net.latent_dim])
+        with pyro.plate("sequences", batch.size, dim=-1):
+            with annealed(beta):
+                p_z = StackedSteps(lambda z: self.path(batch, z).p_z, batch.alive, size, z_shape)
+                z = pyro.sample("z", p_z)  # [..., B, T, Z]
+            p_x = StackedSteps(lambda _: self.path(batch, z).p_x, batch.alive, size, x.shape[::2])
+            pyro.sample("x", p_x, obs=x.movedim(0, 1))  # [B, T, X]
+
+    def guide(self, batch: Batch, beta: float | Tensor = 1.0) -> None:
+        """q(z | x): the site z."""
+        register(self.net)
+        size = torch.Size([batch.size])
+        z_shape = torch.Size([batch.steps, self.net.latent_dim])
+        q_z = StackedSteps(
+            lambda z: self.path(batch, z).q_z,
+            batch.alive,
+            size,
+            z_shape,
+            lambda shape: self._draw(batch, shape),
+        )
+        with pyro.plate("sequences", batch.size, dim=-1), annealed(beta):
+            pyro.sample("z", q_z)  # [..., B, T, Z]
+
+    def path(self, batch: Batch, z: Tensor) -> Path:
+        """The one path at hand if it is about this z, else a new one: states are a function of (x, z)."""
+        if self._path is None or not self._path.serves(batch, z):
+            self._path = Path(self.net, batch, z)
+        return self._path
+
+    def _draw(self, batch: Batch, shape: torch.Size) -> Tensor:
+        """The loop: z_t ~ q(z_t | state, e_t), then the next state. Leaves the path for the model. [..., B, T, Z]."""
+        net = self.net
+        assert batch.x is not None, "a guide needs x"
+        features = net.features(batch.x)  # [T, B, F]
+        e = net.encode(batch, features)  # [T, B, E]
+        state = tuple(part.expand(*shape, part.shape[-1]) for part in net.start(batch.size))
+        states, locs, scales, draws = [state], [], [], []
+        for t in range(batch.steps):
+            q = net.q_z(state, e[t])  # [..., B | Z]
+            z_t = q.rsample()
+            locs.append(q.base_dist.loc)
+            scales.append(q.base_dist.scale)
+            draws.append(z_t)
+            if t < batch.steps - 1:
+                state = net.next(state, z_t, features[t])  # each [..., B, ·]
+                states.append(state)
+        z = torch.stack(draws, dim=-2)
+        q_z = dist.Normal(torch.stack(locs), torch.stack(scales), validate_args=False).to_event(1)
+        self._path = Path(net, batch, z, stack(states), q_z)
+        return z

@@ -1,0 +1,301 @@
+"""Piano-rolls as MIDI files and back; files written whole or not at all; ids as file names."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import io
+import json
+import logging
+import os
+import re
+import secrets
+import shutil
+import stat
+import struct
+import unicodedata
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pyro_vrnn.errors import ConfigError, DataError, ResourceError
+
+LOWEST_NOTE, HIGHEST_NOTE = 21, 108
+"""The piano's range as MIDI note numbers, A0 to C8."""
+
+MIDI_BYTES = 1 << 19
+"""The largest MIDI file that is read. Ten thousand notes are about 80 kB; this much takes 3 s and 130 MB to parse."""
+
+MIDI_STEPS = 1_000_000
+"""The longest piano-roll that is read from a file, steps: a few bytes of MIDI can claim years of silence."""
+
+MIDI_TICKS = 10_000_000
+"""The last tick that pretty_midi reads, and so the last that we write."""
+
+NAME_BYTES = 100
+RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(10))}
+
+Roll = npt.NDArray[np.uint8]
+log = logging.getLogger(__name__)
+
+
+def held_notes(roll: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
+    """The notes of a piano-roll: consecutive 1s of a column are one held note.
+
+    (A roll does not tell a held note from one struck again at each step.)
+
+    Args:
+        roll: 0s and 1s, [T, X].
+
+    Returns:
+        One row a note, sorted by column and then by time: column, first step, step after the last, [N, 3].
+    """
+    if roll.ndim != 2:
+        raise ValueError(f"a piano-roll is [steps, notes], not of shape {list(roll.shape)}")
+    if not np.isin(roll, (0, 1)).all():
+        raise ValueError("a piano-roll holds 0s and 1s only")
+    edges = np.diff(roll.T.astype(np.int8), prepend=0, append=0)  # [X, T + 1]
+    column, first = np.nonzero(edges == 1)
+    return np.stack([column, first, np.nonzero(edges == -1)[1]], axis=1).astype(np.int64)
+
+
+def write_midi(
+    roll: npt.NDArray[np.generic],
+    path: str | Path,
+    *,
+    lowest_pitch: int = LOWEST_NOTE,
+    steps_per_second: float,
+    steps_per_quarter: int = 1,
+    program: int = 0,
+    velocity: int = 80,
+) -> dict[str, float]:
+    """Write a piano-roll as a MIDI file whose notes are as `held_notes` says.
+
+    The tempo makes each step 1/`steps_per_quarter` of a quarter note. MIDI keeps it in whole microseconds a
+    quarter; every event is put on the tick nearest to its own time, so that this rounding never adds up. A
+    text event "end" marks the end of the last step, so that a silent end is as long in the file as in the
+    roll (players and mido count the one tick to the end of the track as well). The same arguments give the
+    same bytes.
+
+    Args:
+        roll: 0s and 1s, [T, X], at least one step.
+        path: the file to write; what was there is replaced.
+        lowest_pitch: MIDI note number of column 0.
+        steps_per_second: steps per second of the roll.
+        steps_per_quarter: steps in a quarter note, for programs that show the file as a score.
+        program: General MIDI program from 0; 0 is the piano.
+        velocity: of every note, 1 to 127.
+
+    Returns:
+        What a reader of the file should know: `steps`, `notes`, `seconds`, `steps_per_second`,
+        `steps_per_quarter`, `tempo` (quarter notes a minute), `ticks_per_quarter`, `program`, `velocity`,
+        `lowest_pitch`.
+
+    Raises:
+        ValueError: the roll is not a piano-roll, has a note outside 21..108, or a number is out of range.
+        ConfigError, ResourceError: the file cannot be written.
+    """
+    notes = held_notes(roll)
+    steps = len(roll)
+    outside = (notes[:, 0] + lowest_pitch < LOWEST_NOTE) | (notes[:, 0] + lowest_pitch > HIGHEST_NOTE)
+    microseconds = round(1e6 * steps_per_quarter / steps_per_second) if steps_per_second > 0 else 0
+    if steps < 1:
+        raise ValueError("a piano-roll of no steps cannot be a MIDI file")
+    if outside.any():
+        raise ValueError(f"{outside.sum()} notes lie outside MIDI notes {LOWEST_NOTE}..{HIGHEST_NOTE}")
+    if not 100 <= microseconds < 1 << 24 or not 1 <= steps_per_quarter <= 64:
+        raise ValueError(
+            f"{steps_per_second} steps a second with {steps_per_quarter} in a quarter note: "
+            "1 to 64 may be in a quarter note, which may last 0.0001 to 16.7 seconds"
+        )
+    if not 0 <= program <= 127 or not 1 <= velocity <= 127:
+        raise ValueError(f"program {program} must be in 0..127 and velocity {velocity} in 1..127")
+    ticks = next((n for n in (480, 240, 120, 60, 24) if n * (steps + 1) < MIDI_TICKS), 0)  # a step
+    if not ticks:
+        raise ValueError(f"{steps} steps are more than one MIDI file holds")
+
+    import pretty_midi
+
+    resolution = ticks * steps_per_quarter
+    # pretty_midi truncates to whole microseconds, and 50000 may have become 49999.99999999999 by then
+    song = pretty_midi.PrettyMIDI(resolution=resolution, initial_tempo=6e7 / (microseconds + 1e-6))
+    voice = pretty_midi.Instrument(program)
+    for column, first, stop in notes.tolist():
+        start, end = first / steps_per_second, stop / steps_per_second
+        voice.notes.append(pretty_midi.Note(velocity, column + lowest_pitch, start, end))
+    song.instruments.append(voice)
+    song.text_events.append(pretty_midi.Text("end", steps / steps_per_second))
+    file = io.BytesIO()
+    song.write(file)
+    write_bytes(path, file.getvalue())
+    return {
+        "steps": steps,
+        "notes": len(notes),
+        "seconds": steps / steps_per_second,
+        "steps_per_second": steps_per_second,
+        "steps_per_quarter": steps_per_quarter,
+        "tempo": 6e7 / microseconds,
+        "ticks_per_quarter": resolution,
+        "program": program,
+        "velocity": velocity,
+        "lowest_pitch": lowest_pitch,
+    }
+
+
+def read_midi(path: str | Path, *, steps_per_second: float, lowest_pitch: int = LOWEST_NOTE, columns: int = 88) -> Roll:
+    """Read a MIDI file as a piano-roll; the inverse of `write_midi`.
+
+    The start and end of each note are rounded to the nearest step, and no note is shorter than one step.
+    Drums, velocities and the sustain pedal are left out; notes outside the columns are left out, counted, and
+    logged as a warning. The roll ends with the file's last note, text, lyric, or change of tempo, key or
+    metre.
+
+    Args:
+        path: the file.
+        steps_per_second: steps per second of the roll.
+        lowest_pitch: MIDI note number of column 0.
+        columns: X.
+
+    Returns:
+        0s and 1s, [T, X]. A file without notes but with a length gives silence.
+
+    Raises:
+        DataError: the file is missing, not a plain file, larger than `MIDI_BYTES`, not MIDI, of no length,
+            longer than `MIDI_STEPS`, or all its notes are drums or outside the columns.
+    """
+    import pretty_midi
+
+    data = _read_plain_file(Path(path), MIDI_BYTES)
+    file = io.BytesIO(data)
+    if data[:4] != b"MThd" or len(data) < 14:
+        raise DataError(f"{path}: not a MIDI file: it does not begin with an MThd header", _MIDI_HINT, path)
+    if struct.unpack(">h", data[12:14])[0] <= 0:
+        raise DataError(f"{path}: its header has no ticks a quarter note (SMPTE time is not read)", _MIDI_HINT, path)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            song = pretty_midi.PrettyMIDI(file)
+            end = float(song.get_end_time())
+        except Exception as error:
+            # The boundary to mido and pretty_midi, which on damaged bytes raise OSError, EOFError,
+            # ValueError, KeyError, IndexError, TypeError, AttributeError, ZeroDivisionError and more.
+            reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            raise DataError(
+                f"{path}: not a readable MIDI file, near byte {file.tell()}: {reason}", _MIDI_HINT, path
+            ) from error
+    for warning in caught:
+        log.warning("%s: %s", path, warning.message)
+
+    every = [note for voice in song.instruments for note in voice.notes]
+    pitched = [note for voice in song.instruments if not voice.is_drum for note in voice.notes]
+    inside = [note for note in pitched if 0 <= note.pitch - lowest_pitch < columns]
+    span = f"MIDI notes {lowest_pitch}..{lowest_pitch + columns - 1}"
+    if every and not inside:
+        raise DataError(f"{path}: all of its {len(every)} notes are drums or outside {span}", _MIDI_HINT, path)
+    if len(inside) < len(pitched):
+        log.warning("%s: %d of %d notes outside %s left out", path, len(pitched) - len(inside), len(pitched), span)
+    if not 0 < end * steps_per_second <= MIDI_STEPS:
+        raise DataError(
+            f"{path}: lasts {end:g} s, {end * steps_per_second:g} steps at {steps_per_second:g} a second; "
+            f"what is read is longer than 0 and at most {MIDI_STEPS} steps",
+            _MIDI_HINT,
+            path,
+        )
+    first = [round(note.start * steps_per_second) for note in inside]
+    stop = [max(i + 1, round(note.end * steps_per_second)) for i, note in zip(first, inside, strict=True)]
+    roll = np.zeros((max([1, round(end * steps_per_second), *stop]), columns), dtype=np.uint8)  # [T, X]
+    for note, i, j in zip(inside, first, stop, strict=True):
+        roll[i:j, note.pitch - lowest_pitch] = 1
+    return roll
+
+
+_MIDI_HINT = "give a standard MIDI file (.mid) of pitched notes"
+
+
+def _read_plain_file(path: Path, limit: int) -> bytes:
+    """The bytes of a file, which is not opened unless it is a plain file of at most `limit` bytes."""
+    try:
+        status = path.stat()
+        plain, size = stat.S_ISREG(status.st_mode), status.st_size
+        data = path.read_bytes() if plain and size <= limit else b""
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise DataError(f"{path}: cannot be read: {_reason(error)}", "check the path", path) from error
+    if not plain:
+        raise DataError(f"{path}: not a plain file", "give the path of a file", path)
+    if size > limit:
+        raise DataError(f"{path}: {size} bytes; at most {limit} are read", "give a smaller file", path)
+    return data
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write a file whole or not at all: under a temporary name beside it, fsynced, then renamed.
+
+    Raises:
+        ResourceError: the disk is full, or a quota or size limit is reached.
+        ConfigError: the folder is missing or may not be written.
+    """
+    path = Path(path)
+    beside = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        with beside.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+        _fsync_folder(path.parent)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            free = shutil.disk_usage(path.parent).free
+            message = f"{path}: no room for {len(data)} bytes ({free} free): {_reason(error)}"
+            raise ResourceError(message, "free some space, or write elsewhere", path) from error
+        raise ConfigError(f"{path}: cannot be written: {_reason(error)}", "choose another folder", path) from error
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+
+
+def _fsync_folder(folder: Path) -> None:
+    """Make a rename last through a power cut, where the system can (Windows cannot open a folder)."""
+    with contextlib.suppress(PermissionError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def write_json(path: str | Path, obj: Mapping[str, object] | Sequence[object]) -> None:
+    """Write JSON, whole or not at all, keys in the order given, with a newline at the end.
+
+    Raises:
+        ValueError: NaN or infinity is in it, which JSON does not have.
+        TypeError: something in it is not a plain Python value.
+        ConfigError, ResourceError: the file cannot be written.
+    """
+    write_bytes(path, (json.dumps(obj, indent=2, allow_nan=False) + "\n").encode())
+
+
+def safe_name(text: str) -> str:
+    """A name for a file from an id that somebody else chose, such as one read from a data file.
+
+    Letters, digits, `.`, `_` and `-` stay, in any script; all else becomes `_`. The name has no separator,
+    NUL or leading dot or dash, is no device of Windows, even with a suffix added, and has at most 100 bytes.
+    A text that had to be changed gets a short hash of it at its end, so that two ids that differ do not
+    become one name. A safe name stays as it is.
+    """
+    name = re.sub(r"[^\w.-]", "_", unicodedata.normalize("NFC", text))
+    name = re.sub(r"^[.-]|\.$|^$", "_", name)
+    if unicodedata.normalize("NFKC", name.split(".")[0]).upper() in RESERVED:
+        name = f"_{name}"
+    if name == text and len(name.encode()) <= NAME_BYTES:
+        return name
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{name.encode()[: NAME_BYTES - 9].decode(errors='ignore')}-{digest}"

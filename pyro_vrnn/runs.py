@@ -1,0 +1,373 @@
+"""A run folder: made by `train`, opened by `load`; what it was trained on, and what can be asked of it.
+
+RUN/  config.toml  environment.json  metrics.jsonl  log.txt  checkpoints/  samples/  figures/  diagnostics/
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import filelock
+import pyro
+import torch
+
+from pyro_vrnn import __version__, checkpoint, config, datasets
+from pyro_vrnn.checkpoint import write_file
+from pyro_vrnn.config import DataFormat, Resolved, RunConfig
+from pyro_vrnn.devices import device as pick_device
+from pyro_vrnn.engine import FitResult, Observer, Trainer, fit
+from pyro_vrnn.errors import CheckpointError, ConfigError, DataError, choose
+from pyro_vrnn.evaluation import Evaluation, evaluate
+from pyro_vrnn.likelihoods import LIKELIHOODS
+from pyro_vrnn.models import MODELS, SequenceModel
+from pyro_vrnn.objectives import OBJECTIVES, Objective
+from pyro_vrnn.programs import Stacked
+from pyro_vrnn.sequences import DataInfo, SequenceDataset, read_info
+
+
+def build_net(settings: RunConfig) -> SequenceModel:
+    """The network of a complete configuration, with fresh weights."""
+    assert settings.format is not None
+    cls: Any = MODELS[settings.model.name]
+    net: SequenceModel = cls(settings.model, settings.format.x_dim)
+    return net
+
+
+def data_format(info: DataInfo) -> DataFormat:
+    """What a model keeps of its data file."""
+    return DataFormat(
+        kind=info.kind,
+        support=info.support,
+        x_dim=info.x_dim,
+        steps_per_second=info.steps_per_second,
+        lowest_pitch=int(info.extra.get("lowest_pitch", 21)),
+    )
+
+
+class Run:
+    """A trained run: its settings, its network at one checkpoint, and what can be asked of them.
+
+    Attributes:
+        folder: the run folder.
+        step_folder: the checkpoint that was loaded.
+        config: its complete settings.
+        net: the network, in evaluation mode.
+        state: where the training stood.
+    """
+
+    def __init__(
+        self, folder: Path, step_folder: Path, settings: RunConfig, net: SequenceModel, state: dict[str, Any]
+    ) -> None:
+        self.folder, self.step_folder, self.config, self.net, self.state = (
+            folder,
+            step_folder,
+            settings,
+            net,
+            state,
+        )
+        self.format: DataFormat = settings.format  # type: ignore[assignment]  # load() has checked it
+        self.device = next(net.parameters()).device
+        self.result: FitResult | None = None
+        """How the training ended, for a run that `train` just made."""
+
+    def data(self, data: str | Path | None = None, split: str = "test") -> SequenceDataset:
+        """A split of the run's own data file, or of another of the same format.
+
+        Raises:
+            DataError: another kind, support or width than the model was trained on, or an empty split.
+        """
+        path = datasets.find(str(data or self.config.data.path))
+        dataset = SequenceDataset(path, split)
+        theirs = data_format(dataset.info)
+        for name in ("kind", "support", "x_dim"):
+            given, known = getattr(theirs, name), getattr(self.format, name)
+            if given != known:
+                raise DataError(
+                    f"{path}: {name} is {given!r}, the model was trained on {known!r}",
+                    "give data of the kind in the run's config.toml, [format]",
+                    path,
+                )
+        if len(dataset) == 0:
+            raise DataError(f"{path}: the {split} split is empty", "choose another --split", path)
+        return dataset
+
+    def evaluate(
+        self,
+        split: str = "test",
+        objective: str = "elbo",
+        particles: int | None = None,
+        *,
+        data: str | Path | None = None,
+        batch_size: int = 32,
+        seed: int = 0,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Evaluation:
+        """A bound on log p(x) of a split, at beta = 1; see `evaluation.Evaluation`.
+
+        Raises:
+            ConfigError: an unknown objective or split, or particles it cannot take.
+            DataError: see `data`.
+        """
+        return evaluate(
+            Stacked(self.net),
+            self.data(data, split),
+            make_objective(objective, particles),
+            split=split,
+            batch_size=batch_size,
+            seed=seed,
+            device=self.device,
+            progress=progress,
+        )
+
+    def sample(self, num: int = 4, steps: int | None = None, **options: Any) -> list[Path]:
+        """Draw sequences and write them; the options and the files are `sampling.write`'s."""
+        from pyro_vrnn import sampling
+
+        return sampling.write(self, num=num, steps=steps, **options)
+
+    def posterior(self, x: Any, particles: int = 1) -> Any:
+        """A Pyro trace of the guide on one sequence x [T, X], replayed through the model: both sides' sites.
+
+        The trace's sites have `fn` of the model and `value` of the guide's draw; log-probabilities are computed.
+        """
+        from pyro_vrnn import inspection
+
+        return inspection.posterior(self, x, particles).model
+
+
+def make_objective(name: str, particles: int | None) -> Objective:
+    """An objective to evaluate with, at beta = 1.
+
+    Raises:
+        ConfigError: unknown, or that number of particles makes no sense for it.
+    """
+    if name not in OBJECTIVES:
+        raise choose("objective", name, OBJECTIVES)
+    return OBJECTIVES[name](name=name) if particles is None else OBJECTIVES[name](name=name, particles=particles)
+
+
+def load(path: str | Path, *, device: str = "cpu") -> Run:
+    """Open a run folder (its BEST checkpoint) or one checkpoint folder.
+
+    Raises:
+        CheckpointError: no run there, or it is damaged.
+        DeviceError: no such device.
+    """
+    folder, step_folder = checkpoint.find(Path(path))
+    settings = read_config(folder)
+    where = pick_device(device)
+    net = build_net(settings).to(where)
+    saved = checkpoint.load(step_folder)
+    checkpoint.load_weights(net, saved.model, step_folder)
+    net.eval()
+    return Run(folder, step_folder, settings, net, saved.state)
+
+
+def read_config(folder: Path) -> RunConfig:
+    """The complete settings of a run.
+
+    Raises:
+        CheckpointError: config.toml is damaged or incomplete.
+    """
+    path = folder / "config.toml"
+    try:
+        settings = config.build(config.parse_toml(path.read_text("utf-8", errors="replace"), str(path)))
+    except ConfigError as error:
+        raise CheckpointError(
+            f"{path}: {error.message}", "the run's settings are damaged, or of another version", path
+        ) from None
+    if settings.format is None:
+        raise CheckpointError(f"{path}: no [format]", "the run's settings are damaged, or of another version", path)
+    return settings
+
+
+def free_folder(name: str) -> Path:
+    """runs/NAME, or the first of runs/NAME-2, … that is free."""
+    folder, n = Path("runs") / name, 1
+    while folder.exists():
+        n += 1
+        folder = Path("runs") / f"{name}-{n}"
+    return folder
+
+
+def train(
+    resolved: Resolved,
+    *,
+    out: Path | None = None,
+    resume: str = "auto",
+    init_from: str | Path | None = None,
+    device: str = "auto",
+    max_seconds: float | None = None,
+    overwrite: bool = False,
+    observer: Observer | None = None,
+) -> Run:
+    """Train (or go on training) a run.
+
+    Args:
+        resolved: the settings.
+        out: the run folder; None takes a free name under runs/.
+        resume: "auto" goes on with the run in `out` if there is one; "never" refuses it; else the path of a run or
+            checkpoint to go on from, in its own folder.
+        init_from: a run whose weights (only) this one starts from.
+        device: auto, cpu, cuda or cuda:N.
+        max_seconds: stop, saved, after so long.
+        overwrite: remove a run in `out` first.
+        observer: watches.
+
+    Returns:
+        The run, at its best checkpoint, with `result`.
+
+    Raises:
+        ConfigError, DataError, CheckpointError, DeviceError, NumericsError, ResourceError.
+    """
+    watch = observer or Observer()
+    settings, where = resolved.config, pick_device(device)
+    from_folder: Path | None = None
+    if resume not in ("auto", "never"):
+        out, from_folder = checkpoint.find(Path(resume), "LATEST")
+    out = out if out is not None else free_folder(Path(resolved.recipe).stem)
+    going_on = _check_folder(out, resume=resume, overwrite=overwrite)
+    path = datasets.find(settings.data.path, say=watch.said)
+    info = read_info(path)
+    likelihood = settings.model.likelihood
+    if LIKELIHOODS[likelihood].support != info.support:
+        fitting = sorted(k for k, v in LIKELIHOODS.items() if v.support == info.support)
+        raise ConfigError(
+            f"likelihood {likelihood!r} is for {LIKELIHOODS[likelihood].support} data; {path} is {info.support}",
+            f"choose from {', '.join(fitting)}" if fitting else "no likelihood for such data yet",
+        )
+    settings = dataclasses.replace(
+        settings,
+        format=data_format(info),
+        data=dataclasses.replace(settings.data, path=str(path.resolve())),
+    )
+    training_set = SequenceDataset(path, "train", settings.data.window or None)
+    valid = SequenceDataset(path, "valid")
+    if len(valid) == 0:
+        raise DataError(
+            f"{path}: no validation sequences", "the best model is chosen on them; prepare with a split", path
+        )
+    torch.manual_seed(settings.training.seed)
+    net = build_net(settings)
+    net.likelihood.fit_start(torch.from_numpy(info.mean), torch.from_numpy(info.std))
+    if init_from is not None:
+        _, source = checkpoint.find(Path(init_from))
+        checkpoint.load_weights(net, checkpoint.load(source).model, source)
+    with _owned(out, overwrite and not going_on):
+        checkpoint.clean(out)
+        trainer = Trainer(settings, net.to(where), where)
+        if going_on:
+            _go_on(trainer, out, from_folder, settings, watch)
+        write_file(out / "config.toml", settings.to_toml().encode())
+        _write_environment(out, where)
+        watch.said(
+            f"{settings.model.name} by {settings.objective.name} on {path.name}: "
+            f"{sum(p.numel() for p in net.parameters()):,} parameters, {len(training_set)} sequences, {where}; {out}"
+        )
+        result = fit(trainer, training_set, valid, out, max_seconds=max_seconds, observer=watch)
+    run = load(out, device=str(where))
+    run.result = result
+    return run
+
+
+def _check_folder(out: Path, *, resume: str, overwrite: bool) -> bool:
+    """Whether there is a run in `out` to go on with; ConfigError before any work if `out` cannot be used."""
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out}: is a file", "choose another --out", out)
+    if not out.exists() or not any(f.name != ".lock" for f in out.iterdir()):
+        return False
+    if not (out / "config.toml").is_file():
+        raise ConfigError(f"{out}: holds files that are no run", "choose another --out, or empty it", out)
+    if overwrite:
+        return False
+    if resume == "never":
+        raise ConfigError(f"{out}: already holds a run", "choose another --out, or --overwrite, or --resume auto", out)
+    return any((out / "checkpoints").glob("step-*"))
+
+
+@contextmanager
+def _owned(out: Path, empty: bool) -> Iterator[None]:
+    """The run folder, locked against a second process; a folder that was made and stayed empty is removed."""
+    made = not out.exists()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(out / ".lock")
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise ConfigError(
+            f"{out}: another process is training there", "wait for it, or choose another --out", out
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"{out}: cannot be written ({error.strerror})", "choose another --out", out) from None
+    try:
+        if empty:
+            for child in out.iterdir():
+                if child.name != ".lock":
+                    shutil.rmtree(child) if child.is_dir() and not child.is_symlink() else child.unlink()
+        yield
+    finally:
+        lock.release()
+        if made and not (out / "config.toml").exists():
+            shutil.rmtree(out, ignore_errors=True)
+
+
+def _go_on(trainer: Trainer, out: Path, chosen: Path | None, settings: RunConfig, watch: Observer) -> None:
+    """Restore the newest whole checkpoint (or the chosen one), after checking that the settings still fit it."""
+    before = read_config(out).to_dict()
+    now = settings.to_dict()
+    changed = [
+        f"{section}.{key}: {before.get(section, {}).get(key)!r} -> {now.get(section, {}).get(key)!r}"
+        for section in ("model", "objective", "data", "format", "training")
+        for key in sorted({*before.get(section, {}), *now.get(section, {})})
+        if before.get(section, {}).get(key) != now.get(section, {}).get(key)
+    ]
+    fatal = [c for c in changed if not c.startswith("training.") or c.startswith(("training.seed", "training.average"))]
+    if fatal:
+        raise CheckpointError(
+            f"{out}: holds a run with other settings: {'; '.join(fatal)}",
+            f"--overwrite starts anew; --init-from {out} --out NEW takes its weights; or choose another --out",
+            out,
+        )
+    for change in changed:
+        watch.said(f"resuming with {change}")
+    if chosen is None:
+        chosen, saved, warnings = checkpoint.newest(out)
+        for warning in warnings:
+            watch.said(f"warning: {warning}")
+    else:
+        saved = checkpoint.load(chosen)
+    trainer.restore(saved, chosen)
+    # Rows logged after the checkpoint will be logged again.
+    metrics = out / "metrics.jsonl"
+    if metrics.exists() and metrics.stat().st_size > trainer.at.metrics_bytes:
+        with metrics.open("r+b") as file:
+            file.truncate(trainer.at.metrics_bytes)
+    watch.said(f"resuming {out} at step {trainer.at.step}, epoch {trainer.at.epoch}")
+
+
+def _write_environment(out: Path, device: torch.device) -> None:
+    """What the run was made with."""
+    versions = {
+        "pyro_vrnn": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "pyro": pyro.__version__,
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
+        "threads": torch.get_num_threads(),
+    }
+    write_file(out / "environment.json", (json.dumps(versions, indent=1) + "\n").encode())
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The rows of metrics.jsonl."""
+    path = folder / "metrics.jsonl"
+    lines: Sequence[str] = path.read_text("utf-8").splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines]

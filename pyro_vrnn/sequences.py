@@ -1,0 +1,209 @@
+"""Batch, the data set of one split, and which sequences go together. The file itself is storage.py's."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pyro_vrnn.errors import ConfigError, choose
+from pyro_vrnn.storage import (
+    SPLITS,
+    DataInfo,
+    SplitInfo,
+    check_support,
+    open_data,
+    read_ids,
+    read_info,
+    read_offsets,
+    read_rows,
+)
+from pyro_vrnn.summaries import describe, floors
+from pyro_vrnn.writing import write_sequences
+
+__all__ = [
+    "Batch",
+    "DataInfo",
+    "SequenceDataset",
+    "SplitInfo",
+    "collate",
+    "describe",
+    "epoch_plan",
+    "floors",
+    "in_order",
+    "read_info",
+    "write_sequences",
+]
+
+POOL_BATCHES = 8
+IN_MEMORY_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What crosses from data to models. Without `x` it asks for a draw of these lengths.
+
+    B sequences, T = max(lengths) steps, X values a step. Time comes first.
+    """
+
+    lengths: Tensor  # [B] int64
+    x: Tensor | None = None  # [T, B, X], zero-padded on the right (0 is in every support)
+
+    @property
+    def size(self) -> int:
+        """B, the number of sequences."""
+        return len(self.lengths)
+
+    @cached_property
+    def steps(self) -> int:
+        """T, the longest length. `int()` waits for a GPU: once a batch, not once a call."""
+        return int(self.lengths.max())
+
+    @cached_property
+    def alive(self) -> Tensor:
+        """Which steps each sequence has, [T, B] bool."""
+        return torch.arange(self.steps, device=self.lengths.device)[:, None] < self.lengths
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on another device."""
+        return Batch(self.lengths.to(device), None if self.x is None else self.x.to(device))
+
+
+class SequenceDataset:
+    """One split of a data file, as float32 arrays [T_i, X].
+
+    The file is opened in each process that reads it (an HDF5 handle does not survive a fork or a pickle). A
+    split of up to 64 MiB is read once and kept; of a bigger one no more than a sequence is in memory.
+
+    Args:
+        path: a data file.
+        split: train, valid or test.
+        window: cut each sequence into pieces of at most this many steps (nothing is dropped; a sequence's
+            last piece may be short). Ids then end in `#k`, the piece's number. For training.
+
+    Raises:
+        ConfigError: an unknown split, a window below 1.
+        DataError: see `read_info`; and on reading, damaged values or values outside the support.
+    """
+
+    def __init__(self, path: str | Path, split: str, window: int | None = None) -> None:
+        if split not in SPLITS:
+            raise choose("split", split, SPLITS)
+        if window is not None and window < 1:
+            raise ConfigError(f"window {window}: a piece has at least 1 step", "leave it out for whole sequences")
+        self.split = split
+        file, self.info = open_data(path)
+        with file:
+            offsets = read_offsets(file, split, self.info)
+            self.ids = read_ids(file, split, self.info)
+        self.starts: NDArray[np.int64] = offsets[:-1]  # [N]
+        self.lengths: NDArray[np.int64] = np.diff(offsets)  # [N]
+        if window is not None:
+            pieces = -(-self.lengths // window)
+            k = np.concatenate([np.arange(n) for n in pieces]) if len(pieces) else pieces
+            self.ids = [f"{i}#{piece}" for i, n in zip(self.ids, pieces, strict=True) for piece in range(n)]
+            self.lengths = np.minimum(window, np.repeat(self.lengths, pieces) - k * window)
+            self.starts = np.repeat(self.starts, pieces) + k * window
+        self._opened: tuple[int, h5py.Dataset | NDArray[Any]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, i: int) -> NDArray[np.float32]:
+        """Sequence i, [T_i, X]."""
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"sequence {i} of {len(self)}")
+        x, start, name = self._rows(), int(self.starts[i]), f"{self.split} sequence {self.ids[i]!r}"
+        stop = start + int(self.lengths[i])
+        if isinstance(x, np.ndarray):
+            values = x[start:stop]
+            check_support(values, self.info.support, f"{self.info.path}: {name}", self.info.path)
+        else:
+            values = read_rows(x, start, stop, name, self.info)
+        return values.astype(np.float32)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_opened": None}
+
+    def find(self, sequence: str) -> int:
+        """The index of the sequence with this id, or else with this number.
+
+        Raises:
+            ConfigError: neither; the hint names some that there are.
+        """
+        if sequence in self.ids:
+            return self.ids.index(sequence)
+        if sequence.isascii() and sequence.isdigit() and int(sequence) < len(self):
+            return int(sequence)
+        near = difflib.get_close_matches(sequence, self.ids) or self.ids[:3]
+        hint = f"a number from 0 to {len(self) - 1}, or an id such as {', '.join(near)}"
+        raise ConfigError(f"no sequence {sequence!r} in the {self.split} split", hint, self.info.path)
+
+    def _rows(self) -> h5py.Dataset | NDArray[Any]:
+        """All steps of the split, [steps, X]: an array, or the open file's data set, kept by process."""
+        if self._opened is None or self._opened[0] != os.getpid():
+            file, _ = open_data(self.info.path)
+            x = file[self.split]["x"]
+            if x.nbytes <= IN_MEMORY_BYTES:
+                with file:
+                    x = read_rows(x, 0, len(x), "all", self.info)
+            self._opened = (os.getpid(), x)
+        return self._opened[1]
+
+
+def collate(dataset: SequenceDataset, indices: Sequence[int]) -> Batch:
+    """These sequences side by side: x [T, B, X] float32, zero-padded on the right; lengths [B] int64."""
+    sequences = [dataset[i] for i in indices]
+    lengths = [len(sequence) for sequence in sequences]
+    x = np.zeros((max(lengths), len(lengths), dataset.info.x_dim), np.float32)
+    for b, sequence in enumerate(sequences):
+        x[: lengths[b], b] = sequence
+    return Batch(torch.tensor(lengths), torch.from_numpy(x))
+
+
+def epoch_plan(
+    lengths: Sequence[int] | NDArray[np.int64], batch_size: int, *, seed: int, epoch: int
+) -> list[list[int]]:
+    """Which sequences form the batches of an epoch: every one once, those of like length together.
+
+    A pure function: shuffle, cut into pools of eight batches, sort each pool by length, cut it into batches
+    (the last one of all may be short), shuffle the batches.
+
+    Args:
+        lengths: [N], steps.
+        batch_size: B, at least 1.
+        seed, epoch: not negative; another epoch is another order.
+    """
+    size = _batch_size(batch_size)
+    lengths = np.asarray(lengths)
+    random = np.random.default_rng([seed, epoch])
+    order = random.permutation(len(lengths))
+    batches: list[list[int]] = []
+    for start in range(0, len(order), POOL_BATCHES * size):
+        pool = order[start : start + POOL_BATCHES * size]
+        pool = pool[np.argsort(-lengths[pool], kind="stable")]
+        batches += [pool[i : i + size].tolist() for i in range(0, len(pool), size)]
+    return [batches[i] for i in random.permutation(len(batches))]
+
+
+def in_order(lengths: Sequence[int] | NDArray[np.int64], batch_size: int) -> list[list[int]]:
+    """Batches for evaluation, longest first: what does not fit in memory fails at once. lengths [N]."""
+    size = _batch_size(batch_size)
+    order = np.argsort(-np.asarray(lengths), kind="stable").tolist()
+    return [order[i : i + size] for i in range(0, len(order), size)]
+
+
+def _batch_size(size: int) -> int:
+    if size < 1:
+        raise ConfigError(f"batch size {size}: a batch has at least 1 sequence", "set --batch-size to 1 or more")
+    return size

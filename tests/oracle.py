@@ -1,0 +1,94 @@
+"""A model whose evidence is known: a linear-Gaussian chain, written with the same arrows as every model.
+
+z_1 ~ N(0, 1);  z_t ~ N(a z_{t-1}, q²);  x_t ~ N(c z_t, r²);   guide: z_t ~ N(u z_{t-1} + v x_t, s²)
+"""
+
+from __future__ import annotations
+
+import pyro.distributions as dist
+import torch
+from pyro.distributions import Distribution
+from torch import Tensor, nn
+
+from pyro_vrnn.likelihoods import Likelihood
+from pyro_vrnn.models.base import SequenceModel
+from pyro_vrnn.networks import State
+from pyro_vrnn.sequences import Batch
+
+A, Q, C, R = 0.8, 0.6, 1.2, 0.7
+
+
+class FixedGaussian(Likelihood):
+    support = "real"
+
+    def forward(self, features: Tensor) -> Distribution:
+        return dist.Normal(C * features, R).to_event(1)
+
+    def fit_start(self, mean: Tensor, std: Tensor) -> None:
+        pass
+
+    def temper(self, p_x: Distribution, temperature: float) -> Distribution:
+        return dist.Normal(p_x.base_dist.loc, R * temperature).to_event(1)
+
+
+class LinearGaussian(SequenceModel):
+    """State: (z_{t-1}, whether t = 1)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.latent_dim = 1
+        self.likelihood = FixedGaussian(1, 1)
+        self.u, self.v, self.log_s = (nn.Parameter(torch.tensor(v)) for v in (0.3, 0.55, -0.75))
+
+    def start(self, size: int) -> State:
+        return torch.zeros(size, 1, dtype=self.u.dtype), torch.ones(size, 1, dtype=self.u.dtype)
+
+    def features(self, x: Tensor) -> Tensor:
+        return x
+
+    def p_z(self, state: State) -> Distribution:
+        z, first = state
+        return dist.Normal(A * z, torch.where(first > 0, 1.0, Q)).to_event(1)
+
+    def p_x(self, state: State, z: Tensor) -> Distribution:
+        return self.likelihood(z)
+
+    def next(self, state: State, z: Tensor, features: Tensor) -> State:
+        return z, torch.zeros_like(z)
+
+    def encode(self, batch: Batch, features: Tensor) -> Tensor:
+        return features
+
+    def q_z(self, state: State, e_t: Tensor) -> Distribution:
+        loc = self.u * state[0] + self.v * e_t
+        return dist.Normal(loc, self.log_s.exp().expand(loc.shape)).to_event(1)
+
+
+def exact(batch: Batch) -> Tensor:
+    """log p(x) of each sequence, by the joint Gaussian of its x. [B]."""
+    assert batch.x is not None
+    total = []
+    for b, length in enumerate(batch.lengths.tolist()):
+        cov = torch.zeros(length, length, dtype=torch.float64)
+        var = 1.0
+        for i in range(length):
+            var = 1.0 if i == 0 else A**2 * var + Q**2
+            for j in range(i, length):
+                cov[i, j] = cov[j, i] = C**2 * var * A ** (j - i)
+        cov += R**2 * torch.eye(length, dtype=torch.float64)
+        x = batch.x[:length, b, 0].double()
+        total.append(torch.distributions.MultivariateNormal(torch.zeros_like(x), cov).log_prob(x))
+    return torch.stack(total)
+
+
+def simulate(lengths: list[int], seed: int = 0) -> Batch:
+    """Data from the chain itself, float64."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.zeros(max(lengths), len(lengths), 1, dtype=torch.float64)
+    for b, length in enumerate(lengths):
+        z = torch.randn((), generator=generator, dtype=torch.float64)
+        for t in range(length):
+            if t:
+                z = A * z + Q * torch.randn((), generator=generator, dtype=torch.float64)
+            x[t, b, 0] = C * z + R * torch.randn((), generator=generator, dtype=torch.float64)
+    return Batch(torch.tensor(lengths), x)

@@ -1,0 +1,73 @@
+"""Small networks and ragged batches for tests: B, T, X, Z, H are different primes, so no two dims can be mixed up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pyro_vrnn.config import DataFormat, RunConfig, resolve
+from pyro_vrnn.models import SequenceModel
+from pyro_vrnn.runs import build_net
+from pyro_vrnn.sequences import Batch, write_sequences
+
+B, T, X, Z, H = 5, 7, 11, 3, 13
+LENGTHS = [7, 3, 5, 1, 6]
+
+
+def make_net(*sets: str, dtype: torch.dtype = torch.float64, seed: int = 0) -> SequenceModel:
+    """A VRNN of these widths; its weights are scaled up so that nothing hides near zero."""
+    base = (f"model.latent_dim={Z}", f"model.hidden_dim={H}", "model.network_dims=17")
+    settings = resolve(sets=[*base, *sets]).config
+    form = DataFormat(kind="pianoroll", support="binary", x_dim=X, steps_per_second=2.0, lowest_pitch=40)
+    torch.manual_seed(seed)
+    net = build_net(RunConfig(model=settings.model, objective=settings.objective, format=form)).to(dtype)
+    with torch.no_grad():
+        for p in net.parameters():
+            p.copy_(torch.randn_like(p) * 0.4)
+    return net
+
+
+def make_batch(lengths: list[int] | None = None, dtype: torch.dtype = torch.float64, seed: int = 1) -> Batch:
+    """Random bits, padded with zeros."""
+    lengths = lengths or LENGTHS
+    generator = torch.Generator().manual_seed(seed)
+    n = torch.tensor(lengths)
+    x = (torch.rand(max(lengths), len(lengths), X, generator=generator) < 0.4).to(dtype)
+    return Batch(n, x * (torch.arange(max(lengths))[:, None] < n)[..., None])
+
+
+def make_rolls(count: int, seed: int, x_dim: int = X, longest: int = 12) -> list[np.ndarray]:
+    """Chains with something to learn: each bit mostly repeats itself."""
+    generator = np.random.default_rng(seed)
+    rolls = []
+    for _ in range(count):
+        roll = np.zeros((int(generator.integers(4, longest + 1)), x_dim), np.uint8)
+        roll[0] = generator.random(x_dim) < 0.4
+        for t in range(1, len(roll)):
+            roll[t] = np.where(generator.random(x_dim) < 0.85, roll[t - 1], generator.random(x_dim) < 0.3)
+        rolls.append(roll)
+    return rolls
+
+
+def write_small(path: Path, *, train: int = 24, seed: int = 0, x_dim: int = X) -> Path:
+    """A small piano-roll data set."""
+    splits = {
+        name: make_rolls(count, seed + i, x_dim)
+        for i, (name, count) in enumerate([("train", train), ("valid", 6), ("test", 7)])
+    }
+    write_sequences(
+        path,
+        splits,
+        ids={name: [f"{name}-{i}" for i in range(len(rolls))] for name, rolls in splits.items()},
+        kind="pianoroll",
+        support="binary",
+        steps_per_second=2.0,
+        source="made by a test",
+        licence="none",
+        options={},
+        extra={"lowest_pitch": 40},
+        overwrite=True,
+    )
+    return path

@@ -1,0 +1,227 @@
+"""The two programs are one: same losses, same gradients, for every objective; and both keep time and padding straight."""
+
+from __future__ import annotations
+
+import pyro
+import pytest
+import torch
+from pyro import poutine
+from small import LENGTHS, B, T, X, Z, make_batch, make_net
+
+from pyro_vrnn.evaluation import terms
+from pyro_vrnn.models import MODELS, SequenceModel
+from pyro_vrnn.objectives import OBJECTIVES, Objective
+from pyro_vrnn.programs import PROGRAMS, Markov, Stacked
+from pyro_vrnn.sequences import Batch
+
+
+def loss_and_grads(
+    program: str, objective: Objective, net: SequenceModel, batch: Batch, beta: float
+) -> tuple[float, dict[str, torch.Tensor]]:
+    pair = PROGRAMS[program](net)
+    net.zero_grad()
+    torch.manual_seed(7)
+    with pyro.get_param_store().scope():
+        loss = objective.loss().loss_and_grads(pair.model, pair.guide, batch, beta)
+    return loss, {name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm", "tanh"])
+@pytest.mark.parametrize("particles", [1, 5])
+@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("model", MODELS)
+def test_programs_agree(model: str, name: str, particles: int, cell: str) -> None:
+    cls = OBJECTIVES[name]
+    if cls.weighted and particles == 1:
+        pytest.skip("weighted objectives need particles: test_config checks that one is refused")
+    net, batch = make_net(f"model.name={model}", f"model.cell={cell}"), make_batch()
+    beta = 1.0 if cls.weighted else 0.3
+    objective = cls(name=name, particles=particles)
+    loss_m, grads_m = loss_and_grads("markov", objective, net, batch, beta)
+    loss_s, grads_s = loss_and_grads("stacked", objective, net, batch, beta)
+    assert loss_s == pytest.approx(loss_m, rel=1e-9)
+    assert grads_m.keys() == grads_s.keys() == dict(net.named_parameters()).keys()
+    for key, grad in grads_m.items():
+        assert float(grad.abs().max()) > 0, f"{key} gets no gradient"
+        torch.testing.assert_close(grads_s[key], grad, rtol=1e-9, atol=1e-12, msg=key)
+
+
+@pytest.mark.parametrize("particles", [1, 5])
+def test_programs_agree_in_float32(particles: int) -> None:
+    net, batch = make_net(dtype=torch.float32), make_batch(dtype=torch.float32)
+    objective = OBJECTIVES["elbo"](name="elbo", particles=particles)
+    loss_m, grads_m = loss_and_grads("markov", objective, net, batch, 1.0)
+    loss_s, grads_s = loss_and_grads("stacked", objective, net, batch, 1.0)
+    assert loss_s == pytest.approx(loss_m, rel=1e-5)
+    for key, grad in grads_m.items():
+        scale = float(grad.abs().max())
+        torch.testing.assert_close(grads_s[key], grad, rtol=1e-5, atol=1e-5 * scale, msg=key)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_terms_add_up_to_a_hand_written_elbo(program: str) -> None:
+    """Replay z by hand through the arrows, sequence by sequence, and add the terms up."""
+    net, batch = make_net(), make_batch()
+    torch.manual_seed(3)
+    with pyro.get_param_store().scope():
+        pair = PROGRAMS[program](net)
+        guide = poutine.trace(pair.guide).get_trace(batch)
+        torch.manual_seed(3)
+        found = terms(pair, batch, 1)
+    if program == "markov":
+        z = torch.stack([guide.nodes[f"z_{t}"]["value"] for t in range(1, T + 1)])
+    else:
+        z = guide.nodes["z"]["value"].movedim(-2, 0)
+    for b, length in enumerate(LENGTHS):
+        state, log_weight, nll, kl = net.start(1), 0.0, 0.0, 0.0
+        for t in range(length):
+            x_t, z_t = batch.x[t, b : b + 1], z[t, b : b + 1]
+            p, q = net.p_z(state), net.q_z(state, net.features(x_t))
+            log_px = float(net.p_x(state, z_t).log_prob(x_t))
+            log_weight += log_px + float(p.log_prob(z_t)) - float(q.log_prob(z_t))
+            nll -= log_px
+            mu, s, m, r = q.base_dist.loc, q.base_dist.scale, p.base_dist.loc, p.base_dist.scale
+            kl += float((torch.log(r / s) + (s**2 + (mu - m) ** 2) / (2 * r**2) - 0.5).sum())
+            state = net.next(state, z_t, net.features(x_t))
+        assert float(found.log_weights[0, b]) == pytest.approx(log_weight, rel=1e-9)
+        assert float(found.nll[0, b]) == pytest.approx(nll, rel=1e-9)
+        assert float(found.kl[0, b]) == pytest.approx(kl, rel=1e-9)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("particles", [1, 3])
+def test_analytic_kl_is_the_mean_of_the_sampled_one(program: str, particles: int) -> None:
+    """In one step the KL does not depend on the draw, so its Monte Carlo estimate must meet it."""
+    net, batch = make_net(), make_batch([1, 1])
+    with torch.no_grad(), pyro.get_param_store().scope():
+        found = terms(PROGRAMS[program](net), batch, 4000 * particles)
+    sampled = -(found.log_weights + found.nll)  # log q - log p
+    error = sampled.std(0) / len(sampled) ** 0.5
+    assert torch.all((sampled.mean(0) - found.kl.mean(0)).abs() < 4 * error)
+
+
+def test_kl_of_the_prior_to_itself_is_zero() -> None:
+    net, batch = make_net(), make_batch()
+    q_z = net.q_z
+    net.q_z = lambda state, e_t: net.p_z(state)  # type: ignore[method-assign]
+    with torch.no_grad(), pyro.get_param_store().scope():
+        found = terms(Stacked(net), batch, 2)
+    net.q_z = q_z  # type: ignore[method-assign]
+    assert float(found.kl.abs().max()) < 1e-28
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_padding_changes_nothing(program: str) -> None:
+    """Same random numbers for the sequence: its terms are the same with more padding, whatever is in the padding."""
+    net = make_net()
+    batch = make_batch([4, 4])
+    padded = Batch(batch.lengths, torch.cat([batch.x, torch.ones(3, 2, X, dtype=torch.float64)]))
+    object.__setattr__(padded, "steps", 7)
+    wider = Batch(torch.tensor([4, 4]), batch.x)
+    results = []
+    for given in (wider, padded):
+        torch.manual_seed(5)
+        with torch.no_grad(), pyro.get_param_store().scope():
+            results.append(terms(PROGRAMS[program](net), given, 2))
+    for name in ("log_weights", "nll", "kl"):
+        torch.testing.assert_close(getattr(results[0], name), getattr(results[1], name), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_sequence_is_the_same_alone_and_in_a_batch(program: str) -> None:
+    """Score one fixed z under both: alone, and beside longer sequences."""
+    net, batch = make_net(), make_batch()
+    torch.manual_seed(0)
+    z = torch.randn(T, B, Z, dtype=torch.float64)
+
+    def log_joint(given: Batch, z: torch.Tensor) -> torch.Tensor:
+        pair = PROGRAMS[program](net)
+        data = {"z": z.movedim(0, -2)} if program == "stacked" else {f"z_{t + 1}": z_t for t, z_t in enumerate(z)}
+        with torch.no_grad(), pyro.get_param_store().scope():
+            trace = poutine.trace(poutine.condition(pair.model, data=data)).get_trace(given)
+            trace.compute_log_prob()
+        names = [n for n in trace.nodes if n[0] in "xz"]
+        return sum(trace.nodes[n]["log_prob"] for n in names)
+
+    together = log_joint(batch, z)
+    for b, length in enumerate(LENGTHS):
+        alone = log_joint(Batch(batch.lengths[b : b + 1], batch.x[:length, b : b + 1]), z[:length, b : b + 1])
+        torch.testing.assert_close(alone[0], together[b], rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("t", range(T))
+def test_causality(t: int) -> None:
+    """Moving x_t moves prior, posterior and emission exactly where VRNN's graph says: q from t on, the rest after t."""
+    net = make_net()
+    batch = make_batch([T] * B)
+    torch.manual_seed(0)
+    z = torch.randn(T, B, Z, dtype=torch.float64)
+
+    def outputs(x: torch.Tensor) -> dict[str, torch.Tensor]:
+        with torch.no_grad():
+            features = net.features(x)
+            states = net.states(features, z)
+            q = net.q_z(states, net.encode(Batch(batch.lengths, x), features))
+            return {
+                "p_z": net.p_z(states).base_dist.loc,
+                "q_z": q.base_dist.loc,
+                "p_x": net.p_x(states, z).base_dist.logits,
+            }
+
+    moved = batch.x.clone()
+    moved[t] = 1 - moved[t]
+    before, after = outputs(batch.x), outputs(moved)
+    for name, first in (("q_z", t), ("p_z", t + 1), ("p_x", t + 1)):
+        for s in range(T):
+            same = torch.equal(before[name][s], after[name][s])
+            assert same == (s < first), f"{name} at {s + 1} when x_{t + 1} moves"
+
+
+def test_a_path_is_not_reused_after_the_parameters_moved() -> None:
+    """The stacked program remembers the guide's states; an update, or other gradients' needs, must make it forget."""
+    net, batch = make_net(), make_batch()
+    pair = Stacked(net)
+
+    def log_prob(trace: poutine.Trace) -> float:
+        model = poutine.trace(poutine.replay(pair.model, trace=trace)).get_trace(batch)
+        return float(model.log_prob_sum())
+
+    with torch.no_grad():
+        guide = poutine.trace(pair.guide).get_trace(batch)
+        first = log_prob(guide)
+        net.f.cell.bias_ih.add_(0.5)
+        moved = log_prob(guide)
+        fresh = Stacked(net)
+        z = {"z": guide.nodes["z"]["value"]}
+        trace = poutine.trace(poutine.condition(fresh.model, data=z)).get_trace(batch)
+        expected = float(trace.log_prob_sum())
+    assert moved == pytest.approx(expected, rel=1e-12)
+    assert moved != pytest.approx(first, rel=1e-6)
+    model = poutine.trace(poutine.replay(pair.model, trace=guide)).get_trace(batch)
+    model.log_prob_sum().backward()  # the guide's pass had no gradients to offer
+    assert net.f.cell.weight_ih.grad is not None
+
+
+def test_drawing_and_scoring_are_the_same_program() -> None:
+    net = make_net()
+    with torch.no_grad(), pyro.get_param_store().scope():
+        drawn = poutine.trace(Markov(net).model).get_trace(Batch(torch.tensor(LENGTHS)))
+        drawn.compute_log_prob()
+        x = drawn.nodes["_RETURN"]["value"]
+        batch = Batch(torch.tensor(LENGTHS), x)
+        z = torch.stack([drawn.nodes[f"z_{t}"]["value"] for t in range(1, T + 1)])
+        scored = poutine.trace(poutine.condition(Stacked(net).model, data={"z": z.movedim(0, -2)})).get_trace(batch)
+        total = float(scored.log_prob_sum())
+    assert x.shape == (T, B, X)
+    assert total == pytest.approx(float(drawn.log_prob_sum()), rel=1e-12)
+
+
+def test_a_second_network_in_the_same_param_store_is_refused() -> None:
+    """Pyro would copy the first one's parameters into the second and train neither (PITFALLS.md)."""
+    first, second, batch = make_net(), make_net(seed=1), make_batch()
+    Markov(first).guide(batch)
+    with pytest.raises(RuntimeError, match="scope"):
+        Stacked(second).guide(batch)
+    with pyro.get_param_store().scope():
+        Stacked(second).guide(batch)
