@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Mapping
@@ -22,7 +21,8 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from pyro_vrnn.errors import CheckpointError, ResourceError
+from pyro_vrnn.errors import CheckpointError
+from pyro_vrnn.files import cannot_write, sync_folder, write_bytes, write_synced
 
 SCHEMA = 1
 FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
@@ -36,21 +36,6 @@ class Checkpoint:
     model: dict[str, Tensor]
     optimizer: dict[str, Tensor]
     state: dict[str, Any]
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write to a temporary name beside, fsync, rename: the file is old or new, never half.
-
-    Raises:
-        ResourceError: the disk is full, or the file would be too large.
-    """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        _write_synced(temporary, content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
 
 
 def save(folder: Path, checkpoint: Checkpoint, *, best: bool) -> Path:
@@ -79,22 +64,23 @@ def save(folder: Path, checkpoint: Checkpoint, *, best: bool) -> Path:
         "files": {k: {"bytes": len(v), "sha256": hashlib.sha256(v).hexdigest()} for k, v in contents.items()},
     }
     temporary = folder / f".{name}.{uuid.uuid4().hex[:8]}.tmp"
-    try:
-        temporary.mkdir()
-        for file, content in contents.items():
-            _write_synced(temporary / file, content)
-        _write_synced(temporary / MANIFEST, _json(manifest))
-        _sync_folder(temporary)
-        target = folder / name
-        if target.exists():  # the same step again, as after a validation that a stop follows at once
-            shutil.rmtree(target)
-        temporary.rename(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with cannot_write(folder / name, sum(map(len, contents.values()))):
+        try:
+            temporary.mkdir()
+            for file, content in contents.items():
+                write_synced(temporary / file, content)
+            write_synced(temporary / MANIFEST, _json(manifest))
+            sync_folder(temporary)
+            target = folder / name
+            if target.exists():  # the same step again, as after a validation that a stop follows at once
+                shutil.rmtree(target)
+            temporary.rename(target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
     before = read_pointer(folder, "LATEST")
-    write_file(folder / "LATEST", f"{name}\n".encode())
+    write_bytes(folder / "LATEST", f"{name}\n".encode())
     if best:
-        write_file(folder / "BEST", f"{name}\n".encode())
+        write_bytes(folder / "BEST", f"{name}\n".encode())
     keep = {name, before, read_pointer(folder, "BEST")}
     for old in folder.glob("step-*"):
         if old.name not in keep:
@@ -244,27 +230,3 @@ def _expect_regular(path: Path) -> None:
     """No symlink out of the folder, no FIFO that would block."""
     if path.is_symlink() or not path.is_file():
         raise CheckpointError(f"{path}: missing, or not a regular file", _DAMAGED, path)
-
-
-def _write_synced(path: Path, content: bytes) -> None:
-    try:
-        with path.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        free = shutil.disk_usage(path.parent).free
-        raise ResourceError(
-            f"{path}: could not write {len(content)} bytes ({error.strerror}; {free} bytes free)",
-            "free some disk space; the checkpoint before this one is intact",
-            path,
-        ) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -25,6 +25,7 @@ from pyro_vrnn.checkpoint import Checkpoint
 from pyro_vrnn.config import RunConfig
 from pyro_vrnn.errors import NumericsError
 from pyro_vrnn.evaluation import Evaluation, Recorder, evaluate
+from pyro_vrnn.files import write_json
 from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.optimizer import TorchOptim, flatten, unflatten
 from pyro_vrnn.programs import PROGRAMS, Markov, Stacked
@@ -266,6 +267,7 @@ def fit(
         total = min(total, training.max_steps)
     began, before, first = time.monotonic(), at.seconds, at.step
     stopped, saved_at, last = "", time.monotonic(), (time.monotonic(), at.step)
+    validated = at.step
     watch.begin(at.step, total)
 
     metrics = (run / "metrics.jsonl").open("a", encoding="utf-8")
@@ -283,6 +285,8 @@ def fit(
         saved_at = time.monotonic()
 
     def validate() -> None:
+        nonlocal validated
+        validated = at.step
         result = validation_bound(trainer, valid)
         best = result.nll_per_step < at.best_nll
         if best:
@@ -337,10 +341,10 @@ def fit(
                         validate()
                         if training.patience and at.stale >= training.patience and not stopped:
                             stopped = "early-stopping"
-            if stopped in ("max-steps", "max-time") and at.position > 0:
-                validate()  # what the last, broken epoch brought may be the best
-            elif stopped == "signal":
+            if stopped == "signal":
                 save()
+            elif validated != at.step:
+                validate()  # what came since the last one may be the best
     except NumericsError:
         save()
         raise
@@ -385,7 +389,7 @@ def guarded(trainer: Trainer, batch: Batch, run: Path, *, log: bool) -> dict[str
         path = run / "diagnostics" / f"step-{trainer.at.step + 1}.json"
         path.parent.mkdir(exist_ok=True)
         found = diagnose(trainer, batch) | {"step": trainer.at.step + 1, "what": error.message}
-        checkpoint.write_file(path, (json.dumps(found, indent=1, allow_nan=False) + "\n").encode())
+        write_json(path, found)
         raise NumericsError(
             f"{error.message} at step {trainer.at.step + 1}; first at {found['first_site'] or 'the gradient'}",
             f"see {path}; try a smaller training.learning_rate or training.clip_norm. The state before it is saved",

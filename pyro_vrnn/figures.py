@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from pyro_vrnn.rendering import LOWEST_NOTE, held_notes, write_bytes
+from pyro_vrnn.files import write_bytes
+from pyro_vrnn.rendering import LOWEST_NOTE, held_notes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -17,8 +17,8 @@ from torch.distributions.kl import kl_divergence
 
 from pyro_vrnn import figures
 from pyro_vrnn.errors import ConfigError, DataError
+from pyro_vrnn.files import safe_name
 from pyro_vrnn.programs import Markov
-from pyro_vrnn.rendering import safe_name
 from pyro_vrnn.sequences import Batch
 
 if TYPE_CHECKING:

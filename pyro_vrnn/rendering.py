@@ -1,28 +1,19 @@
-"""Piano-rolls as MIDI files and back; files written whole or not at all; ids as file names."""
+"""Piano-rolls as MIDI files and back."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import hashlib
 import io
-import json
 import logging
-import os
-import re
-import secrets
-import shutil
 import stat
 import struct
-import unicodedata
 import warnings
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from pyro_vrnn.errors import ConfigError, DataError, ResourceError
+from pyro_vrnn.errors import DataError
+from pyro_vrnn.files import reason, write_bytes
 
 LOWEST_NOTE, HIGHEST_NOTE = 21, 108
 """The piano's range as MIDI note numbers, A0 to C8."""
@@ -35,9 +26,6 @@ MIDI_STEPS = 1_000_000
 
 MIDI_TICKS = 10_000_000
 """The last tick that pretty_midi reads, and so the last that we write."""
-
-NAME_BYTES = 100
-RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(10))}
 
 Roll = npt.NDArray[np.uint8]
 log = logging.getLogger(__name__)
@@ -223,79 +211,9 @@ def _read_plain_file(path: Path, limit: int) -> bytes:
         plain, size = stat.S_ISREG(status.st_mode), status.st_size
         data = path.read_bytes() if plain and size <= limit else b""
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise DataError(f"{path}: cannot be read: {_reason(error)}", "check the path", path) from error
+        raise DataError(f"{path}: cannot be read: {reason(error)}", "check the path", path) from error
     if not plain:
         raise DataError(f"{path}: not a plain file", "give the path of a file", path)
     if size > limit:
         raise DataError(f"{path}: {size} bytes; at most {limit} are read", "give a smaller file", path)
     return data
-
-
-def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write a file whole or not at all: under a temporary name beside it, fsynced, then renamed.
-
-    Raises:
-        ResourceError: the disk is full, or a quota or size limit is reached.
-        ConfigError: the folder is missing or may not be written.
-    """
-    path = Path(path)
-    beside = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        with beside.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-        _fsync_folder(path.parent)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            free = shutil.disk_usage(path.parent).free
-            message = f"{path}: no room for {len(data)} bytes ({free} free): {_reason(error)}"
-            raise ResourceError(message, "free some space, or write elsewhere", path) from error
-        raise ConfigError(f"{path}: cannot be written: {_reason(error)}", "choose another folder", path) from error
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink()
-
-
-def _fsync_folder(folder: Path) -> None:
-    """Make a rename last through a power cut, where the system can (Windows cannot open a folder)."""
-    with contextlib.suppress(PermissionError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _reason(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
-
-
-def write_json(path: str | Path, obj: Mapping[str, object] | Sequence[object]) -> None:
-    """Write JSON, whole or not at all, keys in the order given, with a newline at the end.
-
-    Raises:
-        ValueError: NaN or infinity is in it, which JSON does not have.
-        TypeError: something in it is not a plain Python value.
-        ConfigError, ResourceError: the file cannot be written.
-    """
-    write_bytes(path, (json.dumps(obj, indent=2, allow_nan=False) + "\n").encode())
-
-
-def safe_name(text: str) -> str:
-    """A name for a file from an id that somebody else chose, such as one read from a data file.
-
-    Letters, digits, `.`, `_` and `-` stay, in any script; all else becomes `_`. The name has no separator,
-    NUL or leading dot or dash, is no device of Windows, even with a suffix added, and has at most 100 bytes.
-    A text that had to be changed gets a short hash of it at its end, so that two ids that differ do not
-    become one name. A safe name stays as it is.
-    """
-    name = re.sub(r"[^\w.-]", "_", unicodedata.normalize("NFC", text))
-    name = re.sub(r"^[.-]|\.$|^$", "_", name)
-    if unicodedata.normalize("NFKC", name.split(".")[0]).upper() in RESERVED:
-        name = f"_{name}"
-    if name == text and len(name.encode()) <= NAME_BYTES:
-        return name
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return f"{name.encode()[: NAME_BYTES - 9].decode(errors='ignore')}-{digest}"

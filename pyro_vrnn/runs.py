@@ -19,12 +19,12 @@ import pyro
 import torch
 
 from pyro_vrnn import __version__, checkpoint, config, datasets
-from pyro_vrnn.checkpoint import write_file
 from pyro_vrnn.config import DataFormat, Resolved, RunConfig
 from pyro_vrnn.devices import device as pick_device
 from pyro_vrnn.engine import FitResult, Observer, Trainer, fit
 from pyro_vrnn.errors import CheckpointError, ConfigError, DataError, choose
 from pyro_vrnn.evaluation import Evaluation, evaluate
+from pyro_vrnn.files import write_bytes, write_json
 from pyro_vrnn.likelihoods import LIKELIHOODS
 from pyro_vrnn.models import MODELS, SequenceModel
 from pyro_vrnn.objectives import OBJECTIVES, Objective
@@ -265,7 +265,7 @@ def train(
         trainer = Trainer(settings, net.to(where), where)
         if going_on:
             _go_on(trainer, out, from_folder, settings, watch)
-        write_file(out / "config.toml", settings.to_toml().encode())
+        write_bytes(out / "config.toml", settings.to_toml().encode())
         _write_environment(out, where)
         watch.said(
             f"{settings.model.name} by {settings.objective.name} on {path.name}: "
@@ -314,8 +314,8 @@ def _owned(out: Path, empty: bool) -> Iterator[None]:
         yield
     finally:
         lock.release()
-        if made and not (out / "config.toml").exists():
-            shutil.rmtree(out, ignore_errors=True)
+        if made and not any((out / "checkpoints").glob("step-*")):
+            shutil.rmtree(out, ignore_errors=True)  # it failed before there was anything to keep
 
 
 def _go_on(trainer: Trainer, out: Path, chosen: Path | None, settings: RunConfig, watch: Observer) -> None:
@@ -363,7 +363,7 @@ def _write_environment(out: Path, device: torch.device) -> None:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
         "threads": torch.get_num_threads(),
     }
-    write_file(out / "environment.json", (json.dumps(versions, indent=1) + "\n").encode())
+    write_json(out / "environment.json", versions)
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

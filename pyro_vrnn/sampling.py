@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pyro_vrnn import figures, rendering
 from pyro_vrnn.errors import ConfigError
+from pyro_vrnn.files import write_json
 from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.programs import Markov
 from pyro_vrnn.sequences import Batch
@@ -161,7 +162,7 @@ def write(
             title=f"{run.config.model.name}, {run.folder.name}, seed {seed}, draw {i}",
             prime_steps=first,
         )
-        rendering.write_json(
+        write_json(
             about,
             {
                 "schema": 1,

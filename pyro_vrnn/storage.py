@@ -266,11 +266,11 @@ class _Checker:
             self.refuse("a virtual data set, which reaches outside the file")
         if made.get_external_count():
             self.refuse("external storage, which reaches outside the file")
+        if data.dtype.kind == "O":
+            self.refuse("an object or variable-length dtype")
         filters = [made.get_filter(i)[0] for i in range(made.get_nfilters())]
         if made.get_layout() != h5py.h5d.CHUNKED or filters != [h5py.h5z.FILTER_FLETCHER32]:
             self.refuse("not stored in chunks with fletcher32 and no other filter")
-        if data.dtype.kind == "O":
-            self.refuse("an object or variable-length dtype")
         if not data.dtype.str.startswith(dtypes):
             self.refuse(f"dtype {data.dtype}, not {dtypes}")
         if data.ndim != ndim or 0 in data.shape[1:]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import math
 import os
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -78,37 +80,81 @@ def write_sequences(
         raise ConfigError(f"{steps_per_second} steps a second", "a number above 0, or None")
     if "\0" in str(path):
         raise ConfigError(f"{str(path)!r} is no file name", "leave out the NUL")
-    if path.is_dir():
-        raise ConfigError(f"{path} is a folder", "name a file, such as data.h5", path)
-    if os.path.lexists(path) and not overwrite:
-        raise ConfigError(f"{path} exists already", "use it as it is, or replace it with --overwrite", path)
     temporary = path.with_name(f"{path.name}.tmp{os.getpid()}-{secrets.token_hex(4)}")
     try:
+        if path.is_dir():
+            raise ConfigError(f"{path} is a folder", "name a file, such as data.h5", path)
+        if os.path.lexists(path) and not overwrite:
+            raise ConfigError(f"{path} exists already", "use it as it is, or replace it with --overwrite", path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with h5py.File(temporary, "x", libver=("v110", "v110")) as file:
-            _write_attributes(
-                file,
-                kind=kind,
-                support=support,
-                source=source,
-                licence=licence,
-                options=json.dumps(options or {}, sort_keys=True, allow_nan=False),
-                extra=json.dumps(extra or {}, sort_keys=True, allow_nan=False),
-            )
-            if steps_per_second is not None:
-                file.attrs["steps_per_second"] = np.float64(steps_per_second)
-            writer = _Writer(file, support)
-            for split in SPLITS:
-                writer.write(split, splits.get(split, ()), ids.get(split, ()))
+        with open(temporary, "xb+", buffering=0) as raw:
+            disk = _Disk(raw)
+            try:
+                with h5py.File(disk, "w", libver=("v110", "v110")) as file:
+                    _write_attributes(file, kind, support, source, licence, options or {}, extra or {})
+                    if steps_per_second is not None:
+                        file.attrs["steps_per_second"] = np.float64(steps_per_second)
+                    writer = _Writer(file, support)
+                    for split in SPLITS:
+                        writer.write(split, splits.get(split, ()), ids.get(split, ()))
+            finally:
+                if disk.error is not None:
+                    raise disk.error
+            os.fsync(raw.fileno())
         info = read_info(temporary)
-        _sync(temporary)
         os.replace(temporary, path)
-        _sync(path.parent)
+        _sync_names(path.parent)
     except OSError as error:
         raise _cannot_write(path, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
     return replace(info, path=path)
+
+
+class _Disk:
+    """The file under HDF5 while it is written.
+
+    HDF5 takes the process down at exit after a write that failed. So it never learns of a full disk: the first
+    error is kept here for us, and what comes after it goes nowhere.
+    """
+
+    def __init__(self, raw: io.FileIO) -> None:
+        self.raw = raw
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        left = memoryview(data)
+        size = len(left)
+        try:
+            while len(left) and self.error is None:
+                left = left[self.raw.write(left) :]
+        except OSError as error:
+            self.error = error
+        return size
+
+    def truncate(self, size: int) -> int:
+        try:
+            if self.error is None:
+                self.raw.truncate(size)
+        except OSError as error:
+            self.error = error
+        return size
+
+    def read(self, size: int = -1) -> bytes:
+        return self.raw.read(size) or b""
+
+    def readinto(self, buffer: Any) -> int:
+        return self.raw.readinto(buffer) or 0
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self.raw.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self.raw.tell()
+
+    def flush(self) -> None:
+        """Nothing: writes are not held back here, and the end of the whole is what is synced."""
 
 
 class _Writer:
@@ -239,27 +285,45 @@ def _encoded(split: str, ids: Sequence[str], count: int) -> Array:
     return np.array(names, dtype=h5py.string_dtype("utf-8", max(map(len, names), default=1)))
 
 
-def _write_attributes(file: h5py.File, **texts: str) -> None:
+def _write_attributes(
+    file: h5py.File,
+    kind: str,
+    support: str,
+    source: str,
+    licence: str,
+    options: Mapping[str, Any],
+    extra: Mapping[str, Any],
+) -> None:
     """The attributes that are known before the data."""
     file.attrs["schema"] = np.int64(SCHEMA)
     file.attrs["frame_length"] = np.int64(1)
-    for name, text in {"format": FORMAT, **texts}.items():
+    texts = {
+        "format": FORMAT,
+        "kind": kind,
+        "support": support,
+        "source": source,
+        "licence": licence,
+        "options": json.dumps(options, sort_keys=True, allow_nan=False),
+        "extra": json.dumps(extra, sort_keys=True, allow_nan=False),
+    }
+    for name, text in texts.items():
         data = text.encode("utf-8", "backslashreplace").replace(b"\0", b"")
         file.attrs.create(name, data, dtype=h5py.string_dtype("utf-8", max(1, len(data))))
 
 
-def _sync(path: Path) -> None:
-    """Make the disk hold what was written to a file, or a folder's names."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _sync_names(folder: Path) -> None:
+    """Make the disk hold which names a folder has; some systems cannot."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _cannot_write(path: Path, error: OSError) -> UserError:
-    """A full disk or a file size limit, or a place where one may not write. HDF5 keeps errno in its words."""
-    if error.errno in NO_ROOM or any(f"errno = {n}" in str(error) for n in NO_ROOM):
+    """A full disk or a file size limit, or a place where one may not write."""
+    if error.errno in NO_ROOM:
         return ResourceError(
             f"{path}: no room to write it", "free some disk space, or write elsewhere with --out", path
         )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from pyro_vrnn.annealing import decayed, linear
@@ -15,7 +17,7 @@ def test_decays_start_and_end_where_they_say_and_never_rise(kind: str) -> None:
     values = [decayed(s, 1e-2, 1e-4, kind, 10, 100) for s in range(200)]  # type: ignore[arg-type]
     assert values[0] == values[10] == 1e-2
     assert values[110] == values[199] == pytest.approx(1e-4)
-    assert all(a >= b for a, b in zip(values, values[1:], strict=False))
+    assert all(a >= b for a, b in pairwise(values))
 
 
 def test_halfway() -> None:

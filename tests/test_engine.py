@@ -112,7 +112,7 @@ def test_training_learns_and_best_is_the_best_on_validation(data: Path, tmp_path
     run = fit(data, tmp_path / "a", epochs=12, lr=2e-2)
     valid = [r for r in runs.read_metrics(tmp_path / "a") if "valid_nll_per_step" in r]
     best = min(valid, key=lambda r: r["valid_nll_per_step"])
-    assert [r["best"] for r in valid][0] is True
+    assert valid[0]["best"] is True
     assert run.state["step"] == best["step"] == run.result.best_step
     assert checkpoint.read_pointer(tmp_path / "a" / "checkpoints", "BEST") == f"step-{best['step']:08d}"
     assert valid[-1]["step"] == run.result.steps
@@ -146,8 +146,6 @@ def test_two_models_in_one_process_both_train(data: Path, tmp_path: Path) -> Non
         fit(data, tmp_path / name, max_steps=3, seed=ord(name))
         rows = [r for r in losses(tmp_path / name) if "loss" in r]
         assert len({r["loss"] for r in rows}) == 3
-
-
 
 
 @pytest.mark.filterwarnings("ignore:Encountered NaN")
@@ -265,7 +263,11 @@ def test_no_windows_are_dropped(data: Path, tmp_path: Path) -> None:
 
 def start(data: Path, out: Path, *more: str, **options: Any) -> subprocess.Popen[str]:
     """`pyro-vrnn train` that would take forever, in its own process; returns when it is training."""
-    sets = [part for k, v in SMALL.items() for part in ("--set", f"{k}={','.join(map(str, v)) if isinstance(v, list) else v}")]
+    sets = [
+        part
+        for k, v in SMALL.items()
+        for part in ("--set", f"{k}={','.join(map(str, v)) if isinstance(v, list) else v}")
+    ]
     command = [sys.executable, "-m", "pyro_vrnn", "train", "--data", str(data), "--out", str(out), "--threads", "1"]
     process = subprocess.Popen(
         [*command, "--epochs", "1000000", *sets, *more],

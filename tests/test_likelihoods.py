@@ -42,7 +42,9 @@ def test_it_starts_at_the_data_mean() -> None:
     with torch.no_grad():
         head.linear.weight.zero_()
     head.fit_start(torch.tensor([0.25, 0.0, 1.0]), torch.ones(3))
-    torch.testing.assert_close(head(torch.randn(4)).mean.detach(), torch.tensor([0.25, 1e-4, 1 - 1e-4]), atol=1e-6, rtol=1e-3)
+    torch.testing.assert_close(
+        head(torch.randn(4)).mean.detach(), torch.tensor([0.25, 1e-4, 1 - 1e-4]), atol=1e-6, rtol=1e-3
+    )
 
 
 @pytest.mark.parametrize("name", LIKELIHOODS)

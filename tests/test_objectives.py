@@ -17,7 +17,7 @@ from pyro_vrnn.programs import PROGRAMS, Stacked
 
 
 def bound(objective: Objective, lengths: list[int], repeats: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean over repeats and its standard error, of the sum over sequences. Repeats are many equal sequences in a batch."""
+    """Mean over repeats, and its standard error, of the sum over sequences; repeats are equal sequences in a batch."""
     net, batch = LinearGaussian().double(), simulate(lengths)
     wide = type(batch)(batch.lengths.repeat(repeats), batch.x.repeat(1, repeats, 1))
     torch.manual_seed(seed)
@@ -42,7 +42,7 @@ def test_the_oracle_knows_its_evidence() -> None:
         normal(torch.zeros(6, 1).double(), torch.full((6, 1), R).double()).to_event(1),
     )
     # GaussianHMM steps before it observes: its z_1 has variance A² + Q², which is 1 here, as the oracle's.
-    assert A**2 + Q**2 == pytest.approx(1.0)
+    assert pytest.approx(1.0) == A**2 + Q**2
     torch.testing.assert_close(hmm.log_prob(batch.x.movedim(0, 1)), exact(batch), rtol=1e-7, atol=1e-6)
 
 

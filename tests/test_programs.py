@@ -1,4 +1,4 @@
-"""The two programs are one: same losses, same gradients, for every objective; and both keep time and padding straight."""
+"""The two programs are one: same losses, same gradients, for every objective; both keep time and padding."""
 
 from __future__ import annotations
 

@@ -1,0 +1,314 @@
+"""The command line as scripts meet it: JSON on stdout, one error line and one hint, exit codes, nothing left."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from small import make_rolls, write_small
+
+from pyro_vrnn import __version__, cli, config
+
+SMALL = ["--set", "model.latent_dim=3", "--set", "model.hidden_dim=8", "--set", "model.network_dims=8"]
+
+
+def call(*argv: object) -> int:
+    return cli._run([str(a) for a in argv])
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_small(tmp_path_factory.mktemp("data") / "small.h5")
+
+
+@pytest.fixture(scope="module")
+def run(data: Path) -> Path:
+    out = data.parent / "run"
+    assert call("train", "--data", data, "--out", out, "--max-steps", 8, "--quiet", "--device", "cpu", *SMALL) == 0
+    return out
+
+
+def answer(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """Stdout holds exactly one JSON object of schema 1."""
+
+    def refuse(constant: str) -> float:
+        raise AssertionError(f"{constant} in the JSON")
+
+    captured = capsys.readouterr().out
+    found = json.loads(captured, parse_constant=refuse)
+    assert captured.count("\n") == 1
+    assert found["schema"] == 1
+    return found
+
+
+def refused(capsys: pytest.CaptureFixture[str]) -> str:
+    """Stderr is one error line and one hint line, and stdout is empty."""
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = captured.err.strip().splitlines()
+    assert len(lines) == 2, lines
+    assert lines[0].startswith("error: ")
+    assert lines[1].startswith("hint: ")
+    return captured.err
+
+
+def test_train(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = call(
+        "train", "chorales-vrnn", "--data", data, "--out", tmp_path / "r", "--epochs", 2, "--objective", "iwae",
+        "--particles", 3, "--lr", 0.01, "--seed", 3, "--batch-size", 6, "--device", "cpu", "--threads", 1,
+        "--json", *SMALL,
+    )  # fmt: skip
+    assert code == 0
+    found = answer(capsys)
+    assert found.keys() == {"schema", "run", "steps", "epochs", "stopped", "best", "seconds"}
+    assert (found["steps"], found["epochs"], found["stopped"]) == (8, 2, "epochs")
+    assert found["best"].keys() == {"step", "valid_nll_per_step"}
+    for name in ("config.toml", "environment.json", "metrics.jsonl", "checkpoints/BEST", "checkpoints/LATEST"):
+        assert (tmp_path / "r" / name).is_file()
+
+
+def test_evaluate(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("evaluate", run, "--objective", "iwae", "--particles", 50, "--json") == 0
+    iwae = answer(capsys)
+    assert iwae.keys() == {
+        "schema", "bound", "particles", "split", "sequences", "steps", "nll_per_step",
+        "nll_per_step_sequence_mean", "nll_per_sequence", "kl_per_step", "stderr",
+    }  # fmt: skip
+    assert (iwae["bound"], iwae["particles"], iwae["split"], iwae["sequences"]) == ("iwae", 50, "test", 7)
+    assert call("evaluate", run, "--json") == 0
+    assert iwae["nll_per_step"] < answer(capsys)["nll_per_step"]
+    assert call("evaluate", run, "--split", "valid") == 0
+    assert "nats" in capsys.readouterr().out
+
+
+def test_a_checkpoint_is_a_run_too(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    step = (run / "checkpoints" / "LATEST").read_text().strip()
+    assert call("evaluate", run / "checkpoints" / step, "--json") == 0
+    assert answer(capsys)["sequences"] == 7
+
+
+def test_sample(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("sample", run, "--num", 2, "--steps", 9, "--seed", 5, "--out", tmp_path, "--json") == 0
+    found = answer(capsys)
+    assert found.keys() == {"schema", "files", "seed"}
+    assert found["seed"] == 5
+    assert all(Path(f).is_file() for f in found["files"])
+    assert sum(f.endswith(".mid") for f in found["files"]) == 2
+
+
+def test_inspect(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("inspect", run, "--sequence", "test-3", "--particles", 2, "--out", tmp_path, "--json") == 0
+    found = answer(capsys)
+    assert {"sequence", "steps", "sites", "kl_by_step", "kl_by_unit", "active_units", "bound"} <= found.keys()
+    assert found["sites"][0].keys() == {"name", "kind", "shape", "log_prob_p", "log_prob_q", "kl"}
+    assert call("inspect", run, "--out", tmp_path) == 0
+    shown = capsys.readouterr().out
+    assert "z_1" in shown
+    assert "KL" in shown
+
+
+def test_prepare_and_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    splits = {name: make_rolls(3, i, 88) for i, name in enumerate(("train", "valid", "test"))}
+    arrays = {name: np.concatenate(rolls) for name, rolls in splits.items()}
+    lengths = {f"{name}_len": np.array([len(r) for r in rolls]) for name, rolls in splits.items()}
+    np.savez(tmp_path / "mine.npz", **arrays, **lengths)
+    out = tmp_path / "mine.h5"
+    assert call("prepare", "pianoroll", tmp_path / "mine.npz", "--out", out, "--json") == 0
+    prepared = answer(capsys)
+    assert call("data", out, "--json") == 0
+    assert answer(capsys) == prepared
+    assert call("data", out) == 0
+    assert "pianoroll" in capsys.readouterr().out
+    assert call("prepare", "pianoroll", tmp_path / "mine.npz", "--out", out) == 2
+    assert "overwrite" in refused(capsys)
+    assert call("prepare", "pianoroll", tmp_path / "mine.npz", "--out", out, "--overwrite", "--json") == 0
+
+
+def test_recipes_config_doctor(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("recipes", "--json") == 0
+    assert list(answer(capsys)["recipes"]) == config.recipe_names()
+    assert call("config", "jsb-vrnn", "--set", "model.latent_dim=7", "--json") == 0
+    found = answer(capsys)
+    assert found["config"]["model"]["latent_dim"] == 7
+    assert found["origins"]["model.latent_dim"] == "--set"
+    assert call("doctor", "--json") == 0
+    assert "torch" in json.dumps(answer(capsys))
+    for command in ("recipes", "config", "doctor"):
+        assert call(command) == 0
+        assert capsys.readouterr().out
+
+
+def test_dry_run_writes_nothing(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("train", "--data", data, "--out", tmp_path / "r", "--dry-run", "--json", *SMALL) == 0
+    assert answer(capsys)["parameters"] > 0
+    assert not (tmp_path / "r").exists()
+
+
+USAGE = [
+    (["train", "--model", "lstm"], "choose from vrnn"),
+    (["train", "--objective", "vae"], "choose from elbo"),
+    (["train", "--likelihood", "poisson"], "choose from bernoulli"),
+    (["train", "--program", "fast"], "choose from stacked, markov"),
+    (["train", "no-such-recipe"], "choose from chorales-vrnn"),
+    (["train", "--set", "model.zdim=3"], "no such setting"),
+    (["train", "--particles", "x"], "--particles"),
+    (["train", "--max-time", "soon"], "--max-time"),
+    (["train", "--no-such-flag"], "--no-such-flag"),
+    (["train", "--objective", "iwae", "--set", "objective.kl_start=0.1"], "no bound"),
+    (["train", "--objective", "iwae", "--particles", "1"], "is the ELBO"),
+    (["trian"], "trian"),
+    (["prepare", "vinyl"], "choose from chorales, pianoroll"),
+    (["prepare", "pianoroll"], "needs a SOURCE"),
+]
+
+
+@pytest.mark.parametrize(("argv", "says"), USAGE)
+def test_usage_errors(
+    argv: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call(*argv) == 2
+    assert says in refused(capsys)
+    assert list(tmp_path.iterdir()) == []
+    assert call(*argv, "--json") == 2
+    error = json.loads(capsys.readouterr().out)
+    assert error["schema"] == 1
+    assert error["error"]["code"] == 2
+    assert error["error"].keys() == {"code", "kind", "message", "path"}
+
+
+def bad_file(kind: str, folder: Path) -> Path:
+    path = folder / f"{kind}.h5"
+    if kind == "text":
+        path.write_text("once upon a time\n")
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "folder":
+        path.mkdir()
+    elif kind in ("nan", "two"):
+        write_small(path)
+        with h5py.File(path, "r+") as file:
+            x = file["train"]["x"]
+            values, options = x[...].astype("f4" if kind == "nan" else "u1"), {"chunks": x.chunks, "fletcher32": True}
+            values[3, 2] = np.nan if kind == "nan" else 2
+            del file["train"]["x"]
+            file["train"].create_dataset("x", data=values, **options)
+    elif kind == "truncated":
+        write_small(path)
+        path.write_bytes(path.read_bytes()[:-500])
+    return path
+
+
+@pytest.mark.parametrize("kind", ["absent", "text", "empty", "folder", "nan", "two", "truncated"])
+def test_bad_data(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    path = bad_file(kind, tmp_path / "in")
+    assert call("train", "--data", path, "--out", tmp_path / "run", "--quiet", *SMALL) == 3
+    assert path.name in refused(capsys)
+    assert not (tmp_path / "run").exists()
+    if kind not in ("nan", "two"):
+        assert call("data", path) == 3
+        refused(capsys)
+
+
+@pytest.mark.parametrize("content", [b"", b"some text", b"PK\x03\x04broken", b"\x80\x04N."])
+def test_bad_sources_leave_nothing(content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "source").write_bytes(content)
+    (tmp_path / "out").mkdir()
+    assert call("prepare", "pianoroll", tmp_path / "source", "--out", tmp_path / "out" / "x.h5") == 3
+    refused(capsys)
+    assert list((tmp_path / "out").iterdir()) == []
+    assert call("prepare", "pianoroll", tmp_path / "absent", "--out", tmp_path / "out" / "x.h5") == 3
+    refused(capsys)
+
+
+def test_a_run_that_is_none(tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for argv in (["evaluate"], ["sample"], ["inspect"]):
+        assert call(*argv, tmp_path / "absent") == 4
+        assert "no such run" in refused(capsys)
+        assert call(*argv, data) == 4
+        refused(capsys)
+
+
+def test_data_of_another_width(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = write_small(tmp_path / "wide.h5", x_dim=17)
+    assert call("evaluate", run, "--data", other) == 3
+    assert "x_dim is 17, the model was trained on 11" in refused(capsys)
+
+
+def test_no_such_device(run: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("evaluate", run, "--device", "cuda:9") == 7
+    refused(capsys)
+    assert call("train", "--data", data, "--out", tmp_path / "r", "--device", "cuda:9", *SMALL) == 7
+    refused(capsys)
+    assert not (tmp_path / "r").exists()
+    assert call("evaluate", run, "--device", "gpu") == 2
+    refused(capsys)
+
+
+def test_a_bug_is_called_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def breaks() -> None:
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr(config, "recipe_names", breaks)
+    assert call("recipes") == 1
+    assert "ZeroDivisionError" in refused(capsys)
+    with pytest.raises(ZeroDivisionError):
+        call("recipes", "--debug")
+
+
+def test_names_with_control_characters_stay_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("data", tmp_path / "a\nb\x1b[31m[bold]c.h5") == 3
+    assert "a\\nb\\x1b[31m[bold]c.h5" in refused(capsys)
+
+
+def shell(*argv: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pyro_vrnn", *map(str, argv)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
+
+
+def test_version_and_no_arguments() -> None:
+    assert shell("--version").stdout == f"pyro-vrnn {__version__}\n"
+    nothing = shell()
+    assert nothing.returncode == 2
+    assert "train" in nothing.stdout + nothing.stderr
+
+
+def test_help_is_fast_and_does_not_import_torch() -> None:
+    code = "import sys; from pyro_vrnn.cli import _run; _run(['train', '--help']); assert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        found = shell("train", "--help")
+        times.append(time.perf_counter() - start)
+        assert found.returncode == 0
+    assert min(times) < 0.6  # 0.2 s on a quiet machine; CI shares its cores
+
+
+def test_cli_py_is_the_same_program() -> None:
+    here = Path(__file__).resolve().parents[1]
+    found = subprocess.run([sys.executable, here / "cli.py", "--version"], capture_output=True, text=True)
+    assert found.stdout == f"pyro-vrnn {__version__}\n"
+
+
+def test_a_reader_that_leaves_is_no_traceback() -> None:
+    found = subprocess.run(
+        f"{sys.executable} -m pyro_vrnn config | head -1", shell=True, capture_output=True, text=True, env=os.environ
+    )
+    assert found.stderr == ""
+
+
+def test_every_recipe_trains(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in config.recipe_names():
+        argv = ["train", name, "--data", data, "--out", tmp_path / name, "--max-steps", 3, "--json", "--device", "cpu"]
+        assert call(*argv) == 0
+        assert answer(capsys)["steps"] == 3
