@@ -1,9 +1,19 @@
-"""Writing files whole or not at all; file names from ids."""
+from __future__ import annotations
 
-    shape = draw(st.tuples(st.integers(1, 30), st.integers(1, 88)))
-    roll = draw(hnp.arrays(np.uint8, shape, elements=st.integers(0, 1), fill=st.just(0)))
-    silence = [np.zeros((draw(st.integers(0, 9)), shape[1]), np.uint8) for _ in range(2)]
-    return np.concatenate([silence[0], roll, silence[1]])
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pyro_vrnn import files
+from pyro_vrnn.errors import ConfigError, ResourceError
+from pyro_vrnn.files import safe_name, write_bytes, write_json
+
+same_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 class TestWriting:
