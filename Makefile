@@ -16,7 +16,7 @@ export OMP_NUM_THREADS ?= 1
 .PHONY: help venv demo lint test check clean
 
 help:
-	@echo 'make demo   train, evaluate and sample a small model'
+	@echo 'make demo   a VRNN learns Bach and writes music: minutes'
 	@echo 'make test   the tests'
 	@echo 'make lint   format, lint, types'
 	@echo 'make check  what CI checks: lint and test'
@@ -32,7 +32,15 @@ $(READY): pyproject.toml constraints.txt
 	@touch $(READY)
 
 demo: venv
-	$(BIN)/python benchmarks/demo.py
+	$(BIN)/pyro-vrnn prepare chorales
+	$(BIN)/pyro-vrnn train chorales-vrnn --out runs/demo --overwrite
+	$(BIN)/pyro-vrnn evaluate runs/demo --objective iwae --particles 100
+	$(BIN)/pyro-vrnn sample runs/demo --num 4
+	@echo
+	@echo 'Listen to runs/demo/samples/*.mid, look at runs/demo/samples/samples-0.png and runs/demo/figures/.'
+	@echo 'Next:  $(BIN)/pyro-vrnn inspect runs/demo                        what the latent variables carry'
+	@echo '       $(BIN)/pyro-vrnn sample runs/demo --prime-index 0         go on from a chorale'
+	@echo '       $(BIN)/pyro-vrnn train --objective iwae --particles 5     another bound, one flag'
 
 lint: venv
 	$(BIN)/ruff format --check .

@@ -205,6 +205,7 @@ def train(
     seconds = _seconds(max_time)
     if dry_run:
         return _dry_run(resolved, device)
+    from pyro_vrnn import figures
     from pyro_vrnn.console import ConsoleObserver
 
     observer = ConsoleObserver(out.console(), quiet=out.quiet)
@@ -222,12 +223,16 @@ def train(
     assert result is not None
     if result.signal is not None:
         out.exit_code = 128 + result.signal
+    picture = run.folder / "figures" / "training.png"
+    picture.parent.mkdir(exist_ok=True)
+    figures.training_curves(runs.read_metrics(run.folder), picture, title=run.folder.name)
     has_best = result.best_step > 0
     best = {"step": result.best_step, "valid_nll_per_step": result.best_nll} if has_best else None
     out.print(f"{run.folder}: {result.steps} updates in {result.seconds:.0f} s, stopped by {result.stopped}")
     if best is not None:
         bound = f"{run.config.objective.name}, K={run.config.objective.particles}"
         out.print(f"best on validation: {result.best_nll:.4f} nats a step ({bound}) at update {result.best_step}")
+    out.print(f"curves: {picture}")
     out.print(f"next: pyro-vrnn evaluate {run.folder}   pyro-vrnn sample {run.folder}   pyro-vrnn inspect {run.folder}")
     return {
         "schema": 1,
@@ -473,9 +478,29 @@ def data(
 
 def _describe(path: Path, found: dict[str, Any]) -> None:
     """A data set's summary for people."""
-    out.print(path)
-    for key, value in found.items():
-        out.print(f"  {key}: {value}")
+    rate = found["steps_per_second"]
+    form = [found["kind"], found["support"], f"{found['x_dim']} columns"]
+    out.print(f"{path}: {', '.join(form + ([] if rate is None else [f'{rate:.4g} steps a second']))}")
+    if found.get("recognised"):
+        out.print(f"  recognised: {found['recognised']}")
+    titles = {key: key for key in ("sequences", "steps", "shortest", "median", "longest")}
+    if found["support"] == "binary":
+        titles |= {"ones_per_step": "notes a step", "repeated_steps": "repeated"}
+    rows: list[tuple[object, ...]] = [("  split", *titles.values())]
+    for split, counts in found["splits"].items():
+        cells = (counts.get(key, "") for key in titles)
+        rows.append((f"  {split}", *(f"{cell:.3f}" if isinstance(cell, float) else cell for cell in cells)))
+    out.table(rows, right=tuple(range(1, len(rows[0]))))
+    if found.get("floors"):
+        low = found["floors"]
+        out.print(
+            f"  floors on test, nats a step: {low['independent']:.2f} independent notes, {low['last']:.2f} each from its last value"
+        )
+    for key in ("source", "licence", "options"):
+        if found[key]:
+            out.print(f"  {key}: {found[key]}")
+    for skipped in found.get("skipped", []):
+        out.print(f"  skipped: {skipped}")
 
 
 @command

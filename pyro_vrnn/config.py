@@ -98,6 +98,8 @@ class DataFormat:
     steps_per_second: float | None = None
     lowest_pitch: int = 21
     """MIDI note of column 0, for piano-rolls."""
+    steps_per_quarter: int = 1
+    """Steps in a quarter note, for piano-rolls."""
 
 
 @dataclass(frozen=True, kw_only=True)

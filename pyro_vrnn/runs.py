@@ -42,12 +42,15 @@ def build_net(settings: RunConfig) -> SequenceModel:
 
 def data_format(info: DataInfo) -> DataFormat:
     """What a model keeps of its data file."""
+    quarters = info.extra.get("quarters_per_minute")
+    rate = info.steps_per_second
     return DataFormat(
         kind=info.kind,
         support=info.support,
         x_dim=info.x_dim,
         steps_per_second=info.steps_per_second,
         lowest_pitch=int(info.extra.get("lowest_pitch", 21)),
+        steps_per_quarter=1 if quarters is None or rate is None else max(1, round(60 * rate / float(quarters))),
     )
 
 

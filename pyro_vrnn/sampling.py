@@ -153,7 +153,13 @@ def write(
     for i, roll in enumerate(rolls):
         name = f"sample-{seed}-{i:0{width}d}"
         midi, picture, about = (folder / f"{name}.{end}" for end in ("mid", "png", "json"))
-        facts = rendering.write_midi(roll, midi, lowest_pitch=form.lowest_pitch, steps_per_second=form.steps_per_second)
+        facts = rendering.write_midi(
+            roll,
+            midi,
+            lowest_pitch=form.lowest_pitch,
+            steps_per_second=form.steps_per_second,
+            steps_per_quarter=form.steps_per_quarter,
+        )
         figures.pianoroll(
             roll,
             picture,

@@ -1,0 +1,335 @@
+"""Batches: every sequence in its place, padded with zeros, whatever process reads it and in whatever order."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+from pyro_vrnn import sequences
+from pyro_vrnn.errors import ConfigError, DataError
+from pyro_vrnn.sequences import (
+    SequenceDataset,
+    collate,
+    describe,
+    epoch_plan,
+    floors,
+    in_order,
+    read_info,
+    write_sequences,
+)
+from pyro_vrnn.storage import Array
+
+LENGTHS = {"train": [5, 2, 7, 1, 11], "valid": [3], "test": [4, 6]}
+
+
+def make(path: Path, support: str = "real") -> dict[str, list[Array]]:
+    """A data file of these lengths, X = 3, and what is in it."""
+    random = np.random.default_rng(3)
+
+    def draw(n: int) -> Array:
+        return random.integers(0, 2, (n, 3), np.uint8) if support == "binary" else random.normal(size=(n, 3))
+
+    splits = {split: [draw(n).astype("u1" if support == "binary" else "f4") for n in ns] for split, ns in LENGTHS.items()}
+    write_sequences(
+        path,
+        splits,
+        ids={split: [f"{split} {'abcde'[i]}" for i in range(len(ns))] for split, ns in LENGTHS.items()},
+        kind="vectors",
+        support=support,
+        steps_per_second=None,
+        source="",
+        licence="",
+        options={},
+        extra={"skipped": [{"id": "f", "why": "empty"}]},
+    )
+    return splits
+
+
+@pytest.fixture(params=["in memory", "from the file"])
+def path(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data file that is small enough to be kept in memory, or is taken not to be."""
+    if request.param == "from the file":
+        monkeypatch.setattr(sequences, "IN_MEMORY_BYTES", 10)
+    return tmp_path / "x.h5"
+
+
+# ----------------------------------------------------------------------------------------- the data set
+
+
+def test_sequences_come_back_as_float32(path: Path) -> None:
+    for support in ("real", "binary"):
+        path.unlink(missing_ok=True)
+        splits = make(path, support)
+        for split, expected in splits.items():
+            data = SequenceDataset(path, split)
+            assert len(data) == len(expected)
+            assert data.lengths.dtype == np.int64
+            assert data.lengths.tolist() == LENGTHS[split]
+            assert data.info.x_dim == 3
+            for got, want in zip(data, expected, strict=True):
+                assert got.dtype == np.float32
+                np.testing.assert_array_equal(got, want)
+            np.testing.assert_array_equal(data[-1], expected[-1])
+
+
+def test_a_sequence_can_be_changed_without_changing_the_data(path: Path) -> None:
+    make(path)
+    data = SequenceDataset(path, "train")
+    data[0][:] = 9
+    assert not (data[0] == 9).any()
+
+
+def test_windows_drop_nothing(path: Path) -> None:
+    splits = make(path)
+    data = SequenceDataset(path, "train", window=4)
+    assert data.lengths.tolist() == [4, 1, 2, 4, 3, 1, 4, 4, 3]
+    assert data.ids[:4] == ["train a#0", "train a#1", "train b#0", "train c#0"]
+    np.testing.assert_array_equal(np.concatenate(list(data)), np.concatenate(splits["train"]))
+    assert len(SequenceDataset(path, "train", window=100)) == 5
+    assert SequenceDataset(path, "train", window=1).lengths.tolist() == [1] * 26
+
+
+def test_an_empty_split_has_no_sequences(tmp_path: Path) -> None:
+    one = [np.zeros((1, 1), "f4")]
+    write_sequences(
+        tmp_path / "x.h5",
+        {"train": one},
+        ids={"train": ["a"]},
+        kind="vectors",
+        support="real",
+        steps_per_second=1.0,
+        source="",
+        licence="",
+    )
+    for window in (None, 3):
+        data = SequenceDataset(tmp_path / "x.h5", "valid", window=window)
+        assert list(data) == []
+        assert data.ids == []
+        assert epoch_plan(data.lengths, 4, seed=0, epoch=0) == in_order(data.lengths, 4) == []
+
+
+def test_find_takes_an_id_or_a_number(path: Path) -> None:
+    make(path)
+    data = SequenceDataset(path, "train")
+    assert data.find("train c") == data.find("2") == 2
+    for wrong in ("5", "-1", "1.0", "", "tran c", "²"):
+        with pytest.raises(ConfigError) as error:
+            data.find(wrong)
+        assert "0 to 4" in error.value.hint
+    assert "train c" in error.value.hint or "train a" in error.value.hint
+
+
+def test_wrong_settings(path: Path) -> None:
+    make(path)
+    with pytest.raises(ConfigError, match="split 'dev': choose from test, train, valid"):
+        SequenceDataset(path, "dev")
+    with pytest.raises(ConfigError, match="window 0"):
+        SequenceDataset(path, "train", window=0)
+    with pytest.raises(IndexError):
+        SequenceDataset(path, "train")[5]
+    with pytest.raises(DataError):
+        SequenceDataset(path.with_name("missing.h5"), "train")
+
+
+def test_each_process_opens_the_file_for_itself(path: Path) -> None:
+    """A fork, a pickle and the workers of a DataLoader read the same, also after the parent has read."""
+    splits = make(path)
+    data = SequenceDataset(path, "train")
+    _ = data[0]
+    copy = pickle.loads(pickle.dumps(data))
+    assert copy._opened is None
+    np.testing.assert_array_equal(copy[4], splits["train"][4])
+    child = os.fork()
+    if child == 0:  # no assert here: the child must not run the rest of pytest
+        right = all(np.array_equal(data[i], splits["train"][i]) for i in range(5))
+        os._exit(0 if right and data._opened is not None and data._opened[0] == os.getpid() else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    loader = DataLoader(data, batch_size=None, num_workers=2, shuffle=False)  # type: ignore[arg-type]
+    for got, want in zip(loader, splits["train"], strict=True):
+        np.testing.assert_array_equal(np.asarray(got), want)
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above the limit only what is asked for is read."""
+    monkeypatch.setattr(sequences, "IN_MEMORY_BYTES", 10)
+    make(tmp_path / "x.h5")
+    asked = []
+    real = sequences.read_rows
+    monkeypatch.setattr(sequences, "read_rows", lambda x, a, b, *more: asked.append((a, b)) or real(x, a, b, *more))
+    data = SequenceDataset(tmp_path / "x.h5", "train")
+    _ = data[2]
+    assert asked == [(7, 14)]
+
+
+# -------------------------------------------------------------------------------------------- batches
+
+
+def test_collate_pads_with_zeros_time_first(path: Path) -> None:
+    splits = make(path)
+    batch = collate(SequenceDataset(path, "train"), [4, 1, 0])
+    assert batch.x is not None
+    assert (batch.x.dtype, tuple(batch.x.shape)) == (torch.float32, (11, 3, 3))
+    assert batch.lengths.dtype == torch.int64
+    assert batch.lengths.tolist() == [11, 2, 5]
+    assert (batch.size, batch.steps) == (3, 11)
+    for b, i in enumerate([4, 1, 0]):
+        length = LENGTHS["train"][i]
+        np.testing.assert_array_equal(batch.x[:length, b].numpy(), splits["train"][i])
+        assert not batch.x[length:, b].any()
+    assert batch.alive.sum(0).tolist() == [11, 2, 5]
+    assert not batch.x[~batch.alive].any()
+
+
+LONG = st.lists(st.integers(1, 1000), max_size=200)
+
+
+@given(lengths=LONG, size=st.integers(1, 30), seed=st.integers(0, 2**40), epoch=st.integers(0, 10_000))
+@settings(deadline=None)
+def test_an_epoch_has_every_sequence_once(lengths: list[int], size: int, seed: int, epoch: int) -> None:
+    plan = epoch_plan(lengths, size, seed=seed, epoch=epoch)
+    assert sorted(i for batch in plan for i in batch) == list(range(len(lengths)))
+    assert sum(len(batch) < size for batch in plan) <= 1
+    assert all(1 <= len(batch) <= size for batch in plan)
+    assert plan == epoch_plan(np.array(lengths, np.int64), size, seed=seed, epoch=epoch)
+
+
+@given(lengths=LONG, size=st.integers(1, 30))
+@settings(deadline=None)
+def test_evaluation_has_every_sequence_once_longest_first(lengths: list[int], size: int) -> None:
+    plan = in_order(lengths, size)
+    order = [i for batch in plan for i in batch]
+    assert sorted(order) == list(range(len(lengths)))
+    assert [lengths[i] for i in order] == sorted(lengths, reverse=True)
+    assert all(len(batch) == size for batch in plan[:-1])
+
+
+def test_seed_and_epoch_change_the_order() -> None:
+    lengths = np.random.default_rng(0).integers(1, 500, 300)
+    plans = [epoch_plan(lengths, 8, seed=s, epoch=e) for s, e in [(0, 0), (0, 1), (1, 0), (1, 1)]]
+    assert len({json.dumps(plan) for plan in plans}) == 4
+    members = [{frozenset(batch) for batch in plan} for plan in plans]
+    assert len(members[0] & members[1]) < 3  # other company, not only another order of the same batches
+
+
+def test_the_order_of_today_is_the_order_of_tomorrow() -> None:
+    """An exact resume rests on it."""
+    assert epoch_plan([5, 3, 9, 1, 7], 2, seed=7, epoch=3) == ORDER
+
+
+def test_sorting_saves_padding_and_keeps_long_and_short_batches_mixed() -> None:
+    lengths = np.random.default_rng(0).integers(1, 500, 640)
+
+    def padded(plan: list[list[int]]) -> float:
+        return float(sum(lengths[b].max() * len(b) for b in plan) / lengths.sum())
+
+    plan = epoch_plan(lengths, 16, seed=0, epoch=0)
+    unsorted = [list(range(i, i + 16)) for i in range(0, 640, 16)]
+    assert padded(plan) < 1.2 < 1.7 < padded(unsorted)
+    means = [lengths[batch].mean() for batch in plan]
+    assert abs(np.corrcoef(np.arange(len(plan)), means)[0, 1]) < 0.5
+
+
+@pytest.mark.parametrize("size", [0, -3])
+def test_a_batch_has_a_sequence(size: int) -> None:
+    with pytest.raises(ConfigError, match="batch size"):
+        epoch_plan([1, 2], size, seed=0, epoch=0)
+    with pytest.raises(ConfigError, match="batch size"):
+        in_order([1, 2], size)
+
+
+# ------------------------------------------------------------------------------------------- summaries
+
+
+def slow_floors(train: list[Array], test: list[Array]) -> dict[str, float]:
+    """The definition of `floors`, step by step."""
+    columns = train[0].shape[1]
+
+    def rate(values: list[int]) -> float:
+        return (sum(values) + 0.5) / (len(values) + 1)
+
+    def nll(value: int, p: float) -> float:
+        return -float(np.log(p if value else 1 - p))
+
+    independent = last = 0.0
+    for k in range(columns):
+        p = rate([int(v) for x in train for v in x[:, k]])
+        after = [
+            rate([int(now) for x in train for old, now in zip(x[:-1, k], x[1:, k], strict=True) if old == before])
+            for before in (0, 1)
+        ]
+        for x in test:
+            for t in range(len(x)):
+                independent += nll(x[t, k], p)
+                last += nll(x[t, k], p if t == 0 else after[int(x[t - 1, k])])
+    steps = sum(len(x) for x in test)
+    return {"independent": independent / steps, "last": last / steps}
+
+
+def test_floors_by_their_definition(tmp_path: Path) -> None:
+    splits = make(tmp_path / "x.h5", "binary")
+    assert floors(tmp_path / "x.h5") == pytest.approx(slow_floors(splits["train"], splits["test"]), rel=1e-12)
+
+
+def test_floors_are_for_binary_data_with_a_test_split(tmp_path: Path) -> None:
+    make(tmp_path / "x.h5")
+    with pytest.raises(DataError, match="real data has no such floor"):
+        floors(tmp_path / "x.h5")
+    train = [np.ones((2, 2), "u1")]
+    write_sequences(
+        tmp_path / "y.h5",
+        {"train": train},
+        ids={"train": ["a"]},
+        kind="pianoroll",
+        support="binary",
+        steps_per_second=2.0,
+        source="",
+        licence="",
+    )
+    with pytest.raises(DataError, match="test split is empty"):
+        floors(tmp_path / "y.h5")
+    assert "floors" not in describe(tmp_path / "y.h5")
+
+
+def test_describe_counts(tmp_path: Path) -> None:
+    rolls = [np.array(x, "u1") for x in ([[1, 0, 0], [1, 0, 0], [0, 0, 0]], [[1, 1, 0]])]
+    write_sequences(
+        tmp_path / "x.h5",
+        {"train": rolls, "test": [np.array([[0, 1, 0]] * 5, "u1")]},
+        ids={"train": ["a", "b"], "test": ["c"]},
+        kind="pianoroll",
+        support="binary",
+        steps_per_second=2.5,
+        source="me",
+        licence="mine",
+        options={"n": 1},
+        extra={"skipped": ["d"], "recognised": None},
+    )
+    about = describe(tmp_path / "x.h5")
+    json.dumps(about, allow_nan=False)
+    train = {"sequences": 2, "steps": 4, "shortest": 1, "median": 2.0, "longest": 3}
+    assert about["splits"]["train"] == {**train, "ones_per_step": 1.0, "repeated_steps": 0.5}
+    assert about["splits"]["valid"] == {"sequences": 0, "steps": 0, "shortest": 0, "median": 0.0, "longest": 0}
+    assert about["splits"]["test"]["repeated_steps"] == 1.0
+    assert about["columns_used"] == 2
+    assert set(about["floors"]) == {"independent", "last"}
+    expected = {"kind": "pianoroll", "x_dim": 3, "steps_per_second": 2.5, "licence": "mine", "skipped": ["d"]}
+    assert about | expected == about
+
+
+def test_describe_of_real_data(tmp_path: Path) -> None:
+    make(tmp_path / "x.h5")
+    about = describe(tmp_path / "x.h5")
+    json.dumps(about, allow_nan=False)
+    assert about["splits"]["train"] == {"sequences": 5, "steps": 26, "shortest": 1, "median": 5.0, "longest": 11}
+    assert "floors" not in about
+    assert about["skipped"] == [{"id": "f", "why": "empty"}]
+    assert read_info(tmp_path / "x.h5").steps_per_second is None
