@@ -494,7 +494,8 @@ def _describe(path: Path, found: dict[str, Any]) -> None:
     if found.get("floors"):
         low = found["floors"]
         out.print(
-            f"  floors on test, nats a step: {low['independent']:.2f} independent notes, {low['last']:.2f} each from its last value"
+            f"  floors on test, nats a step: {low['independent']:.2f} independent notes, "
+            f"{low['last']:.2f} each from its own last value"
         )
     for key in ("source", "licence", "options"):
         if found[key]:

@@ -22,6 +22,7 @@ from pyro_vrnn.annealing import Decay
 from pyro_vrnn.errors import ConfigError, at_least, choose
 from pyro_vrnn.likelihoods import LIKELIHOODS
 from pyro_vrnn.models import MODELS
+from pyro_vrnn.models.base import LatentConfig
 from pyro_vrnn.objectives import OBJECTIVES, Objective
 
 MAX_RECIPE_BYTES = 1 << 20
@@ -254,6 +255,12 @@ def build(raw: dict[str, Any]) -> RunConfig:
         training=_build(TrainingConfig, raw.get("training", {}), "training."),
         format=_build(DataFormat, raw["format"], "format.") if "format" in raw else None,
     )
+    if not isinstance(config.model, LatentConfig) and (cls.weighted or config.objective.particles > 1):
+        raise ConfigError(
+            f"objective {objective_name!r} with {config.objective.particles} particles: {model_name!r} has no latent "
+            "variables, so all particles are one and every bound is its exact likelihood",
+            "use --objective elbo --particles 1",
+        )
     if config.model.likelihood not in LIKELIHOODS:
         raise choose("likelihood", config.model.likelihood, LIKELIHOODS)
     return config
@@ -308,6 +315,12 @@ def _cast(hint: Any, value: Any, at: str) -> Any:
         if not isinstance(value, str):
             raise wrong
         return value
+    if hint is bool:
+        if isinstance(value, str) and value in ("true", "false"):
+            return value == "true"
+        if not isinstance(value, bool):
+            raise wrong
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise wrong
     try:
@@ -321,7 +334,7 @@ def _cast(hint: Any, value: Any, at: str) -> Any:
     return number
 
 
-_WORDS = {int: "a whole number", float: "a number", str: "a text"}
+_WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
 def _plain(value: Any) -> Any:

@@ -171,21 +171,22 @@ def inspect(
     folder = out or run.folder / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"posterior-{split}-{safe_name(name)}"
-    pictures = [folder / f"{stem}{end}.png" for end in ("", "-kl-by-step", "-kl-by-unit")]
-    title = f"{run.folder.name}: {split} {name}"
+    title, steps_kl = f"{run.folder.name}: {split} {name}", by_step.cpu().numpy()
+    pictures = []
     if run.format.kind == "pianoroll":
+        pictures.append(folder / f"{stem}.png")
         figures.posterior_figure(
             x,
-            by_step.cpu().numpy(),
+            steps_kl,
             found.mean_x().cpu().numpy(),
-            pictures[0],
+            pictures[-1],
             lowest_pitch=run.format.lowest_pitch,
             title=title,
         )
-    else:
-        pictures = pictures[1:]
-    figures.kl_by_step(by_step.cpu().numpy(), folder / f"{stem}-kl-by-step.png", title=title)
-    figures.kl_by_unit(by_unit.cpu().numpy(), folder / f"{stem}-kl-by-unit.png", ACTIVE_NATS)
+    if run.net.latent_dim > 0:
+        pictures += [folder / f"{stem}-kl-by-step.png", folder / f"{stem}-kl-by-unit.png"]
+        figures.kl_by_step(steps_kl, pictures[-2], title=title)
+        figures.kl_by_unit(by_unit.cpu().numpy(), pictures[-1], ACTIVE_NATS)
     if export is not None:
         export_netcdf(found, x, kl, export)
         pictures.append(export)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import pyro.distributions as dist
 import torch
@@ -46,17 +47,27 @@ def reverse_padded(x: Tensor, lengths: Tensor) -> Tensor:
     return x.gather(0, index[..., None].expand_as(x))
 
 
+class ClippedLeakyReLU(nn.Module):
+    """min(max(x, x/3), 3), with -3 below: SRNN's published code (slope 1/3, clipped at +-3)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Elementwise."""
+        return F.leaky_relu(x, 1 / 3).clamp(-3.0, 3.0)
+
+
 class MLP(nn.Sequential):
-    """Dense layers with a ReLU after each, `dims` wide; no layers is the identity. [..., D] -> [..., dims[-1]].
+    """Dense layers with an activation after each, `dims` wide; no layers is the identity. [..., D] -> [..., dims[-1]].
 
     `dropout` acts after each activation, in training only. It must stay off the recurrent path, where the
     model and the guide would draw different masks.
     """
 
-    def __init__(self, in_dim: int, dims: Sequence[int], *, dropout: float = 0.0) -> None:
+    def __init__(
+        self, in_dim: int, dims: Sequence[int], *, dropout: float = 0.0, activation: type[nn.Module] = nn.ReLU
+    ) -> None:
         layers: list[nn.Module] = []
         for before, after in pairwise((in_dim, *dims)):
-            layers += [nn.Linear(before, after), nn.ReLU()]
+            layers += [nn.Linear(before, after), activation()]
             if dropout > 0:
                 layers.append(nn.Dropout(dropout))
         super().__init__(*layers)
@@ -70,10 +81,17 @@ class DiagonalNormal(nn.Module):
     """
 
     def __init__(
-        self, in_dim: int, dims: Sequence[int], out_dim: int, *, dropout: float = 0.0, floor: float = 1e-4
+        self,
+        in_dim: int,
+        dims: Sequence[int],
+        out_dim: int,
+        *,
+        dropout: float = 0.0,
+        activation: type[nn.Module] = nn.ReLU,
+        floor: float = 1e-4,
     ) -> None:
         super().__init__()
-        self.mlp = MLP(in_dim, dims, dropout=dropout)
+        self.mlp = MLP(in_dim, dims, dropout=dropout, activation=activation)
         self.linear = nn.Linear(self.mlp.out_dim, 2 * out_dim)
         self.floor = floor
 
@@ -86,18 +104,18 @@ class DiagonalNormal(nn.Module):
 class Cell(nn.Module):
     """A recurrent cell for any number of leading dims (torch's own take at most one), with a learned start.
 
+    One set of weights, two ways to run it: a step at a time, or a whole sequence in one (cuDNN) call.
+
     Args:
         kind: "gru", "lstm" or "tanh".
         in_dim: width of the input.
         hidden_dim: width of h.
     """
 
-    KINDS = ("gru", "lstm", "tanh")
-
     def __init__(self, kind: str, in_dim: int, hidden_dim: int) -> None:
         super().__init__()
-        cells = {"gru": nn.GRUCell, "lstm": nn.LSTMCell, "tanh": nn.RNNCell}
-        self.cell = cells[kind](in_dim, hidden_dim)
+        self.rnn = {"gru": nn.GRU, "lstm": nn.LSTM, "tanh": nn.RNN}[kind](in_dim, hidden_dim)
+        self.step: Any = {"gru": torch.gru_cell, "lstm": torch.lstm_cell, "tanh": torch.rnn_tanh_cell}[kind]
         self.start_state = nn.ParameterList(
             nn.Parameter(torch.zeros(hidden_dim)) for _ in range(2 if kind == "lstm" else 1)
         )
@@ -110,5 +128,19 @@ class Cell(nn.Module):
         """One step on the input u [..., D]; each part of the state is [..., H]."""
         lead = leading(u, state[0])
         u, *parts = (v.expand(*lead, v.shape[-1]).reshape(-1, v.shape[-1]) for v in (u, *state))
-        out = self.cell(u, tuple(parts) if len(parts) > 1 else parts[0])
+        hx = tuple(parts) if len(parts) > 1 else parts[0]
+        rnn = self.rnn
+        out = self.step(u, hx, rnn.weight_ih_l0, rnn.weight_hh_l0, rnn.bias_ih_l0, rnn.bias_hh_l0)
         return tuple(v.reshape(*lead, -1) for v in (out if isinstance(out, tuple) else (out,)))
+
+    def path(self, u: Tensor) -> Tensor:
+        """All outputs from the learned start in one call: h after each step. [T, ..., D] -> [T, ..., H]."""
+        flat = u.reshape(len(u), -1, u.shape[-1])
+        parts = tuple(part[None] for part in self.start(flat.shape[1]))  # each [1, B, H]
+        hx = tuple(p.contiguous() for p in parts) if len(parts) > 1 else parts[0].contiguous()
+        return self.rnn(flat, hx)[0].reshape(*u.shape[:-1], -1)
+
+    def path_before(self, u: Tensor) -> Tensor:
+        """h before each step: the learned start, then the outputs but the last. [T, ..., D] -> [T, ..., H]."""
+        first = self.start_state[0].expand(1, *u.shape[1:-1], -1)
+        return torch.cat([first, self.path(u[:-1])]) if len(u) > 1 else first

@@ -11,6 +11,7 @@ import platform
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from pyro_vrnn import __version__, checkpoint, config, datasets
 from pyro_vrnn.config import DataFormat, Resolved, RunConfig
 from pyro_vrnn.devices import device as pick_device
 from pyro_vrnn.engine import FitResult, Observer, Trainer, fit
-from pyro_vrnn.errors import CheckpointError, ConfigError, DataError, choose
+from pyro_vrnn.errors import CheckpointError, ConfigError, DataError, UserError, choose
 from pyro_vrnn.evaluation import Evaluation, evaluate
 from pyro_vrnn.files import write_bytes, write_json
 from pyro_vrnn.likelihoods import LIKELIHOODS
@@ -230,7 +231,7 @@ def train(
     Raises:
         ConfigError, DataError, CheckpointError, DeviceError, NumericsError, ResourceError.
     """
-    watch = observer or Observer()
+    watch = _Logged(observer or Observer())
     settings, where = resolved.config, pick_device(device)
     from_folder: Path | None = None
     if resume not in ("auto", "never"):
@@ -265,6 +266,7 @@ def train(
         checkpoint.load_weights(net, checkpoint.load(source).model, source)
     with _owned(out, overwrite and not going_on):
         checkpoint.clean(out)
+        watch.path = out / "log.txt"
         trainer = Trainer(settings, net.to(where), where)
         if going_on:
             _go_on(trainer, out, from_folder, settings, watch)
@@ -274,10 +276,39 @@ def train(
             f"{settings.model.name} by {settings.objective.name} on {path.name}: "
             f"{sum(p.numel() for p in net.parameters()):,} parameters, {len(training_set)} sequences, {where}; {out}"
         )
-        result = fit(trainer, training_set, valid, out, max_seconds=max_seconds, observer=watch)
+        try:
+            result = fit(trainer, training_set, valid, out, max_seconds=max_seconds, observer=watch)
+        except UserError as error:
+            watch.said(f"error: {error.message}")
+            raise
+        watch.said(f"stopped by {result.stopped} at step {result.steps}; best {result.best_nll} at {result.best_step}")
     run = load(out, device=str(where))
     run.result = result
     return run
+
+
+class _Logged(Observer):
+    """Passes everything on, and keeps what is said to people in log.txt, with the time."""
+
+    def __init__(self, watch: Observer) -> None:
+        self.begin, self.stepped, self.logged, self.ended = (  # type: ignore[method-assign]
+            watch.begin,
+            watch.stepped,
+            watch.logged,
+            watch.ended,
+        )
+        self.watch = watch
+        self.path: Path | None = None
+        self.early: list[str] = []
+
+    def said(self, message: str) -> None:
+        """On to the observer, and into the file once there is one."""
+        self.watch.said(message)
+        self.early.append(f"{datetime.now(UTC).isoformat(timespec='seconds')} {message}\n")
+        if self.path is not None:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.writelines(self.early)
+            self.early.clear()
 
 
 def _check_folder(out: Path, *, resume: str, overwrite: bool) -> bool:

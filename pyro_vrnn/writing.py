@@ -8,6 +8,7 @@ import json
 import math
 import os
 import secrets
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -78,14 +79,9 @@ def write_sequences(
         raise choose("split", min(unknown), SPLITS)
     if steps_per_second is not None and not 0 < steps_per_second < math.inf:
         raise ConfigError(f"{steps_per_second} steps a second", "a number above 0, or None")
-    if "\0" in str(path):
-        raise ConfigError(f"{str(path)!r} is no file name", "leave out the NUL")
+    check_free(path, overwrite)
     temporary = path.with_name(f"{path.name}.tmp{os.getpid()}-{secrets.token_hex(4)}")
     try:
-        if path.is_dir():
-            raise ConfigError(f"{path} is a folder", "name a file, such as data.h5", path)
-        if os.path.lexists(path) and not overwrite:
-            raise ConfigError(f"{path} exists already", "use it as it is, or replace it with --overwrite", path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "xb+", buffering=0) as raw:
             disk = _Disk(raw)
@@ -110,6 +106,23 @@ def write_sequences(
         with suppress(OSError):
             temporary.unlink()
     return replace(info, path=path)
+
+
+def check_free(path: str | Path, overwrite: bool) -> None:
+    """ConfigError if a data file may not be made here; asked before long work, and again before writing."""
+    path = Path(path)
+    if "\0" in str(path):
+        raise ConfigError(f"{str(path)!r} is no file name", "leave out the NUL")
+    try:
+        status = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return  # a parent that is a file is found out when the folder is made
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    if stat.S_ISDIR(status.st_mode):
+        raise ConfigError(f"{path} is a folder", "name a file, such as data.h5", path)
+    if not overwrite:
+        raise ConfigError(f"{path} exists already", "use it as it is, or replace it with --overwrite", path)
 
 
 class _Disk:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import numpy as np
 import torch
 
 from pyro_vrnn.config import DataFormat, RunConfig, resolve
-from pyro_vrnn.models import SequenceModel
+from pyro_vrnn.models import MODELS, SequenceModel
 from pyro_vrnn.runs import build_net
 from pyro_vrnn.sequences import Batch, write_sequences
 
@@ -16,9 +19,30 @@ B, T, X, Z, H = 5, 7, 11, 3, 13
 LENGTHS = [7, 3, 5, 1, 6]
 
 
+def settings_of(model: str) -> set[str]:
+    """The names of a model's own settings."""
+    return {f.name for f in dataclasses.fields(MODELS[model].Config)}
+
+
+def variants() -> list[tuple[str, ...]]:
+    """Every model with every choice that changes its graph, as settings."""
+    found = []
+    for name, cls in MODELS.items():
+        hints = get_type_hints(cls.Config)
+        choices = {k: get_args(hints[k]) for k in ("cell", "posterior") if k in hints}
+        choices |= {k: ("true", "false") for k in ("res_q",) if k in hints}
+        for values in itertools.product(*choices.values()):
+            pairs = zip(choices, values, strict=True)
+            found += [(f"model.name={name}", *(f"model.{k}={v}" for k, v in pairs))]
+    return found
+
+
 def make_net(*sets: str, dtype: torch.dtype = torch.float64, seed: int = 0) -> SequenceModel:
-    """A VRNN of these widths; its weights are scaled up so that nothing hides near zero."""
-    base = (f"model.latent_dim={Z}", f"model.hidden_dim={H}", "model.network_dims=17")
+    """A model of these widths; its weights are scaled up so that nothing hides near zero."""
+    name = next((s.partition("=")[2] for s in sets if s.startswith("model.name=")), "vrnn")
+    base = [f"model.hidden_dim={H}", "model.network_dims=17"]
+    if "latent_dim" in settings_of(name):
+        base.append(f"model.latent_dim={Z}")
     settings = resolve(sets=[*base, *sets]).config
     form = DataFormat(kind="pianoroll", support="binary", x_dim=X, steps_per_second=2.0, lowest_pitch=40)
     torch.manual_seed(seed)

@@ -153,7 +153,7 @@ def test_dry_run_writes_nothing(data: Path, tmp_path: Path, capsys: pytest.Captu
 
 
 USAGE = [
-    (["train", "--model", "lstm"], "choose from vrnn"),
+    (["train", "--model", "lstm"], "choose from dmm, rnn, srnn"),
     (["train", "--objective", "vae"], "choose from elbo"),
     (["train", "--likelihood", "poisson"], "choose from bernoulli"),
     (["train", "--program", "fast"], "choose from stacked, markov"),

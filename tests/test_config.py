@@ -58,7 +58,7 @@ def test_toml_there_and_back() -> None:
         (["model.network_dims=3,x"], "a whole number"),
         (["model.network_dims=3,-1"], "at least 1"),
         (["model.cell=elman"], "gru, lstm, tanh"),
-        (["model.name=lstm"], "choose from vrnn"),
+        (["model.name=lstm"], "choose from dmm, rnn, srnn"),
         (["model.likelihood=poisson"], "choose from bernoulli"),
         (["model.dropout=1"], "[0, 1)"),
         (["objective.name=vae"], "choose from elbo, elbo-mc, iwae, renyi"),

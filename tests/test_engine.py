@@ -224,6 +224,9 @@ def test_resume_never_and_overwrite(data: Path, tmp_path: Path) -> None:
     assert "--overwrite" in error.value.hint
     run = fit(data, tmp_path / "a", max_steps=2, overwrite=True)
     assert run.result.steps == 2
+    log = (tmp_path / "a" / "log.txt").read_text()
+    assert "parameters" in log
+    assert "stopped by max-steps at step 2" in log
     assert len([r for r in losses(tmp_path / "a") if "loss" in r]) == 2
 
 

@@ -6,7 +6,7 @@ import pyro
 import pytest
 import torch
 from pyro import poutine
-from small import LENGTHS, B, T, X, Z, make_batch, make_net
+from small import LENGTHS, B, T, X, make_batch, make_net, variants
 
 from pyro_vrnn.evaluation import terms
 from pyro_vrnn.models import MODELS, SequenceModel
@@ -26,15 +26,15 @@ def loss_and_grads(
     return loss, {name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize("cell", ["gru", "lstm", "tanh"])
-@pytest.mark.parametrize("particles", [1, 5])
-@pytest.mark.parametrize("name", OBJECTIVES)
-@pytest.mark.parametrize("model", MODELS)
-def test_programs_agree(model: str, name: str, particles: int, cell: str) -> None:
+OBJECTIVES_AND_PARTICLES = [(n, k) for n in OBJECTIVES for k in (1, 5) if k > 1 or not OBJECTIVES[n].weighted]
+VARIANTS = [pytest.param(v, id=",".join(s.partition(".")[2] for s in v)) for v in variants()]
+
+
+@pytest.mark.parametrize(("name", "particles"), OBJECTIVES_AND_PARTICLES)
+@pytest.mark.parametrize("sets", VARIANTS)
+def test_programs_agree(sets: tuple[str, ...], name: str, particles: int) -> None:
     cls = OBJECTIVES[name]
-    if cls.weighted and particles == 1:
-        pytest.skip("weighted objectives need particles: test_config checks that one is refused")
-    net, batch = make_net(f"model.name={model}", f"model.cell={cell}"), make_batch()
+    net, batch = make_net(*sets), make_batch()
     beta = 1.0 if cls.weighted else 0.3
     objective = cls(name=name, particles=particles)
     loss_m, grads_m = loss_and_grads("markov", objective, net, batch, beta)
@@ -60,9 +60,10 @@ def test_programs_agree_in_float32(particles: int) -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_terms_add_up_to_a_hand_written_elbo(program: str) -> None:
-    """Replay z by hand through the arrows, sequence by sequence, and add the terms up."""
-    net, batch = make_net(), make_batch()
+@pytest.mark.parametrize("sets", VARIANTS)
+def test_terms_add_up_to_a_hand_written_elbo(sets: tuple[str, ...], program: str) -> None:
+    """Replay z by hand through the arrows, sequence by sequence and step by step, and add the terms up."""
+    net, batch = make_net(*sets), make_batch()
     torch.manual_seed(3)
     with pyro.get_param_store().scope():
         pair = PROGRAMS[program](net)
@@ -75,9 +76,11 @@ def test_terms_add_up_to_a_hand_written_elbo(program: str) -> None:
         z = guide.nodes["z"]["value"].movedim(-2, 0)
     for b, length in enumerate(LENGTHS):
         state, log_weight, nll, kl = net.start(1), 0.0, 0.0, 0.0
+        x = batch.x[:length, b : b + 1]
+        e = net.encode(Batch(batch.lengths[b : b + 1], x), net.features(x))
         for t in range(length):
-            x_t, z_t = batch.x[t, b : b + 1], z[t, b : b + 1]
-            p, q = net.p_z(state), net.q_z(state, net.features(x_t))
+            x_t, z_t = x[t], z[t, b : b + 1]
+            p, q = net.p_z(state), net.q_z(state, e[t])
             log_px = float(net.p_x(state, z_t).log_prob(x_t))
             log_weight += log_px + float(p.log_prob(z_t)) - float(q.log_prob(z_t))
             nll -= log_px
@@ -112,9 +115,10 @@ def test_kl_of_the_prior_to_itself_is_zero() -> None:
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_padding_changes_nothing(program: str) -> None:
+@pytest.mark.parametrize("sets", VARIANTS)
+def test_padding_changes_nothing(sets: tuple[str, ...], program: str) -> None:
     """Same random numbers for the sequence: its terms are the same with more padding, whatever is in the padding."""
-    net = make_net()
+    net = make_net(*sets)
     batch = make_batch([4, 4])
     padded = Batch(batch.lengths, torch.cat([batch.x, torch.ones(3, 2, X, dtype=torch.float64)]))
     object.__setattr__(padded, "steps", 7)
@@ -129,11 +133,12 @@ def test_padding_changes_nothing(program: str) -> None:
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_a_sequence_is_the_same_alone_and_in_a_batch(program: str) -> None:
+@pytest.mark.parametrize("sets", VARIANTS)
+def test_a_sequence_is_the_same_alone_and_in_a_batch(sets: tuple[str, ...], program: str) -> None:
     """Score one fixed z under both: alone, and beside longer sequences."""
-    net, batch = make_net(), make_batch()
+    net, batch = make_net(*sets), make_batch()
     torch.manual_seed(0)
-    z = torch.randn(T, B, Z, dtype=torch.float64)
+    z = torch.randn(T, B, net.latent_dim, dtype=torch.float64)
 
     def log_joint(given: Batch, z: torch.Tensor) -> torch.Tensor:
         pair = PROGRAMS[program](net)
@@ -150,32 +155,61 @@ def test_a_sequence_is_the_same_alone_and_in_a_batch(program: str) -> None:
         torch.testing.assert_close(alone[0], together[b], rtol=1e-12, atol=0)
 
 
+def outputs(net: SequenceModel, batch: Batch, x: torch.Tensor, z: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The parameters of every distribution at every step, z held fixed."""
+    with torch.no_grad():
+        features = net.features(x)
+        states = net.states(features, z)
+        q = net.q_z(states, net.encode(Batch(batch.lengths, x), features))
+        emission = net.p_x(states, z)
+        return {
+            "p_z": net.p_z(states).base_dist.loc.expand(T, B, -1),
+            "q_z": q.base_dist.loc,
+            "p_x": emission.base_dist.logits,
+        }
+
+
+# Which steps' outputs move when x_t moves, by the models' graphs: "after", "from" t on, "until" t, "all", "none".
+MOVES = {
+    "vrnn": ("after", "after", "from"),
+    "vrnn-i": ("none", "after", "from"),
+    "rnn": ("none", "after", "none"),
+    "storn": ("none", "after", "from"),
+    "dmm": ("none", "none", "until"),
+    "srnn,posterior=filtering": ("after", "after", "from"),
+    "srnn,posterior=smoothing": ("after", "after", "all"),
+}
+
+
 @pytest.mark.parametrize("t", range(T))
-def test_causality(t: int) -> None:
-    """Moving x_t moves prior, posterior and emission exactly where VRNN's graph says: q from t on, the rest after t."""
-    net = make_net()
+@pytest.mark.parametrize("sets", VARIANTS)
+def test_causality(sets: tuple[str, ...], t: int) -> None:
+    """The generative direction never looks ahead; where the graph is known, exactly the right outputs move."""
+    net = make_net(*sets)
     batch = make_batch([T] * B)
     torch.manual_seed(0)
-    z = torch.randn(T, B, Z, dtype=torch.float64)
-
-    def outputs(x: torch.Tensor) -> dict[str, torch.Tensor]:
-        with torch.no_grad():
-            features = net.features(x)
-            states = net.states(features, z)
-            q = net.q_z(states, net.encode(Batch(batch.lengths, x), features))
-            return {
-                "p_z": net.p_z(states).base_dist.loc,
-                "q_z": q.base_dist.loc,
-                "p_x": net.p_x(states, z).base_dist.logits,
-            }
-
+    z = torch.randn(T, B, net.latent_dim, dtype=torch.float64)
     moved = batch.x.clone()
     moved[t] = 1 - moved[t]
-    before, after = outputs(batch.x), outputs(moved)
-    for name, first in (("q_z", t), ("p_z", t + 1), ("p_x", t + 1)):
-        for s in range(T):
-            same = torch.equal(before[name][s], after[name][s])
-            assert same == (s < first), f"{name} at {s + 1} when x_{t + 1} moves"
+    before, after = outputs(net, batch, batch.x, z), outputs(net, batch, moved, z)
+    moves = {name: [not torch.equal(before[name][s], after[name][s]) for s in range(T)] for name in before}
+    assert not any(moves["p_z"][: t + 1])
+    assert not any(moves["p_x"][: t + 1])
+    name = ",".join(s.partition(".")[2] for s in sets).removeprefix("name=")
+    expected = next((v for k, v in MOVES.items() if name == k or name.startswith(f"{k},")), None)
+    rules = {
+        "none": lambda s: False,
+        "all": lambda s: True,
+        "after": lambda s: s > t,
+        "from": lambda s: s >= t,
+        "until": lambda s: s <= t,
+    }
+    for output, rule in zip(("p_z", "p_x", "q_z"), expected or (), strict=bool(expected)):
+        assert moves[output] == [rules[rule](s) for s in range(T)], output
+
+
+def test_every_model_has_a_known_graph() -> None:
+    assert {k.partition(",")[0] for k in MOVES} == set(MODELS)
 
 
 def test_a_path_is_not_reused_after_the_parameters_moved() -> None:
@@ -190,7 +224,7 @@ def test_a_path_is_not_reused_after_the_parameters_moved() -> None:
     with torch.no_grad():
         guide = poutine.trace(pair.guide).get_trace(batch)
         first = log_prob(guide)
-        net.f.cell.bias_ih.add_(0.5)
+        net.f.rnn.bias_ih_l0.add_(0.5)
         moved = log_prob(guide)
         fresh = Stacked(net)
         z = {"z": guide.nodes["z"]["value"]}
@@ -200,11 +234,12 @@ def test_a_path_is_not_reused_after_the_parameters_moved() -> None:
     assert moved != pytest.approx(first, rel=1e-6)
     model = poutine.trace(poutine.replay(pair.model, trace=guide)).get_trace(batch)
     model.log_prob_sum().backward()  # the guide's pass had no gradients to offer
-    assert net.f.cell.weight_ih.grad is not None
+    assert net.f.rnn.weight_ih_l0.grad is not None
 
 
-def test_drawing_and_scoring_are_the_same_program() -> None:
-    net = make_net()
+@pytest.mark.parametrize("sets", VARIANTS)
+def test_drawing_and_scoring_are_the_same_program(sets: tuple[str, ...]) -> None:
+    net = make_net(*sets)
     with torch.no_grad(), pyro.get_param_store().scope():
         drawn = poutine.trace(Markov(net).model).get_trace(Batch(torch.tensor(LENGTHS)))
         drawn.compute_log_prob()

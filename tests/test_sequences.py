@@ -38,7 +38,9 @@ def make(path: Path, support: str = "real") -> dict[str, list[Array]]:
     def draw(n: int) -> Array:
         return random.integers(0, 2, (n, 3), np.uint8) if support == "binary" else random.normal(size=(n, 3))
 
-    splits = {split: [draw(n).astype("u1" if support == "binary" else "f4") for n in ns] for split, ns in LENGTHS.items()}
+    splits = {
+        split: [draw(n).astype("u1" if support == "binary" else "f4") for n in ns] for split, ns in LENGTHS.items()
+    }
     write_sequences(
         path,
         splits,
@@ -140,6 +142,7 @@ def test_wrong_settings(path: Path) -> None:
         SequenceDataset(path.with_name("missing.h5"), "train")
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # of Python 3.12, where torch has threads
 def test_each_process_opens_the_file_for_itself(path: Path) -> None:
     """A fork, a pickle and the workers of a DataLoader read the same, also after the parent has read."""
     splits = make(path)
@@ -222,7 +225,7 @@ def test_seed_and_epoch_change_the_order() -> None:
 
 def test_the_order_of_today_is_the_order_of_tomorrow() -> None:
     """An exact resume rests on it."""
-    assert epoch_plan([5, 3, 9, 1, 7], 2, seed=7, epoch=3) == ORDER
+    assert epoch_plan([5, 3, 9, 1, 7], 2, seed=7, epoch=3) == [[3], [0, 1], [2, 4]]
 
 
 def test_sorting_saves_padding_and_keeps_long_and_short_batches_mixed() -> None:

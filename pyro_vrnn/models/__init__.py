@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from pyro_vrnn.models.base import SequenceModel
-from pyro_vrnn.models.vrnn import VRNN
+from pyro_vrnn.models.dmm import DMM
+from pyro_vrnn.models.rnn import RNN
+from pyro_vrnn.models.srnn import SRNN
+from pyro_vrnn.models.storn import STORN
+from pyro_vrnn.models.vrnn import VRNN, VRNNI
 
 MODELS: dict[str, type[SequenceModel]] = {
+    "dmm": DMM,
+    "rnn": RNN,
+    "srnn": SRNN,
+    "storn": STORN,
     "vrnn": VRNN,
+    "vrnn-i": VRNNI,
 }
 
-__all__ = ["MODELS", "VRNN", "SequenceModel"]
+__all__ = ["DMM", "MODELS", "RNN", "SRNN", "STORN", "VRNN", "VRNNI", "SequenceModel"]

@@ -3,15 +3,57 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import pyro.distributions as dist
 import torch
 from pyro.distributions import Distribution
 from torch import Tensor, nn
 
+from pyro_vrnn.errors import ConfigError, at_least
 from pyro_vrnn.likelihoods import Likelihood
 from pyro_vrnn.networks import State
 from pyro_vrnn.sequences import Batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Settings that all models have, `model.*`; a model's own Config adds its own."""
+
+    name: str
+    likelihood: str = "bernoulli"
+    hidden_dim: int = 128
+    """Width of the recurrent state."""
+    network_dims: tuple[int, ...] = (128,)
+    """Widths of the hidden layers of each network."""
+    dropout: float = 0.0
+    """In the networks off the recurrent path, in training only."""
+
+    def __post_init__(self) -> None:
+        at_least("model.hidden_dim", self.hidden_dim, 1)
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"model.dropout={self.dropout}: must be in [0, 1)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentConfig(ModelConfig):
+    """The same with latent variables."""
+
+    latent_dim: int = 32
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("model.latent_dim", self.latent_dim, 1)
+
+
+@dataclass(frozen=True)
+class Inference:
+    """One draw of the guide over all steps, and what was computed on the way."""
+
+    z: Tensor  # [..., B, T, Z]
+    q_z: Distribution  # [T, ..., B | Z]
+    states: State  # before each step, each part [T, ..., B, ·]
 
 
 class SequenceModel(nn.Module, ABC):
@@ -26,6 +68,7 @@ class SequenceModel(nn.Module, ABC):
     """A frozen dataclass of this model's own settings (see config.py)."""
     likelihood: Likelihood
     latent_dim: int
+    """Z; 0 for a model without latent variables, whose bounds are all its exact likelihood."""
 
     @abstractmethod
     def start(self, size: int) -> State:
@@ -55,8 +98,10 @@ class SequenceModel(nn.Module, ABC):
     def q_z(self, state: State, e_t: Tensor) -> Distribution:
         """Posterior of z_t given the state before t and e_t. [..., B | Z]."""
 
+    # The two loops; a model overrides them only for speed, with the same results and the same random numbers.
+
     def states(self, features: Tensor, z: Tensor) -> State:
-        """The states *before* each step, given both paths; override only for speed.
+        """The states *before* each step, given both paths.
 
         Args:
             features: [T, B, F].
@@ -65,14 +110,57 @@ class SequenceModel(nn.Module, ABC):
         Returns:
             The state's parts, each [T, ..., B, ·].
         """
-        state = tuple(part.expand(*z.shape[1:-1], part.shape[-1]) for part in self.start(z.shape[-2]))
+        state = expand(self.start(z.shape[-2]), z.shape[1:-1])
         path = [state]
         for t in range(len(z) - 1):
-            state = self.next(state, z[t], features[t])
+            state = expand(self.next(state, z[t], features[t]), z.shape[1:-1])
             path.append(state)
         return stack(path)
+
+    def infer(self, features: Tensor, e: Tensor, shape: torch.Size) -> Inference:
+        """Draw z_t ~ q(z_t | state, e_t) and step the state, from t = 1 to T.
+
+        Args:
+            features: [T, B, F].
+            e: from `encode`, [T, B, E].
+            shape: of the draw's batch, [..., B].
+        """
+        state = expand(self.start(shape[-1]), shape)
+        states, posteriors, draws = [state], [], []
+        for t in range(len(e)):
+            q = self.q_z(state, e[t])  # [..., B | Z]
+            posteriors.append(q if q.batch_shape == shape else q.expand(shape))
+            draws.append(posteriors[-1].rsample())
+            if t < len(e) - 1:
+                state = expand(self.next(state, draws[-1], features[t]), shape)  # each [..., B, ·]
+                states.append(state)
+        return Inference(torch.stack(draws, dim=-2), stack_normals(posteriors), stack(states))
+
+
+def expand(state: State, shape: torch.Size) -> State:
+    """Each part [B, ·] to [..., B, ·]."""
+    return tuple(part.expand(*shape, part.shape[-1]) for part in state)
 
 
 def stack(path: list[State]) -> State:
     """A list of T states to one state whose parts have a leading time dim."""
     return tuple(torch.stack(parts) for parts in zip(*path, strict=True))
+
+
+def stack_normals(path: list[Distribution]) -> Distribution:
+    """T diagonal Gaussians [..., B | Z] to one, [T, ..., B | Z]."""
+    loc = torch.stack([normal.base_dist.loc for normal in path])
+    scale = torch.stack([normal.base_dist.scale for normal in path])
+    return dist.Normal(loc, scale, validate_args=False).to_event(1)
+
+
+def no_latent(state: State) -> Distribution:
+    """The distribution of a z of width 0: a model without latent variables needs no second code path. [..., B | 0]."""
+    empty = state[0][..., :0]
+    return dist.Normal(empty, torch.ones_like(empty), validate_args=False).to_event(1)
+
+
+def standard_normal(like: Tensor, latent_dim: int) -> Distribution:
+    """N(0, I) with the leading dims of `like` [..., B, ·]. [..., B | Z]."""
+    zeros = like.new_zeros(*like.shape[:-1], latent_dim)
+    return dist.Normal(zeros, torch.ones_like(zeros), validate_args=False).to_event(1)

@@ -1,6 +1,6 @@
-"""Variational RNN (Chung et al. 2015, arXiv:1506.02216).
+"""Variational RNN (Chung et al. 2015, arXiv:1506.02216), and VRNN-I, whose prior does not see the past.
 
-    p:  z_t ~ N(z_t | mu, sigma = phi_prior(h_{t-1}))                  eq. (5)
+    p:  z_t ~ N(z_t | mu, sigma = phi_prior(h_{t-1}))                  eq. (5); VRNN-I: N(0, I)
         x_t ~ p(x_t | phi_dec(phi_z(z_t), h_{t-1}))                    eq. (6)
         h_t = f(phi_x(x_t), phi_z(z_t), h_{t-1})                       eq. (7)
     q:  z_t ~ N(z_t | mu, sigma = phi_enc(phi_x(x_t), h_{t-1})), the same f    eq. (9)
@@ -12,56 +12,38 @@ Shapes: B sequences, T steps, widths X, Z, H; `|` parts batch from event dims; `
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
 from pyro.distributions import Distribution
 from torch import Tensor
 
-from pyro_vrnn.errors import ConfigError, at_least
 from pyro_vrnn.likelihoods import LIKELIHOODS
-from pyro_vrnn.models.base import SequenceModel
+from pyro_vrnn.models.base import LatentConfig, SequenceModel, standard_normal
 from pyro_vrnn.networks import MLP, Cell, DiagonalNormal, State, cat
 from pyro_vrnn.sequences import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
-class VRNNConfig:
+class VRNNConfig(LatentConfig):
     """Settings of a VRNN: `model.*`."""
 
-    name: Literal["vrnn"] = "vrnn"
-    likelihood: str = "bernoulli"
-    latent_dim: int = 32
-    hidden_dim: int = 128
-    network_dims: tuple[int, ...] = (128,)
+    name: Literal["vrnn", "vrnn-i"] = "vrnn"
     cell: Literal["gru", "lstm", "tanh"] = "gru"
-    dropout: float = 0.0
-    """In the prior, posterior and decoder networks: off the recurrent path, in training only."""
-
-    def __post_init__(self) -> None:
-        at_least("model.latent_dim", self.latent_dim, 1)
-        at_least("model.hidden_dim", self.hidden_dim, 1)
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"model.dropout={self.dropout}: must be in [0, 1)")
 
 
-class VRNN(SequenceModel):
-    """See the module's docstring. State: (h_{t-1},), or (h_{t-1}, c_{t-1}) with an LSTM."""
+class _VRNN(SequenceModel):
+    """All but the prior. State: (h_{t-1},), or (h_{t-1}, c_{t-1}) with an LSTM."""
 
     Config = VRNNConfig
 
     def __init__(self, config: VRNNConfig, x_dim: int) -> None:
         super().__init__()
-        z_dim, h_dim, dims, dropout = (
-            config.latent_dim,
-            config.hidden_dim,
-            config.network_dims,
-            config.dropout,
-        )
+        z_dim, h_dim, dims, dropout = config.latent_dim, config.hidden_dim, config.network_dims, config.dropout
         self.latent_dim = z_dim
         self.phi_x = MLP(x_dim, dims)
         self.phi_z = MLP(z_dim, dims)
-        self.phi_prior = DiagonalNormal(h_dim, dims, z_dim, dropout=dropout)
         self.phi_enc = DiagonalNormal(self.phi_x.out_dim + h_dim, dims, z_dim, dropout=dropout)
         self.phi_dec = MLP(self.phi_z.out_dim + h_dim, dims, dropout=dropout)
         self.likelihood = LIKELIHOODS[config.likelihood](self.phi_dec.out_dim, x_dim)
@@ -75,9 +57,9 @@ class VRNN(SequenceModel):
         """phi_x(x_t). [..., X] -> [..., F]."""
         return self.phi_x(x)
 
+    @abstractmethod
     def p_z(self, state: State) -> Distribution:
         """Eq. (5)."""
-        return self.phi_prior(state[0])
 
     def p_x(self, state: State, z: Tensor) -> Distribution:
         """Eq. (6)."""
@@ -94,3 +76,25 @@ class VRNN(SequenceModel):
     def q_z(self, state: State, e_t: Tensor) -> Distribution:
         """Eq. (9)."""
         return self.phi_enc(e_t, state[0])
+
+
+class VRNN(_VRNN):
+    """See the module's docstring."""
+
+    def __init__(self, config: VRNNConfig, x_dim: int) -> None:
+        super().__init__(config, x_dim)
+        self.phi_prior = DiagonalNormal(
+            config.hidden_dim, config.network_dims, config.latent_dim, dropout=config.dropout
+        )
+
+    def p_z(self, state: State) -> Distribution:
+        """Eq. (5)."""
+        return self.phi_prior(state[0])
+
+
+class VRNNI(_VRNN):
+    """VRNN-I: z_t ~ N(0, I), independent of the past (section 4 of the paper)."""
+
+    def p_z(self, state: State) -> Distribution:
+        """N(0, I)."""
+        return standard_normal(state[0], self.latent_dim)

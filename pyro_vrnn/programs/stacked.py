@@ -12,14 +12,13 @@ from functools import cached_property
 from typing import Any
 
 import pyro
-import pyro.distributions as dist
 import torch
 from pyro.distributions import Distribution, TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 from torch.distributions.kl import kl_divergence, register_kl
 
-from pyro_vrnn.models.base import SequenceModel, stack
+from pyro_vrnn.models.base import SequenceModel
 from pyro_vrnn.networks import State
 from pyro_vrnn.programs.markov import annealed, register
 from pyro_vrnn.sequences import Batch
@@ -200,23 +199,9 @@ class Stacked:
         return self._path
 
     def _draw(self, batch: Batch, shape: torch.Size) -> Tensor:
-        """The loop: z_t ~ q(z_t | state, e_t), then the next state. Leaves the path for the model. [..., B, T, Z]."""
-        net = self.net
+        """Run the model's own loop once; leave its path for the model's pass. [..., B, T, Z]."""
         assert batch.x is not None, "a guide needs x"
-        features = net.features(batch.x)  # [T, B, F]
-        e = net.encode(batch, features)  # [T, B, E]
-        state = tuple(part.expand(*shape, part.shape[-1]) for part in net.start(batch.size))
-        states, locs, scales, draws = [state], [], [], []
-        for t in range(batch.steps):
-            q = net.q_z(state, e[t])  # [..., B | Z]
-            z_t = q.rsample()
-            locs.append(q.base_dist.loc)
-            scales.append(q.base_dist.scale)
-            draws.append(z_t)
-            if t < batch.steps - 1:
-                state = net.next(state, z_t, features[t])  # each [..., B, ·]
-                states.append(state)
-        z = torch.stack(draws, dim=-2)
-        q_z = dist.Normal(torch.stack(locs), torch.stack(scales), validate_args=False).to_event(1)
-        self._path = Path(net, batch, z, stack(states), q_z)
-        return z
+        features = self.net.features(batch.x)  # [T, B, F]
+        drawn = self.net.infer(features, self.net.encode(batch, features), shape)
+        self._path = Path(self.net, batch, drawn.z, drawn.states, drawn.q_z)
+        return drawn.z

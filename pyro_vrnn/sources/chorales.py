@@ -26,7 +26,7 @@ import numpy as np
 from pyro_vrnn.errors import ConfigError, DataError, choose
 from pyro_vrnn.sources.rolls import HIGHEST, KEYS, LOWEST
 from pyro_vrnn.storage import SPLITS, Array, DataInfo
-from pyro_vrnn.writing import write_sequences
+from pyro_vrnn.writing import check_free, write_sequences
 
 RESOLUTIONS = {"quarter": Fraction(1), "eighth": Fraction(1, 2), "sixteenth": Fraction(1, 4)}
 NUMBERS = range(1, 372)
@@ -69,6 +69,7 @@ def prepare(
     """
     if resolution not in RESOLUTIONS:
         raise choose("resolution", resolution, RESOLUTIONS)
+    check_free(out, overwrite)
     splits: dict[str, list[Array]] = {split: [] for split in SPLITS}
     ids: dict[str, list[str]] = {split: [] for split in SPLITS}
     for done, (number, bwv, roll) in enumerate(chorale_rolls(NUMBERS, resolution), start=1):

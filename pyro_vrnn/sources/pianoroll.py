@@ -15,7 +15,7 @@ import numpy as np
 from pyro_vrnn.errors import DataError
 from pyro_vrnn.sources.rolls import LOWEST, MAX_NOTE_LIST_BYTES, Splits, parse_rolls, read_source
 from pyro_vrnn.storage import SPLITS, Array, DataInfo
-from pyro_vrnn.writing import write_sequences
+from pyro_vrnn.writing import check_free, write_sequences
 
 STEPS_PER_SECOND = 2.0  # assumed, as the sets keep no tempo: quarter notes at 120 a minute
 TIMEOUT, PATIENCE = 30.0, 600.0  # seconds: for one answer, for the whole download
@@ -83,6 +83,7 @@ def prepare(
             21 to 108; the network is not there; or a download is not the set it should be.
         ConfigError: the file to make exists.
     """
+    check_free(out, overwrite)
     name = str(source)
     if name in KNOWN and not Path(source).exists():
         splits = _downloaded(name, progress)
@@ -90,7 +91,7 @@ def prepare(
         splits = parse_rolls(read_source(Path(source), KNOWN), source)
         name = Path(source).name
     recognised = recognise(splits)
-    known = KNOWN[recognised["name"]] if recognised and recognised["by"] == "content" else None
+    known = KNOWN.get(recognised or "")
     return write_sequences(
         out,
         splits,
@@ -125,15 +126,15 @@ def content_sha256(splits: Mapping[str, list[Array]]) -> str:
     return digest.hexdigest()
 
 
-def recognise(splits: Mapping[str, list[Array]]) -> dict[str, str] | None:
-    """The `name` of the standard set that this is, `by` "content" or by "counts only, other content"."""
+def recognise(splits: Mapping[str, list[Array]]) -> str | None:
+    """The name of the standard set that this is by its content, or "same counts as NAME, other content"."""
     fingerprint = content_sha256(splits)
     steps = tuple(sum(map(len, splits[split])) for split in SPLITS)
     for name, known in KNOWN.items():
         if known.sha256 == fingerprint:
-            return {"name": name, "by": "content"}
+            return name
         if known.steps == steps:
-            return {"name": name, "by": "counts only, other content"}
+            return f"same counts as {name}, other content"
     return None
 
 

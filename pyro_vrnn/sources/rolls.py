@@ -13,10 +13,7 @@ from __future__ import annotations
 import io
 import json
 import stat
-import struct
-import warnings
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +22,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from pyro_vrnn.errors import DataError
-from pyro_vrnn.sources import plain_pickle
+from pyro_vrnn.sources import matfile, plain_pickle
 from pyro_vrnn.storage import SPLITS, Array
 
 LOWEST, HIGHEST = 21, 108
@@ -49,9 +46,11 @@ def read_source(path: Path, names: Iterable[str]) -> bytes:
         if status.st_size > MAX_BYTES:
             raise DataError(f"{path}: {status.st_size} bytes", f"at most {MAX_BYTES} are read", path)
         return path.read_bytes()
-    except OSError as error:
+    except DataError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         hint = f"give a file, or one of {', '.join(names)}"
-        raise DataError(f"{path}: {error.strerror}", hint, path) from error
+        raise DataError(f"{path}: {getattr(error, 'strerror', error)}", hint, path) from error
 
 
 def parse_rolls(data: bytes, path: str | Path) -> Splits:
@@ -117,39 +116,16 @@ def _from_npz(data: bytes, path: str | Path) -> Splits:
 
 
 def _from_mat(data: bytes, path: str | Path) -> Splits:
-    """Cells of arrays, by SciPy."""
-    from scipy.io import loadmat
-
-    names = {"train": "traindata", "valid": "validdata", "test": "testdata"}
+    """Cells of rolls."""
     splits: Splits = {}
-    with _refusing(path, "a .mat"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        _bounded(_mat_bytes(data), MAX_BYTES, path)
-        arrays = loadmat(io.BytesIO(data), variable_names=list(names.values()))
-        for split, name in names.items():
-            if name not in arrays or arrays[name].dtype != object:
+    with _refusing(path, "a .mat"):
+        cells = matfile.read_cells(data, MAX_BYTES)
+        for split in SPLITS:
+            name = f"{split}data"
+            if name not in cells:
                 raise DataError(f"{path}: no cell array {name!r}", f"give {LAYOUTS}", path)
-            cells = arrays[name].ravel()
-            splits[split] = [_roll(roll, f"{split} sequence {i}", path) for i, roll in enumerate(cells)]
+            splits[split] = [_roll(roll, f"{split} sequence {i}", path) for i, roll in enumerate(cells[name])]
     return splits
-
-
-def _mat_bytes(data: bytes) -> int:
-    """What the elements of a MATLAB 5 file unpack to, in bytes, counted without keeping them."""
-    tag = struct.Struct("<II" if data[126:128] == b"IM" else ">II")  # type, bytes
-    total, at = 0, 128
-    while at + tag.size <= len(data) and total <= MAX_BYTES:
-        kind, size = tag.unpack_from(data, at)
-        at += tag.size
-        if kind == 15:  # compressed
-            unpacker, packed = zlib.decompressobj(), data[at : at + size]
-            while packed and not unpacker.eof and total <= MAX_BYTES:
-                total += len(unpacker.decompress(packed, 2**20))
-                packed = unpacker.unconsumed_tail
-        else:
-            total += size
-        at += size
-    return total
 
 
 def _roll(values: Any, name: str, path: str | Path) -> Array:

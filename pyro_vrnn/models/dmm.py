@@ -1,0 +1,107 @@
+"""Deep Markov model (Krishnan et al. 2017, arXiv:1609.09869): a state-space model of neural networks.
+
+    p:  z_t ~ N(z_t | mu, sigma)                                                       eq. (4), gated transition:
+            g = sigmoid(MLP(z_{t-1}));  c = MLP(z_{t-1})
+            mu = (1 - g) * (W z_{t-1} + b) + g * c;  sigma = softplus(W' relu(c) + b')
+        x_t ~ p(x_t | emitter(z_t))
+    q:  h_t = RNN(h_{t+1}, x_t) backward in time
+        z_t ~ N(z_t | mu, sigma of (tanh(W_q z_{t-1}) + h_t) / 2)                      "ST-R", section 4.2
+
+Departures: z_0 is one learned vector for model and guide; W starts as the identity (as in the authors' code); the
+guide's RNN starts anew, within each sequence's own length.
+Shapes: B sequences, T steps, widths X, Z, H; `|` parts batch from event dims; `...` as in base.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pyro.distributions as dist
+import torch
+from pyro.distributions import Distribution
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pyro_vrnn.likelihoods import LIKELIHOODS
+from pyro_vrnn.models.base import LatentConfig, SequenceModel
+from pyro_vrnn.networks import MLP, Cell, DiagonalNormal, State, reverse_padded
+from pyro_vrnn.sequences import Batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class DMMConfig(LatentConfig):
+    """Settings of a DMM. hidden_dim is the width of the guide's RNN, network_dims of transition and emitter."""
+
+    name: Literal["dmm"] = "dmm"
+    cell: Literal["gru", "lstm", "tanh"] = "tanh"
+
+
+class GatedTransition(nn.Module):
+    """z_{t-1} to the Gaussian of z_t, eq. (4)'s networks as in the paper's section 5. [..., Z] -> [... | Z]."""
+
+    def __init__(self, z_dim: int, dims: tuple[int, ...], *, dropout: float = 0.0, floor: float = 1e-4) -> None:
+        super().__init__()
+        self.gate, self.proposed = (MLP(z_dim, dims, dropout=dropout) for _ in range(2))
+        self.to_gate, self.to_proposed = (nn.Linear(self.gate.out_dim, z_dim) for _ in range(2))
+        self.to_loc, self.to_scale = nn.Linear(z_dim, z_dim), nn.Linear(z_dim, z_dim)
+        self.floor = floor
+        nn.init.eye_(self.to_loc.weight)
+        nn.init.zeros_(self.to_loc.bias)
+
+    def forward(self, z: Tensor) -> Distribution:
+        """[..., Z] -> [... | Z]."""
+        gate = torch.sigmoid(self.to_gate(self.gate(z)))
+        proposed = self.to_proposed(self.proposed(z))
+        loc = (1 - gate) * self.to_loc(z) + gate * proposed
+        return dist.Normal(loc, F.softplus(self.to_scale(F.relu(proposed))) + self.floor).to_event(1)
+
+
+class DMM(SequenceModel):
+    """See the module's docstring. State before t: (z_{t-1},)."""
+
+    Config = DMMConfig
+
+    def __init__(self, config: DMMConfig, x_dim: int) -> None:
+        super().__init__()
+        z_dim, h_dim, dims, dropout = config.latent_dim, config.hidden_dim, config.network_dims, config.dropout
+        self.latent_dim = z_dim
+        self.z_0 = nn.Parameter(torch.zeros(z_dim))
+        self.transition = GatedTransition(z_dim, dims, dropout=dropout)
+        self.emitter = MLP(z_dim, dims, dropout=dropout)
+        self.likelihood = LIKELIHOODS[config.likelihood](self.emitter.out_dim, x_dim)
+        self.rnn = Cell(config.cell, x_dim, h_dim)
+        self.from_z = nn.Linear(z_dim, h_dim)
+        self.posterior = DiagonalNormal(h_dim, (), z_dim)
+
+    def start(self, size: int) -> State:
+        """z_0, learned. [B, Z]."""
+        return (self.z_0.expand(size, -1),)
+
+    def features(self, x: Tensor) -> Tensor:
+        """x itself: only the guide reads it."""
+        return x
+
+    def p_z(self, state: State) -> Distribution:
+        """Eq. (4)."""
+        return self.transition(state[0])
+
+    def p_x(self, state: State, z: Tensor) -> Distribution:
+        """p(x_t | emitter(z_t))."""
+        return self.likelihood(self.emitter(z))
+
+    def next(self, state: State, z: Tensor, features: Tensor) -> State:
+        """z_t is all there is to carry."""
+        return (z,)
+
+    def encode(self, batch: Batch, features: Tensor) -> Tensor:
+        """h from one call backward over each sequence: the future of x, and x_t. [T, B, H]."""
+        return reverse_padded(self.rnn.path(reverse_padded(features, batch.lengths)), batch.lengths)
+
+    def q_z(self, state: State, e_t: Tensor) -> Distribution:
+        """The combiner."""
+        return self.posterior(0.5 * (torch.tanh(self.from_z(state[0])) + e_t))
+
+    def states(self, features: Tensor, z: Tensor) -> State:
+        """z shifted by a step: no loop."""
+        return (torch.cat([self.z_0.expand(1, *z.shape[1:]), z[:-1]]),)

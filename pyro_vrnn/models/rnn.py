@@ -1,0 +1,83 @@
+"""The baseline without latent variables: RNN-Gauss, RNN-GMM, RNN-Bernoulli (Chung et al. 2015, section 4; BL 2012).
+
+    p:  x_t ~ p(x_t | phi_dec(h_{t-1}))
+        h_t = f(phi_x(x_t), h_{t-1})
+
+z_t has width 0, so the same programs run it; its bounds are all its exact likelihood.
+Departures: h_0 is learned. Shapes: B sequences, T steps, widths X, H; `...` as in base.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from pyro.distributions import Distribution
+from torch import Tensor
+
+from pyro_vrnn.likelihoods import LIKELIHOODS
+from pyro_vrnn.models.base import Inference, ModelConfig, SequenceModel, no_latent
+from pyro_vrnn.networks import MLP, Cell, State
+from pyro_vrnn.sequences import Batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class RNNConfig(ModelConfig):
+    """Settings of the baseline: `model.*`."""
+
+    name: Literal["rnn"] = "rnn"
+    cell: Literal["gru", "lstm", "tanh"] = "lstm"
+
+
+class RNN(SequenceModel):
+    """See the module's docstring. State: (h_{t-1},), or (h_{t-1}, c_{t-1}) with an LSTM."""
+
+    Config = RNNConfig
+
+    def __init__(self, config: RNNConfig, x_dim: int) -> None:
+        super().__init__()
+        self.latent_dim = 0
+        self.phi_x = MLP(x_dim, config.network_dims)
+        self.f = Cell(config.cell, self.phi_x.out_dim, config.hidden_dim)
+        self.phi_dec = MLP(config.hidden_dim, config.network_dims, dropout=config.dropout)
+        self.likelihood = LIKELIHOODS[config.likelihood](self.phi_dec.out_dim, x_dim)
+
+    def start(self, size: int) -> State:
+        """h_0, learned. [B, H]."""
+        return self.f.start(size)
+
+    def features(self, x: Tensor) -> Tensor:
+        """phi_x(x_t). [..., X] -> [..., F]."""
+        return self.phi_x(x)
+
+    def p_z(self, state: State) -> Distribution:
+        """Of width 0."""
+        return no_latent(state)
+
+    def p_x(self, state: State, z: Tensor) -> Distribution:
+        """p(x_t | phi_dec(h_{t-1}))."""
+        return self.likelihood(self.phi_dec(state[0]))
+
+    def next(self, state: State, z: Tensor, features: Tensor) -> State:
+        """h_t = f(phi_x(x_t), h_{t-1})."""
+        return self.f(features, state)
+
+    def encode(self, batch: Batch, features: Tensor) -> Tensor:
+        """Nothing to infer."""
+        return features[..., :0]
+
+    def q_z(self, state: State, e_t: Tensor) -> Distribution:
+        """Of width 0."""
+        return no_latent(state)
+
+    def states(self, features: Tensor, z: Tensor) -> State:
+        """h from one whole-sequence call: no z feeds back. [T, ..., B, H]."""
+        h = self.f.path_before(features)  # [T, B, H]
+        return (h.reshape(len(h), *(1,) * (z.dim() - 3), *h.shape[1:]).expand(*z.shape[:-1], -1),)
+
+    def infer(self, features: Tensor, e: Tensor, shape: torch.Size) -> Inference:
+        """Nothing to draw. z is [..., B, T, 0]."""
+        z = features.new_zeros(*shape, len(features), 0)
+        states = self.states(features, z.movedim(-2, 0))
+        return Inference(z, no_latent(states), states)

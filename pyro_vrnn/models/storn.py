@@ -1,0 +1,81 @@
+"""Stochastic recurrent network (Bayer & Osendorp 2014, arXiv:1411.7610): independent z_t drive an RNN.
+
+    p:  z_t ~ N(0, I)
+        h_t = f(h_{t-1}, [phi_x(x_{t-1}), z_t]);  x_t ~ p(x_t | phi_dec(h_t))       eq. (5), (6)
+    q:  r_t = f_q(r_{t-1}, phi_x(x_t));  z_t ~ N(z_t | mu, sigma of r_t)            section 3.2
+
+Departures: h_0 and r_0 are learned; phi_x is shared by model and guide; phi_x(x_0) is a learned vector.
+Shapes: B sequences, T steps, widths X, Z, H; `|` parts batch from event dims; `...` as in base.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from pyro.distributions import Distribution
+from torch import Tensor, nn
+
+from pyro_vrnn.likelihoods import LIKELIHOODS
+from pyro_vrnn.models.base import LatentConfig, SequenceModel, standard_normal
+from pyro_vrnn.networks import MLP, Cell, DiagonalNormal, State, cat
+from pyro_vrnn.sequences import Batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class STORNConfig(LatentConfig):
+    """Settings of a STORN: `model.*`."""
+
+    name: Literal["storn"] = "storn"
+    cell: Literal["gru", "lstm", "tanh"] = "gru"
+
+
+class STORN(SequenceModel):
+    """See the module's docstring. State before t: (phi_x(x_{t-1}), h_{t-1}[, c_{t-1}])."""
+
+    Config = STORNConfig
+
+    def __init__(self, config: STORNConfig, x_dim: int) -> None:
+        super().__init__()
+        z_dim, h_dim, dims, dropout = config.latent_dim, config.hidden_dim, config.network_dims, config.dropout
+        self.latent_dim = z_dim
+        self.phi_x = MLP(x_dim, dims)
+        self.u_1 = nn.Parameter(torch.zeros(self.phi_x.out_dim))
+        self.f = Cell(config.cell, self.phi_x.out_dim + z_dim, h_dim)
+        self.phi_dec = MLP(h_dim, dims, dropout=dropout)
+        self.likelihood = LIKELIHOODS[config.likelihood](self.phi_dec.out_dim, x_dim)
+        self.f_q = Cell(config.cell, self.phi_x.out_dim, h_dim)
+        self.phi_enc = DiagonalNormal(h_dim, dims, z_dim, dropout=dropout)
+
+    def start(self, size: int) -> State:
+        """(phi_x(x_0), h_0), learned."""
+        return self.u_1.expand(size, -1), *self.f.start(size)
+
+    def features(self, x: Tensor) -> Tensor:
+        """phi_x(x_t). [..., X] -> [..., F]."""
+        return self.phi_x(x)
+
+    def p_z(self, state: State) -> Distribution:
+        """N(0, I)."""
+        return standard_normal(state[1], self.latent_dim)
+
+    def p_x(self, state: State, z: Tensor) -> Distribution:
+        """Eq. (6): x_t given h_t."""
+        return self.likelihood(self.phi_dec(self._h(state, z)[0]))
+
+    def next(self, state: State, z: Tensor, features: Tensor) -> State:
+        """Eq. (5)."""
+        return features, *self._h(state, z)
+
+    def encode(self, batch: Batch, features: Tensor) -> Tensor:
+        """r from one call over the sequence. [T, B, H]."""
+        return self.f_q.path(features)
+
+    def q_z(self, state: State, e_t: Tensor) -> Distribution:
+        """It reads r_t alone: given x, the z_t are independent."""
+        return self.phi_enc(e_t)
+
+    def _h(self, state: State, z: Tensor) -> State:
+        """h_t from h_{t-1}, phi_x(x_{t-1}) and z_t."""
+        return self.f(cat(state[0], z), state[1:])
