@@ -25,7 +25,6 @@ PACKAGES = {
     "safetensors": "safetensors",
     "pretty_midi": "pretty_midi",
     "matplotlib": "matplotlib",
-    "scipy": "scipy",
     "music21": None,  # seconds to import; its metadata tell enough
 }
 """Distribution -> the module whose import shows that it works, if that is tried."""

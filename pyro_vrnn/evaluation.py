@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyro
 import torch
-from pyro import poutine
 from pyro.distributions.util import scale_and_mask
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
@@ -18,7 +16,7 @@ from torch import Tensor
 from torch.distributions.kl import kl_divergence
 
 from pyro_vrnn.objectives import Objective
-from pyro_vrnn.programs import Program
+from pyro_vrnn.programs import Program, traces
 from pyro_vrnn.sequences import Batch, SequenceDataset, collate, in_order
 
 VALUES_AT_ONCE = 2_000_000
@@ -42,19 +40,7 @@ def terms(program: Program, batch: Batch, particles: int) -> Terms:
         batch: whole sequences.
         particles: K.
     """
-
-    def with_particles(run: Callable[[Batch], Any]) -> Callable[[Batch], Any]:
-        # Inside replay, or replay marks the site as done before the plate can broadcast its distribution.
-        def wrapped(batch: Batch) -> Any:
-            with pyro.plate("particles", particles, dim=-2) if particles > 1 else nullcontext():
-                return run(batch)
-
-        return wrapped
-
-    guide = poutine.trace(with_particles(program.guide)).get_trace(batch)
-    model = poutine.trace(poutine.replay(with_particles(program.model), trace=guide)).get_trace(batch)
-    guide.compute_log_prob()
-    model.compute_log_prob()
+    guide, model = traces(program, batch, particles)
     log_px, log_pz, log_qz, kl = torch.zeros(4, particles, batch.size, device=batch.lengths.device).unbind()
     for name, site in model.nodes.items():
         if site["type"] != "sample" or site_is_subsample(site):

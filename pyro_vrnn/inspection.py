@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyro
 import torch
-from pyro import poutine
 from torch import Tensor
 from torch.distributions.kl import kl_divergence
 
 from pyro_vrnn import figures
 from pyro_vrnn.errors import ConfigError, DataError
 from pyro_vrnn.files import safe_name
-from pyro_vrnn.programs import Markov
+from pyro_vrnn.programs import Markov, traces
 from pyro_vrnn.sequences import Batch
 
 if TYPE_CHECKING:
@@ -95,15 +93,6 @@ def posterior(run: Run, x: Any, particles: int = 1, *, seed: int = 0) -> Posteri
     if particles < 1:
         raise ConfigError(f"--particles {particles}: must be at least 1")
     batch = Batch(torch.tensor([len(values)], device=run.device), values[:, None])
-    program = Markov(run.net)
-
-    def with_particles(side: Any) -> Any:
-        def wrapped(given: Batch) -> Any:
-            with pyro.plate("particles", particles, dim=-2) if particles > 1 else nullcontext():
-                return side(given)
-
-        return wrapped
-
     devices = [run.device] if run.device.type == "cuda" else []
     with (
         pyro.get_param_store().scope(),
@@ -111,10 +100,7 @@ def posterior(run: Run, x: Any, particles: int = 1, *, seed: int = 0) -> Posteri
         torch.random.fork_rng(devices=devices),
     ):
         torch.manual_seed(seed)
-        guide = poutine.trace(with_particles(program.guide)).get_trace(batch)
-        model = poutine.trace(poutine.replay(with_particles(program.model), trace=guide)).get_trace(batch)
-        guide.compute_log_prob()
-        model.compute_log_prob()
+        guide, model = traces(Markov(run.net), batch, particles)
     return Posterior(guide, model, len(values))
 
 

@@ -110,14 +110,16 @@ class Cell(nn.Module):
         kind: "gru", "lstm" or "tanh".
         in_dim: width of the input.
         hidden_dim: width of h.
+        learned_start: whether it has one; else the model gives the first state.
     """
 
-    def __init__(self, kind: str, in_dim: int, hidden_dim: int) -> None:
+    def __init__(self, kind: str, in_dim: int, hidden_dim: int, *, learned_start: bool = True) -> None:
         super().__init__()
+        self.parts = 2 if kind == "lstm" else 1
         self.rnn = {"gru": nn.GRU, "lstm": nn.LSTM, "tanh": nn.RNN}[kind](in_dim, hidden_dim)
         self.step: Any = {"gru": torch.gru_cell, "lstm": torch.lstm_cell, "tanh": torch.rnn_tanh_cell}[kind]
         self.start_state = nn.ParameterList(
-            nn.Parameter(torch.zeros(hidden_dim)) for _ in range(2 if kind == "lstm" else 1)
+            nn.Parameter(torch.zeros(hidden_dim)) for _ in range(self.parts if learned_start else 0)
         )
 
     def start(self, size: int) -> State:
@@ -133,12 +135,12 @@ class Cell(nn.Module):
         out = self.step(u, hx, rnn.weight_ih_l0, rnn.weight_hh_l0, rnn.bias_ih_l0, rnn.bias_hh_l0)
         return tuple(v.reshape(*lead, -1) for v in (out if isinstance(out, tuple) else (out,)))
 
-    def path(self, u: Tensor) -> Tensor:
-        """All outputs from the learned start in one call: h after each step. [T, ..., D] -> [T, ..., H]."""
-        flat = u.reshape(len(u), -1, u.shape[-1])
-        parts = tuple(part[None] for part in self.start(flat.shape[1]))  # each [1, B, H]
-        hx = tuple(p.contiguous() for p in parts) if len(parts) > 1 else parts[0].contiguous()
-        return self.rnn(flat, hx)[0].reshape(*u.shape[:-1], -1)
+    def path(self, u: Tensor, start: State | None = None) -> Tensor:
+        """All outputs in one call: h after each step, from `start` (or the learned one). [T, ..., D] -> [T, ..., H]."""
+        flat = u.reshape(len(u), -1, u.shape[-1])  # [T, N, D]
+        parts = self.start(flat.shape[1]) if start is None else start
+        hx = tuple(part.reshape(1, -1, part.shape[-1]).contiguous() for part in parts)  # each [1, N, H]
+        return self.rnn(flat, hx if len(hx) > 1 else hx[0])[0].reshape(*u.shape[:-1], -1)
 
     def path_before(self, u: Tensor) -> Tensor:
         """h before each step: the learned start, then the outputs but the last. [T, ..., D] -> [T, ..., H]."""

@@ -30,7 +30,7 @@ def variants() -> list[tuple[str, ...]]:
     for name, cls in MODELS.items():
         hints = get_type_hints(cls.Config)
         choices = {k: get_args(hints[k]) for k in ("cell", "posterior") if k in hints}
-        choices |= {k: ("true", "false") for k in ("res_q",) if k in hints}
+        choices |= {k: ("true", "false") for k in ("res_q", "free_running", "reverse_input") if k in hints}
         for values in itertools.product(*choices.values()):
             pairs = zip(choices, values, strict=True)
             found += [(f"model.name={name}", *(f"model.{k}={v}" for k, v in pairs))]

@@ -285,13 +285,15 @@ def test_version_and_no_arguments() -> None:
 def test_help_is_fast_and_does_not_import_torch() -> None:
     code = "import sys; from pyro_vrnn.cli import _run; _run(['train', '--help']); assert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
-    times = []
+    typer_alone, ours = [], []
     for _ in range(5):
         start = time.perf_counter()
-        found = shell("train", "--help")
-        times.append(time.perf_counter() - start)
-        assert found.returncode == 0
-    assert min(times) < 0.6  # 0.2 s on a quiet machine; CI shares its cores
+        subprocess.run([sys.executable, "-c", "import typer"], check=True)
+        middle = time.perf_counter()
+        assert shell("train", "--help").returncode == 0
+        typer_alone.append(middle - start)
+        ours.append(time.perf_counter() - middle)
+    assert min(ours) < max(0.3, 2.5 * min(typer_alone))  # 0.2 s on a quiet machine; CI shares its cores
 
 
 def test_cli_py_is_the_same_program() -> None:

@@ -22,11 +22,12 @@ from torch import Tensor
 import pyro_vrnn as pv
 from pyro_vrnn import checkpoint, runs
 from pyro_vrnn.config import resolve
-from pyro_vrnn.engine import Observer, Trainer
+from pyro_vrnn.engine import Observer
 from pyro_vrnn.errors import CheckpointError, ConfigError, NumericsError
 from pyro_vrnn.objectives import OBJECTIVES
 from pyro_vrnn.optimizer import TorchOptim
 from pyro_vrnn.sequences import Batch
+from pyro_vrnn.trainer import Trainer, guarded
 
 SMALL = {
     "model.latent_dim": 3,
@@ -156,8 +157,6 @@ def test_a_loss_that_is_not_finite_changes_nothing(tmp_path: Path) -> None:
     trainer.step(batch, log=False)
     before = {k: v.clone() for k, v in net.state_dict().items()}
     bad = Batch(batch.lengths, batch.x * float("nan"))
-    from pyro_vrnn.engine import guarded
-
     with pytest.raises(NumericsError) as error, pyro.validation_enabled(False):
         guarded(trainer, bad, tmp_path, log=False)
     assert error.value.exit_code == 5

@@ -7,6 +7,7 @@ from pyro_vrnn.models.dmm import DMM
 from pyro_vrnn.models.rnn import RNN
 from pyro_vrnn.models.srnn import SRNN
 from pyro_vrnn.models.storn import STORN
+from pyro_vrnn.models.vrae import VRAE
 from pyro_vrnn.models.vrnn import VRNN, VRNNI
 
 MODELS: dict[str, type[SequenceModel]] = {
@@ -14,8 +15,9 @@ MODELS: dict[str, type[SequenceModel]] = {
     "rnn": RNN,
     "srnn": SRNN,
     "storn": STORN,
+    "vrae": VRAE,
     "vrnn": VRNN,
     "vrnn-i": VRNNI,
 }
 
-__all__ = ["DMM", "MODELS", "RNN", "SRNN", "STORN", "VRNN", "VRNNI", "SequenceModel"]
+__all__ = ["DMM", "MODELS", "RNN", "SRNN", "STORN", "VRAE", "VRNN", "VRNNI", "SequenceModel"]

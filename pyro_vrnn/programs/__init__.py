@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pyro_vrnn.programs.markov import Markov
+from pyro_vrnn.programs.markov import Markov, traces
 from pyro_vrnn.programs.stacked import Stacked
 
 Program = Markov | Stacked
 PROGRAMS: dict[str, type[Markov] | type[Stacked]] = {"markov": Markov, "stacked": Stacked}
 
-__all__ = ["PROGRAMS", "Markov", "Program", "Stacked"]
+__all__ = ["PROGRAMS", "Markov", "Program", "Stacked", "traces"]

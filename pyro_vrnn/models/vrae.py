@@ -1,0 +1,103 @@
+"""Variational recurrent auto-encoder (Fabius & van Amersfoort 2014, arXiv:1412.6581): one z a sequence.
+
+    p:  z ~ N(0, I);  h_0 = tanh(W_z z + b_z)                                        eq. (9)
+        x_t ~ p(x_t | phi_dec(h_{t-1}));  h_t = f(h_{t-1}, phi_x(x_t))               eq. (10), (11)
+    q:  h_T^enc = f_enc(h_{T-1}^enc, phi_x(x_T)), over the whole sequence            eq. (6)
+        z ~ N(z | mu, sigma of h_T^enc)                                              eq. (7), (8)
+
+It is written with the arrows of the others: z is z_1. The z_t of later steps are N(0, I) under p and q alike and
+nothing reads them, so they add exactly 0 to every bound; in return all programs, bounds and commands apply.
+Departures: the posterior's scale is a softplus, not an exponential; h_0^enc is learned; a GRU or LSTM by choice.
+`free_running`: h reads the mean of its own output in the place of x_t. `reverse_input`: f_enc reads x_T first.
+Shapes: B sequences, T steps, widths X, Z, H; `|` parts batch from event dims; `...` as in base.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pyro.distributions as dist
+import torch
+from pyro.distributions import Distribution
+from torch import Tensor, nn
+
+from pyro_vrnn.likelihoods import LIKELIHOODS
+from pyro_vrnn.models.base import LatentConfig, SequenceModel, standard_normal
+from pyro_vrnn.networks import MLP, Cell, DiagonalNormal, State, reverse_padded
+from pyro_vrnn.sequences import Batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class VRAEConfig(LatentConfig):
+    """Settings of a VRAE: `model.*`."""
+
+    name: Literal["vrae"] = "vrae"
+    latent_dim: int = 20
+    hidden_dim: int = 500
+    network_dims: tuple[int, ...] = ()
+    cell: Literal["gru", "lstm", "tanh"] = "tanh"
+    free_running: bool = False
+    reverse_input: bool = False
+
+
+class VRAE(SequenceModel):
+    """See the module's docstring. State before t: (1 at t = 1, else 0; h_{t-1}[, c_{t-1}])."""
+
+    Config = VRAEConfig
+
+    def __init__(self, config: VRAEConfig, x_dim: int) -> None:
+        super().__init__()
+        z_dim, h_dim, dims = config.latent_dim, config.hidden_dim, config.network_dims
+        self.latent_dim, self.hidden_dim = z_dim, h_dim
+        self.free_running, self.reverse_input = config.free_running, config.reverse_input
+        self.phi_x = MLP(x_dim, dims)
+        self.f_enc = Cell(config.cell, self.phi_x.out_dim, h_dim)
+        self.phi_enc = DiagonalNormal(h_dim, (), z_dim)
+        self.f = Cell(config.cell, self.phi_x.out_dim, h_dim, learned_start=False)
+        self.from_z = nn.Linear(z_dim, h_dim * self.f.parts)
+        self.phi_dec = MLP(h_dim, dims, dropout=config.dropout)
+        self.likelihood = LIKELIHOODS[config.likelihood](self.phi_dec.out_dim, x_dim)
+
+    def start(self, size: int) -> State:
+        """t = 1 is marked; h_0 waits for z."""
+        one = self.from_z.bias.new_ones(size, 1)
+        return one, *(one.new_zeros(size, self.hidden_dim) for _ in range(self.f.parts))
+
+    def features(self, x: Tensor) -> Tensor:
+        """phi_x(x_t). [..., X] -> [..., F]."""
+        return self.phi_x(x)
+
+    def p_z(self, state: State) -> Distribution:
+        """N(0, I)."""
+        return standard_normal(state[0], self.latent_dim)
+
+    def p_x(self, state: State, z: Tensor) -> Distribution:
+        """Eq. (11)."""
+        return self.likelihood(self.phi_dec(self._h(state, z)[0]))
+
+    def next(self, state: State, z: Tensor, features: Tensor) -> State:
+        """Eq. (10)."""
+        if self.free_running:
+            features = self.phi_x(self.p_x(state, z).mean)
+        h = self.f(features, self._h(state, z))
+        return h[0].new_zeros(*h[0].shape[:-1], 1), *h
+
+    def encode(self, batch: Batch, features: Tensor) -> Tensor:
+        """h_T^enc and a mark at t = 1, zeros after. [T, B, H + 1]."""
+        read = reverse_padded(features, batch.lengths) if self.reverse_input else features
+        h = self.f_enc.path(read)  # [T, B, H]
+        last = h[batch.lengths - 1, torch.arange(batch.size, device=h.device)]  # [B, H]
+        marked = torch.cat([last, torch.ones_like(last[:, :1])], dim=-1)
+        return torch.cat([marked[None], marked.new_zeros(len(h) - 1, *marked.shape)])
+
+    def q_z(self, state: State, e_t: Tensor) -> Distribution:
+        """Eq. (7), (8) at t = 1; N(0, I) after."""
+        first, q = e_t[..., -1:] > 0, self.phi_enc(e_t[..., :-1]).base_dist
+        loc = torch.where(first, q.loc, torch.zeros_like(q.loc))
+        return dist.Normal(loc, torch.where(first, q.scale, torch.ones_like(q.scale))).to_event(1)
+
+    def _h(self, state: State, z: Tensor) -> State:
+        """The state that x_t is drawn from: eq. (9) at t = 1."""
+        h_0 = torch.tanh(self.from_z(z)).chunk(self.f.parts, dim=-1)
+        return tuple(torch.where(state[0] > 0, a, b) for a, b in zip(h_0, state[1:], strict=True))

@@ -1,0 +1,141 @@
+"""How commands talk: one JSON object or text on stdout, messages on stderr, errors in two lines and an exit code."""
+
+from __future__ import annotations
+
+import functools
+import inspect as signatures
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from pyro_vrnn.errors import ConfigError, ResourceError, UserError
+
+UsageError: Any = typer.BadParameter.__bases__[0]
+
+
+@dataclass
+class Output:
+    """How a command talks: one JSON object on stdout, or text; messages on stderr."""
+
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    debug: bool = False
+    exit_code: int = 0
+
+    def print(self, *lines: object) -> None:
+        """A result for people, on stdout."""
+        if not self.json:
+            for line in lines:
+                print(line)
+
+    def table(self, rows: list[tuple[object, ...]], *, right: tuple[int, ...] = ()) -> None:
+        """Columns lined up, on stdout; the columns numbered in `right` to the right."""
+        cells = [[str(cell) for cell in row] for row in rows]
+        widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))] if cells else []
+        for row in cells:
+            texts = [c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+            self.print("  ".join(texts).rstrip())
+
+    def console(self) -> Any:
+        """stderr, through rich."""
+        from rich.console import Console
+
+        return Console(stderr=True)
+
+    def say(self, message: str) -> None:
+        """A message, on stderr."""
+        if not self.quiet:
+            print(message, file=sys.stderr)
+
+
+out: Output = Output()
+"""Of the command that is running: one process runs one."""
+
+
+def talking(function: Callable[..., dict[str, Any] | None]) -> Callable[..., None]:
+    """A command that returns what `--json` prints, as a Typer command with the flags that all have."""
+    common = {
+        "json_": (bool, typer.Option("--json", help="Print exactly one JSON object on stdout.")),
+        "quiet": (bool, typer.Option("--quiet", "-q", help="No progress, no messages.")),
+        "verbose": (bool, typer.Option("--verbose", "-v", help="Say more.")),
+        "debug": (bool, typer.Option("--debug", help="Show tracebacks.")),
+    }
+
+    def wrapped(**given: Any) -> None:
+        out.json, out.quiet, out.verbose = given.pop("json_"), given.pop("quiet"), given.pop("verbose")
+        out.debug, out.exit_code = given.pop("debug"), 0
+        result = function(**given)
+        if out.json and result is not None:
+            print(json.dumps(result, allow_nan=False))
+        if out.exit_code:
+            raise typer.Exit(out.exit_code)
+
+    signature = signatures.signature(function, eval_str=True)
+    extra = [
+        signatures.Parameter(name, signatures.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[kind, option])
+        for name, (kind, option) in common.items()
+    ]
+    parameters = [p.replace(kind=signatures.Parameter.KEYWORD_ONLY) for p in signature.parameters.values()]
+    functools.update_wrapper(wrapped, function)
+    wrapped.__signature__ = signature.replace(parameters=[*parameters, *extra])  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {p.name: p.annotation for p in [*parameters, *extra]}
+    return wrapped
+
+
+def _fail(error: UserError, argv: list[str]) -> int:
+    """One error line and one hint line on stderr; with --json also an object on stdout. The exit code."""
+    print(f"error: {_one_line(error.message)}", file=sys.stderr)
+    print(f"hint: {_one_line(error.hint or 'see pyro-vrnn --help')}", file=sys.stderr)
+    if "--json" in argv:
+        detail = {"code": error.exit_code, "kind": error.kind, "message": error.message, "path": error.path}
+        print(json.dumps({"schema": 1, "error": detail}))
+    return error.exit_code
+
+
+def _one_line(text: str) -> str:
+    """Control characters escaped: a name with a newline stays one line."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def run(app: typer.Typer, argv: list[str]) -> int:
+    """Run a command line; the exit code."""
+    debug = "--debug" in argv
+    try:
+        code = app(args=argv, standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except UserError as error:
+        if debug:
+            raise
+        return _fail(error, argv)
+    except UsageError as error:
+        if debug:
+            raise
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error.format_message())
+            return 2
+        path = error.ctx.command_path if error.ctx is not None else "pyro-vrnn"
+        return _fail(ConfigError(error.format_message(), f"see {path} --help"), argv)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader has gone (`| head`): no traceback, and nothing more to flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if debug:
+            raise
+        if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate" in str(error):
+            return _fail(
+                ResourceError(f"out of memory ({error})", "try a smaller --batch-size or fewer --particles"),
+                argv,
+            )
+        text = f"this is a bug: {type(error).__name__}: {error}"
+        return _fail(UserError(text, "please report it with the output of the same command and --debug"), argv)

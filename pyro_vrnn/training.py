@@ -1,0 +1,234 @@
+"""A run folder from settings and data: who owns it, what it goes on from, and one `fit`."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import filelock
+import pyro
+import torch
+
+from pyro_vrnn import __version__, checkpoint, datasets
+from pyro_vrnn.config import Resolved, RunConfig
+from pyro_vrnn.devices import device as pick_device
+from pyro_vrnn.engine import Observer, fit
+from pyro_vrnn.errors import CheckpointError, ConfigError, DataError, UserError
+from pyro_vrnn.files import write_bytes, write_json
+from pyro_vrnn.likelihoods import LIKELIHOODS
+from pyro_vrnn.runs import Run, build_net, data_format, load, read_config
+from pyro_vrnn.sequences import SequenceDataset, read_info
+from pyro_vrnn.trainer import Trainer
+
+
+def free_folder(name: str) -> Path:
+    """runs/NAME, or the first of runs/NAME-2, … that is free."""
+    folder, n = Path("runs") / name, 1
+    while folder.exists():
+        n += 1
+        folder = Path("runs") / f"{name}-{n}"
+    return folder
+
+
+def train(
+    resolved: Resolved,
+    *,
+    out: Path | None = None,
+    resume: str = "auto",
+    init_from: str | Path | None = None,
+    device: str = "auto",
+    max_seconds: float | None = None,
+    overwrite: bool = False,
+    observer: Observer | None = None,
+) -> Run:
+    """Train (or go on training) a run.
+
+    Args:
+        resolved: the settings.
+        out: the run folder; None takes a free name under runs/.
+        resume: "auto" goes on with the run in `out` if there is one; "never" refuses it; else the path of a run or
+            checkpoint to go on from, in its own folder.
+        init_from: a run whose weights (only) this one starts from.
+        device: auto, cpu, cuda or cuda:N.
+        max_seconds: stop, saved, after so long.
+        overwrite: remove a run in `out` first.
+        observer: watches.
+
+    Returns:
+        The run, at its best checkpoint, with `result`.
+
+    Raises:
+        ConfigError, DataError, CheckpointError, DeviceError, NumericsError, ResourceError.
+    """
+    watch = _Logged(observer or Observer())
+    settings, where = resolved.config, pick_device(device)
+    from_folder: Path | None = None
+    if resume not in ("auto", "never"):
+        out, from_folder = checkpoint.find(Path(resume), "LATEST")
+    out = out if out is not None else free_folder(Path(resolved.recipe).stem)
+    going_on = _check_folder(out, resume=resume, overwrite=overwrite)
+    path = datasets.find(settings.data.path, say=watch.said)
+    info = read_info(path)
+    likelihood = settings.model.likelihood
+    if LIKELIHOODS[likelihood].support != info.support:
+        fitting = sorted(k for k, v in LIKELIHOODS.items() if v.support == info.support)
+        raise ConfigError(
+            f"likelihood {likelihood!r} is for {LIKELIHOODS[likelihood].support} data; {path} is {info.support}",
+            f"choose from {', '.join(fitting)}" if fitting else "no likelihood for such data yet",
+        )
+    settings = dataclasses.replace(
+        settings,
+        format=data_format(info),
+        data=dataclasses.replace(settings.data, path=str(path.resolve())),
+    )
+    training_set = SequenceDataset(path, "train", settings.data.window or None)
+    valid = SequenceDataset(path, "valid")
+    if len(valid) == 0:
+        raise DataError(
+            f"{path}: no validation sequences", "the best model is chosen on them; prepare with a split", path
+        )
+    torch.manual_seed(settings.training.seed)
+    net = build_net(settings)
+    net.likelihood.fit_start(torch.from_numpy(info.mean), torch.from_numpy(info.std))
+    if init_from is not None:
+        _, source = checkpoint.find(Path(init_from))
+        checkpoint.load_weights(net, checkpoint.load(source).model, source)
+    with _owned(out, overwrite and not going_on):
+        checkpoint.clean(out)
+        watch.path = out / "log.txt"
+        trainer = Trainer(settings, net.to(where), where)
+        if going_on:
+            _go_on(trainer, out, from_folder, settings, watch)
+        write_bytes(out / "config.toml", settings.to_toml().encode())
+        _write_environment(out, where)
+        watch.said(
+            f"{settings.model.name} by {settings.objective.name} on {path.name}: "
+            f"{sum(p.numel() for p in net.parameters()):,} parameters, {len(training_set)} sequences, {where}; {out}"
+        )
+        try:
+            result = fit(trainer, training_set, valid, out, max_seconds=max_seconds, observer=watch)
+        except UserError as error:
+            watch.said(f"error: {error.message}")
+            raise
+        watch.said(f"stopped by {result.stopped} at step {result.steps}; best {result.best_nll} at {result.best_step}")
+    run = load(out, device=str(where))
+    run.result = result
+    return run
+
+
+class _Logged(Observer):
+    """Passes everything on, and keeps what is said to people in log.txt, with the time."""
+
+    def __init__(self, watch: Observer) -> None:
+        self.begin, self.stepped, self.logged, self.ended = (  # type: ignore[method-assign]
+            watch.begin,
+            watch.stepped,
+            watch.logged,
+            watch.ended,
+        )
+        self.watch = watch
+        self.path: Path | None = None
+        self.early: list[str] = []
+
+    def said(self, message: str) -> None:
+        """On to the observer, and into the file once there is one."""
+        self.watch.said(message)
+        self.early.append(f"{datetime.now(UTC).isoformat(timespec='seconds')} {message}\n")
+        if self.path is not None:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.writelines(self.early)
+            self.early.clear()
+
+
+def _check_folder(out: Path, *, resume: str, overwrite: bool) -> bool:
+    """Whether there is a run in `out` to go on with; ConfigError before any work if `out` cannot be used."""
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out}: is a file", "choose another --out", out)
+    if not out.exists() or not any(f.name != ".lock" for f in out.iterdir()):
+        return False
+    if not (out / "config.toml").is_file():
+        raise ConfigError(f"{out}: holds files that are no run", "choose another --out, or empty it", out)
+    if overwrite:
+        return False
+    if resume == "never":
+        raise ConfigError(f"{out}: already holds a run", "choose another --out, or --overwrite, or --resume auto", out)
+    return any((out / "checkpoints").glob("step-*"))
+
+
+@contextmanager
+def _owned(out: Path, empty: bool) -> Iterator[None]:
+    """The run folder, locked against a second process; a folder that was made and stayed empty is removed."""
+    made = not out.exists()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(out / ".lock")
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise ConfigError(
+            f"{out}: another process is training there", "wait for it, or choose another --out", out
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"{out}: cannot be written ({error.strerror})", "choose another --out", out) from None
+    try:
+        if empty:
+            for child in out.iterdir():
+                if child.name != ".lock":
+                    shutil.rmtree(child) if child.is_dir() and not child.is_symlink() else child.unlink()
+        yield
+    finally:
+        lock.release()
+        if made and not any((out / "checkpoints").glob("step-*")):
+            shutil.rmtree(out, ignore_errors=True)  # it failed before there was anything to keep
+
+
+def _go_on(trainer: Trainer, out: Path, chosen: Path | None, settings: RunConfig, watch: Observer) -> None:
+    """Restore the newest whole checkpoint (or the chosen one), after checking that the settings still fit it."""
+    before = read_config(out).to_dict()
+    now = settings.to_dict()
+    changed = [
+        f"{section}.{key}: {before.get(section, {}).get(key)!r} -> {now.get(section, {}).get(key)!r}"
+        for section in ("model", "objective", "data", "format", "training")
+        for key in sorted({*before.get(section, {}), *now.get(section, {})})
+        if before.get(section, {}).get(key) != now.get(section, {}).get(key)
+    ]
+    fatal = [c for c in changed if not c.startswith("training.") or c.startswith(("training.seed", "training.average"))]
+    if fatal:
+        raise CheckpointError(
+            f"{out}: holds a run with other settings: {'; '.join(fatal)}",
+            f"--overwrite starts anew; --init-from {out} --out NEW takes its weights; or choose another --out",
+            out,
+        )
+    for change in changed:
+        watch.said(f"resuming with {change}")
+    if chosen is None:
+        chosen, saved, warnings = checkpoint.newest(out)
+        for warning in warnings:
+            watch.said(f"warning: {warning}")
+    else:
+        saved = checkpoint.load(chosen)
+    trainer.restore(saved, chosen)
+    # Rows logged after the checkpoint will be logged again.
+    metrics = out / "metrics.jsonl"
+    if metrics.exists() and metrics.stat().st_size > trainer.at.metrics_bytes:
+        with metrics.open("r+b") as file:
+            file.truncate(trainer.at.metrics_bytes)
+    watch.said(f"resuming {out} at step {trainer.at.step}, epoch {trainer.at.epoch}")
+
+
+def _write_environment(out: Path, device: torch.device) -> None:
+    """What the run was made with."""
+    versions = {
+        "pyro_vrnn": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "pyro": pyro.__version__,
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
+        "threads": torch.get_num_threads(),
+    }
+    write_json(out / "environment.json", versions)
