@@ -71,10 +71,11 @@ def save(folder: Path, checkpoint: Checkpoint, *, best: bool) -> Path:
                 write_synced(temporary / file, content)
             write_synced(temporary / MANIFEST, _json(manifest))
             sync_folder(temporary)
-            target = folder / name
-            if target.exists():  # the same step again, as after a validation that a stop follows at once
-                shutil.rmtree(target)
+            target, aside = folder / name, folder / f".{name}.{uuid.uuid4().hex[:8]}.old.tmp"
+            if target.exists():  # the same step again, as when a stop follows a validation
+                target.rename(aside)
             temporary.rename(target)
+            shutil.rmtree(aside, ignore_errors=True)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     before = read_pointer(folder, "LATEST")
@@ -118,7 +119,7 @@ def load(step_folder: Path) -> Checkpoint:
         if hashlib.sha256(content).hexdigest() != entry.get("sha256"):
             raise CheckpointError(f"{path}: sha256 mismatch with MANIFEST.json", _DAMAGED, path)
         contents[name] = content
-    state = json.loads(contents["state.json"])
+    state = _object(contents["state.json"], step_folder / "state.json")
     try:
         model, optimizer = (load_tensors(contents[name]) for name in FILES[:2])
     except (SafetensorError, ValueError, KeyError) as error:
@@ -147,7 +148,9 @@ def find(path: Path, which: str = "BEST") -> tuple[Path, Path]:
             path,
         )
     folder = path / "checkpoints"
-    name = read_pointer(folder, which) or read_pointer(folder, "LATEST")
+    pointed = [read_pointer(folder, which), read_pointer(folder, "LATEST")]
+    there = [*pointed, *sorted((f.name for f in folder.glob("step-*")), reverse=True)]
+    name = next((n for n in there if n is not None and (folder / n).is_dir()), None)
     if name is None:
         raise CheckpointError(f"{path}: no checkpoint yet", "let `pyro-vrnn train` reach its first validation", path)
     return path, folder / name
@@ -160,7 +163,9 @@ def newest(run: Path) -> tuple[Path, Checkpoint, list[str]]:
         CheckpointError: none is whole.
     """
     warnings: list[str] = []
-    for folder in sorted((run / "checkpoints").glob("step-*"), reverse=True):
+    latest = read_pointer(run / "checkpoints", "LATEST")
+    folders = sorted((run / "checkpoints").glob("step-*"), key=lambda f: (f.name == latest, f.name), reverse=True)
+    for folder in folders:
         try:
             return folder, load(folder), warnings
         except CheckpointError as error:
@@ -187,27 +192,55 @@ def read_pointer(folder: Path, name: str) -> str | None:
     return target
 
 
-def load_weights(net: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
-    """Copy weights into a network after checking names, shapes, types and that all are finite.
+def expect(own: Mapping[str, Tensor], given: Mapping[str, Tensor | None], path: Path, what: str) -> None:
+    """Check names, shapes, types, and that all values are finite; a given None may be there or not.
 
     Raises:
         CheckpointError: listing what does not fit.
     """
-    own = net.state_dict()
-    faults = [f"missing {k}" for k in own if k not in weights] + [f"unknown {k}" for k in weights if k not in own]
-    for key in own.keys() & weights.keys():
-        mine, theirs = own[key], weights[key]
+    faults = [f"missing {k}" for k in own if given.get(k) is None]
+    faults += [f"unknown {k}" for k, v in given.items() if v is not None and k not in own]
+    for key in own.keys() & given.keys():
+        mine, theirs = own[key], given[key]
+        if theirs is None:
+            continue
         if mine.shape != theirs.shape or mine.dtype != theirs.dtype:
             faults.append(f"{key} is {theirs.dtype} {list(theirs.shape)}, not {mine.dtype} {list(mine.shape)}")
         elif not bool(torch.isfinite(theirs).all()):
             faults.append(f"{key} has NaN or infinite values")
     if faults:
         raise CheckpointError(
-            f"{path}: weights do not fit the model: {'; '.join(sorted(faults)[:8])}",
+            f"{path}: {what} does not fit the model: {'; '.join(sorted(faults)[:8])}",
             "was it trained with other model settings? compare config.toml",
             path,
         )
+
+
+def load_weights(net: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Copy weights into a network after checking them.
+
+    Raises:
+        CheckpointError: listing what does not fit.
+    """
+    expect(net.state_dict(), weights, path, "the file of weights")
     net.load_state_dict(dict(weights))
+
+
+def point(folder: Path, name: str, step: int) -> None:
+    """Let BEST or LATEST name a step's checkpoint."""
+    write_bytes(folder / name, f"step-{step:08d}\n".encode())
+
+
+def rewind(run: Path, step_folder: Path) -> None:
+    """Make a checkpoint the newest: later ones go, and BEST falls back to it if it was one of them."""
+    folder = run / "checkpoints"
+    for other in folder.glob("step-*"):
+        if other.name > step_folder.name:
+            shutil.rmtree(other)
+    write_bytes(folder / "LATEST", f"{step_folder.name}\n".encode())
+    best = read_pointer(folder, "BEST")
+    if best is not None and not (folder / best).exists():
+        write_bytes(folder / "BEST", f"{step_folder.name}\n".encode())
 
 
 def _json(value: object) -> bytes:
@@ -217,8 +250,12 @@ def _json(value: object) -> bytes:
 def _read_json(path: Path, limit: int) -> dict[str, Any]:
     if path.stat().st_size > limit:
         raise CheckpointError(f"{path}: larger than {limit} bytes", _DAMAGED, path)
+    return _object(path.read_bytes(), path)
+
+
+def _object(content: bytes, path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: not JSON ({error})", _DAMAGED, path) from None
     if not isinstance(value, dict):

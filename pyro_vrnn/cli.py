@@ -128,6 +128,10 @@ def train(
     from pyro_vrnn.api import FLAGS
 
     given = locals()
+    if recipe is None and resume not in ("auto", "never"):  # the settings of the run that goes on
+        from pyro_vrnn import checkpoint
+
+        recipe = str(checkpoint.find(Path(resume), "LATEST")[0] / "config.toml")
     resolved = config.resolve(recipe, flags={key: given[name] for name, key in FLAGS.items()}, sets=sets or [])
     for note in resolved.notes:
         out.say(f"note: {note}")
@@ -429,8 +433,8 @@ def _describe(path: Path, found: dict[str, Any]) -> None:
     for key in ("source", "licence", "options"):
         if found[key]:
             out.print(f"  {key}: {found[key]}")
-    for skipped in found.get("skipped", []):
-        out.print(f"  skipped: {skipped}")
+    if found.get("skipped"):
+        out.print(f"  skipped: {found['skipped']}")
 
 
 @command
@@ -478,7 +482,8 @@ def doctor() -> dict[str, Any]:
         elif key != "problems":
             out.print(f"{key}: {value}")
     problems = found["problems"]
-    out.print("no problems" if not problems else "problems:", *(f"  {p}" for p in problems))
+    out.print("no problems" if not problems else "problems:")
+    out.print(*(f"  {p['problem']}; {p['hint']}" for p in problems))
     return {"schema": 1, **found}
 
 

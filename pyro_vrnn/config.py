@@ -83,6 +83,11 @@ class TrainingConfig:
                 raise ConfigError(f"training.{name}={getattr(self, name)}: must be above 0")
         if not all(0 <= b < 1 for b in self.adam_betas):
             raise ConfigError(f"training.adam_betas={self.adam_betas}: each must be in [0, 1)")
+        if self.decay != "constant" and self.decay_steps == 0:
+            raise ConfigError(
+                f"training.decay={self.decay!r} with training.decay_steps=0 would end after one update",
+                "set training.decay_steps to the number of updates it should take",
+            )
         if self.decay_to > 1:
             raise ConfigError(f"training.decay_to={self.decay_to}: must be in (0, 1]", "it is a share of the rate")
         if not 0 <= self.average < 1:
@@ -219,8 +224,10 @@ def resolve(
             raise ConfigError(f"{section}: must be a table in {name}")
         node[leaf] = value
         origins[key] = origin
-    if "format" in raw:
-        raise ConfigError("format.*: comes from the data file, not from settings", "remove the [format] section")
+    if any(key.startswith("format.") for key in above):
+        raise ConfigError("format.*: comes from the data file, not from settings", "choose other data instead")
+    if raw.pop("format", None) is not None:  # a run's config.toml is a recipe too
+        origins = {key: origin for key, origin in origins.items() if not key.startswith("format.")}
     config = build(raw)
     for key in _flat(config.to_dict()):
         origins.setdefault(key, "default")
@@ -237,10 +244,10 @@ def build(raw: dict[str, Any]) -> RunConfig:
             raise ConfigError(f"{key}: must be a table, [{key}]", "settings stand under [model], [objective], …")
     model, objective = raw.get("model", {}), raw.get("objective", {})
     model_name, objective_name = model.get("name", "vrnn"), objective.get("name", "elbo")
-    if model_name not in MODELS:
-        raise choose("model", model_name, MODELS)
-    if objective_name not in OBJECTIVES:
-        raise choose("objective", objective_name, OBJECTIVES)
+    if not isinstance(model_name, str) or model_name not in MODELS:
+        raise choose("model", str(model_name), MODELS)
+    if not isinstance(objective_name, str) or objective_name not in OBJECTIVES:
+        raise choose("objective", str(objective_name), OBJECTIVES)
     cls = OBJECTIVES[objective_name]
     if cls.weighted and (bad := sorted(k for k in objective if k.startswith("kl_"))):
         raise ConfigError(
@@ -329,6 +336,8 @@ def _cast(hint: Any, value: Any, at: str) -> Any:
         raise wrong from None
     if hint is int and isinstance(value, float) and number != value:
         raise wrong
+    if hint is int and abs(number) >= 1 << 63:
+        raise ConfigError(f"{at}={str(value)[:40]}: too large")
     if not math.isfinite(number):
         raise ConfigError(f"{at}={value!r}: must be finite")
     return number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,6 +45,20 @@ def _bar(console: Console) -> Progress:
         console=console,
         transient=True,
     )
+
+
+class _Careful(Console):
+    """A console that falls silent when whoever read it has gone: a training does not end with its terminal."""
+
+    def on_broken_pipe(self) -> None:
+        """Rich would end the program here."""
+        self.quiet = True
+        self.file = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+
+
+def stderr_console() -> Console:
+    """stderr, for people."""
+    return _Careful(stderr=True)
 
 
 class ConsoleObserver(Observer):

@@ -19,12 +19,7 @@ NAMES = {
 }
 
 
-def find(
-    data: str,
-    *,
-    say: Callable[[str], None] = lambda message: None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Path:
+def find(data: str, *, say: Callable[[str], None] = lambda message: None) -> Path:
     """A file's path, or a data set's name, to an existing file.
 
     "chorales" is prepared on the spot if need be: it comes from a package's own corpus.
@@ -48,7 +43,7 @@ def find(
         from pyro_vrnn.sources import chorales
 
         say(f"preparing Bach's chorales from music21's corpus: {path} (once)")
-        chorales.prepare(path, progress=progress)
+        chorales.prepare(path)
         return path
     raise DataError(
         f"{path}: not prepared yet",

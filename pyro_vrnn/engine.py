@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import threading
@@ -15,8 +16,9 @@ from typing import Any
 import pyro
 
 from pyro_vrnn import checkpoint
-from pyro_vrnn.errors import NumericsError
+from pyro_vrnn.errors import UserError
 from pyro_vrnn.evaluation import Evaluation, evaluate
+from pyro_vrnn.files import cannot_write
 from pyro_vrnn.programs import Stacked
 from pyro_vrnn.sequences import SequenceDataset, collate, epoch_plan
 from pyro_vrnn.trainer import Trainer, guarded
@@ -57,10 +59,14 @@ class FitResult:
     signal: int | None = None
 
 
-class Stop:
-    """SIGINT and SIGTERM ask for a stop after the step at hand; a second SIGINT stops at once.
+class Interrupted(Exception):
+    """A signal came while something longer than a step was under way; nothing of it counts."""
 
-    A SIGINT that the parent ignores (nohup, `&`) stays ignored. Only the main thread can set handlers.
+
+class Stop:
+    """SIGINT, SIGTERM and SIGHUP ask for a stop after the step at hand; a second one stops at once.
+
+    A signal that the parent ignores (nohup, `&`) stays ignored. Only the main thread can set handlers.
     """
 
     def __init__(self) -> None:
@@ -69,7 +75,7 @@ class Stop:
 
     def __enter__(self) -> Stop:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._handle)
         return self
@@ -78,10 +84,127 @@ class Stop:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    def check(self, done: int, total: int) -> None:
+        """For callbacks of longer work.
+
+        Raises:
+            Interrupted: a stop was asked for.
+        """
+        if self.signal is not None:
+            raise Interrupted
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None:
             raise KeyboardInterrupt
         self.signal = number
+
+
+class _Fit:
+    """One call of `fit`: the trainer, the files of the run, and the clock."""
+
+    def __init__(
+        self, trainer: Trainer, train: SequenceDataset, valid: SequenceDataset, run: Path, watch: Observer
+    ) -> None:
+        self.trainer, self.train, self.valid, self.run, self.watch = trainer, train, valid, run, watch
+        self.training, self.at = trainer.config.training, trainer.at
+        self.began, self.before = time.monotonic(), trainer.at.seconds
+        self.saved_at, self.last = self.began, (self.began, trainer.at.step)
+        self.metrics = (run / "metrics.jsonl").open("a", encoding="utf-8")
+
+    def plan(self, epoch: int) -> list[list[int]]:
+        """The batches of an epoch, as indices."""
+        config = self.trainer.config
+        return epoch_plan(self.train.lengths, config.data.batch_size, seed=config.training.seed, epoch=epoch)
+
+    def seconds(self) -> float:
+        """Of this call."""
+        return time.monotonic() - self.began
+
+    def write(self, row: dict[str, Any]) -> None:
+        """One row of metrics.jsonl."""
+        text = json.dumps(row, allow_nan=False) + "\n"
+        with cannot_write(self.run / "metrics.jsonl", len(text)):
+            self.metrics.write(text)
+            self.metrics.flush()
+        self.at.metrics_bytes = self.metrics.tell()
+        self.watch.logged(row)
+
+    def save(self, *, best: bool = False) -> None:
+        """A checkpoint of all there is."""
+        self.at.seconds = self.before + self.seconds()
+        checkpoint.save(self.run / "checkpoints", self.trainer.snapshot(), best=best)
+        self.saved_at = time.monotonic()
+
+    def steps(self, stop: Stop, max_seconds: float | None) -> str:
+        """Updates to the end of the epoch, or to a stop; its reason, or nothing."""
+        at, plan = self.at, self.plan(self.at.epoch)
+        while at.position < len(plan):
+            if self.training.max_steps and at.step >= self.training.max_steps:
+                return "max-steps"
+            batch = collate(self.train, plan[at.position]).to(self.trainer.device)
+            # Pyro's checks cost up to 30% of a step: on for the very first, when a mistake would show.
+            with pyro.validation_enabled(at.step == 0):
+                row = guarded(self.trainer, batch, self.run, log=(at.step + 1) % self.training.log_every == 0)
+            at.position += 1
+            self.watch.stepped(at.step)
+            if row is not None:
+                now = time.monotonic()
+                row["seconds"] = self.before + self.seconds()
+                row["steps_per_second"] = (at.step - self.last[1]) / max(now - self.last[0], 1e-9)
+                self.last = now, at.step
+                self.write(row)
+            if stop.signal is not None:
+                return "signal"
+            if max_seconds is not None and self.seconds() >= max_seconds:
+                return "max-time"
+            if time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
+                self.save()
+        at.epoch, at.position = at.epoch + 1, 0
+        return ""
+
+    def validation_is_due(self) -> bool:
+        """At the end of an epoch whose turn it is, unless it has been done."""
+        at, every = self.at, self.training.validate_every
+        ended = at.position == 0 and at.epoch > at.validated
+        return ended and (at.epoch % every == 0 or at.epoch >= self.training.epochs)
+
+    def validate(self, stop: Stop) -> tuple[dict[str, Any], bool]:
+        """The row of metrics, and whether it is the best."""
+        found = validation_bound(self.trainer, self.valid, stop)
+        best = found.nll_per_step < self.at.best_nll
+        bound = {"valid_nll_per_step": found.nll_per_step, "valid_kl_per_step": found.kl_per_step}
+        return {"step": self.at.step, "epoch": self.at.epoch, **bound, "best": best}, best
+
+    def scheduled(self, stop: Stop) -> None:
+        """Validate, count, write and save."""
+        row, best = self.validate(stop)
+        self.at.validated = self.at.epoch
+        self.at.stale = 0 if best else self.at.stale + 1
+        if best:
+            self.at.best_nll, self.at.best_step = row["valid_nll_per_step"], self.at.step
+        self.write(row)
+        self.save(best=best)
+
+    def unscheduled(self, stop: Stop) -> None:
+        """At a stop between validations: save what resuming goes on from, as if there had been none; then look.
+
+        What came since the last validation may be the best, so BEST may point here; the row is cut off on resume.
+        """
+        self.save()
+        row, best = self.validate(stop)
+        self.write(row)
+        if best:
+            self.at.best_nll, self.at.best_step = row["valid_nll_per_step"], self.at.step
+            checkpoint.point(self.run / "checkpoints", "BEST", self.at.step)
+
+    def rescue(self) -> bool:
+        """After an error: save what can be saved, if it is worth going on from. Whether it was."""
+        if not self.trainer.is_finite():
+            return False
+        with contextlib.suppress(Exception):  # the error that brought us here is the one to report
+            self.save()
+            return True
+        return False
 
 
 def fit(
@@ -104,101 +227,48 @@ def fit(
         observer: watches.
 
     Raises:
-        NumericsError: with diagnostics/step-K.json written and the last good state saved.
+        NumericsError: a loss, gradient or bound is not finite; diagnostics/step-K.json says where.
     """
     watch = observer or Observer()
+    this = _Fit(trainer, train, valid, run, watch)
     training, at = trainer.config.training, trainer.at
-    plan_length = len(epoch_plan(train.lengths, trainer.config.data.batch_size, seed=training.seed, epoch=0))
-    total = training.epochs * plan_length
-    if training.max_steps:
-        total = min(total, training.max_steps)
-    began, before, first = time.monotonic(), at.seconds, at.step
-    stopped, saved_at, last = "", time.monotonic(), (time.monotonic(), at.step)
-    validated = at.step
-    watch.begin(at.step, total)
-
-    metrics = (run / "metrics.jsonl").open("a", encoding="utf-8")
-
-    def write(row: dict[str, Any]) -> None:
-        metrics.write(json.dumps(row, allow_nan=False) + "\n")
-        metrics.flush()
-        at.metrics_bytes = metrics.tell()
-        watch.logged(row)
-
-    def save(best: bool = False) -> None:
-        nonlocal saved_at
-        at.seconds = before + time.monotonic() - began
-        checkpoint.save(run / "checkpoints", trainer.snapshot(), best=best)
-        saved_at = time.monotonic()
-
-    def validate() -> None:
-        nonlocal validated
-        validated = at.step
-        result = validation_bound(trainer, valid)
-        best = result.nll_per_step < at.best_nll
-        if best:
-            at.best_nll, at.best_step, at.stale = result.nll_per_step, at.step, 0
-        else:
-            at.stale += 1
-        write(
-            {
-                "step": at.step,
-                "epoch": at.epoch,
-                "valid_nll_per_step": result.nll_per_step,
-                "valid_kl_per_step": result.kl_per_step,
-                "best": best,
-            }
-        )
-        save(best)
-
+    total = training.epochs * len(this.plan(0))
+    watch.begin(at.step, min(total, training.max_steps) if training.max_steps else total)
     trainer.net.train()
+    stopped = ""
     try:
         with pyro.get_param_store().scope(), warnings.catch_warnings(), Stop() as stop:
             warnings.filterwarnings("ignore", message="Encountered NaN")  # Pyro's word for what we raise
-            while not stopped:
-                if at.epoch >= training.epochs:
-                    stopped = "epochs"
-                    break
-                plan = epoch_plan(train.lengths, trainer.config.data.batch_size, seed=training.seed, epoch=at.epoch)
-                while at.position < len(plan) and not stopped:
-                    if training.max_steps and at.step >= training.max_steps:
-                        stopped = "max-steps"
-                        break
-                    batch = collate(train, plan[at.position]).to(trainer.device)
-                    # Pyro's checks cost up to 30% of a step: on for the first, when a mistake would show.
-                    with pyro.validation_enabled(at.step == first):
-                        row = guarded(trainer, batch, run, log=(at.step + 1) % training.log_every == 0)
-                    at.position += 1
-                    watch.stepped(at.step)
-                    now = time.monotonic()
-                    if row is not None:
-                        row["seconds"] = before + now - began
-                        row["steps_per_second"] = (at.step - last[1]) / max(now - last[0], 1e-9)
-                        last = now, at.step
-                        write(row)
-                    if stop.signal is not None:
-                        stopped = "signal"
-                    elif max_seconds is not None and now - began >= max_seconds:
-                        stopped = "max-time"
-                    elif now - saved_at > CHECKPOINT_SECONDS:
-                        save()
-                if at.position == len(plan):
-                    at.epoch, at.position = at.epoch + 1, 0
-                    if stopped != "signal" and (at.epoch % training.validate_every == 0 or at.epoch == training.epochs):
-                        validate()
-                        if training.patience and at.stale >= training.patience and not stopped:
-                            stopped = "early-stopping"
-            if stopped == "signal":
-                save()
-            elif validated != at.step:
-                validate()  # what came since the last one may be the best
-    except NumericsError:
-        save()
+            try:
+                while not stopped:
+                    if this.validation_is_due():
+                        this.scheduled(stop)
+                    if training.patience and at.stale >= training.patience:
+                        stopped = "early-stopping"
+                    elif at.epoch >= training.epochs:
+                        stopped = "epochs"
+                    else:
+                        stopped = this.steps(stop, max_seconds)
+                if stopped == "signal":
+                    this.save()
+                elif stopped in ("max-steps", "max-time") and not (at.position == 0 and at.validated == at.epoch):
+                    if this.validation_is_due():
+                        this.scheduled(stop)
+                    else:
+                        this.unscheduled(stop)
+            except Interrupted:
+                stopped = "signal"
+                this.save()
+    except Exception as error:
+        saved = this.rescue()
+        if isinstance(error, UserError):
+            word = "the state before it is saved" if saved else "the checkpoints before it stand"
+            error.hint = f"{error.hint}; {word}" if error.hint else word
         raise
     finally:
-        metrics.close()
+        this.metrics.close()
         watch.ended()
-    at.seconds = before + time.monotonic() - began
+    at.seconds = this.before + this.seconds()
     return FitResult(
         steps=at.step,
         epochs=at.epoch,
@@ -210,7 +280,7 @@ def fit(
     )
 
 
-def validation_bound(trainer: Trainer, valid: SequenceDataset) -> Evaluation:
+def validation_bound(trainer: Trainer, valid: SequenceDataset, stop: Stop) -> Evaluation:
     """The objective's own bound, at beta = 1, with the averaged weights and always the same random numbers."""
     with trainer.averaged():
         return evaluate(
@@ -221,4 +291,5 @@ def validation_bound(trainer: Trainer, valid: SequenceDataset) -> Evaluation:
             batch_size=max(trainer.config.data.batch_size, 32),
             seed=trainer.config.training.seed,
             device=trainer.device,
+            progress=stop.check,
         )

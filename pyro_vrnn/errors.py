@@ -70,6 +70,13 @@ def choose(what: str, name: str, known: object) -> ConfigError:
     return ConfigError(f"{what} {name!r}: choose from {', '.join(names)}", f"one of: {', '.join(names)}")
 
 
+def check_seed(seed: int) -> int:
+    """The seed, if torch takes it; else ConfigError."""
+    if not 0 <= seed < 1 << 63:
+        raise ConfigError(f"--seed {seed}: must be from 0 to {(1 << 63) - 1}")
+    return seed
+
+
 def at_least(name: str, value: float, least: float) -> None:
     """ConfigError unless value >= least."""
     if not value >= least:

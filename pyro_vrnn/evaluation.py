@@ -15,12 +15,13 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions.kl import kl_divergence
 
+from pyro_vrnn.errors import NumericsError
 from pyro_vrnn.objectives import Objective
 from pyro_vrnn.programs import Program, traces
 from pyro_vrnn.sequences import Batch, SequenceDataset, collate, in_order
 
-VALUES_AT_ONCE = 2_000_000
-"""Particles x sequences x steps x latent width held at once; bounds the memory of any K (about 1 GB here)."""
+VALUES_AT_ONCE = 40_000_000
+"""Particles x sequences x steps x the widest layer, held at once: what bounds the memory of any K (about 1 GB)."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,8 @@ def sequence_bounds(
     program: Program, batch: Batch, objective: Objective, *, values_at_once: int = VALUES_AT_ONCE
 ) -> tuple[Tensor, Tensor]:
     """The bound and the KL of each sequence, nats, [B] each: particles in chunks, then one logsumexp over all."""
-    whole = batch.size * batch.steps * max(1, program.net.latent_dim)
+    widest = max((max(p.shape) for p in program.net.parameters() if p.dim() > 0), default=1)
+    whole = batch.size * batch.steps * widest
     chunk = max(1, values_at_once // whole)
     parts, left = [], objective.particles
     while left > 0:
@@ -178,6 +180,12 @@ def evaluate(
 def summarise(objective: Objective, split: str, lengths: Tensor, nll: Tensor, kl: Tensor) -> Evaluation:
     """Per-sequence NLL and KL [N] to the two averages and their error."""
     n, steps = len(nll), int(lengths.sum())
+    if not bool(torch.isfinite(nll).all()):
+        bad = int((~torch.isfinite(nll)).sum())
+        raise NumericsError(
+            f"the {objective.name} bound on {split} is not finite for {bad} of {n} sequences",
+            "the model has diverged: try a smaller training.learning_rate",
+        )
     ratio = float(nll.sum()) / steps
     residuals = nll - ratio * lengths
     stderr = math.sqrt(n / (n - 1) * float((residuals**2).sum())) / steps if n > 1 else None

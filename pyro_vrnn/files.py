@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from pyro_vrnn.errors import ConfigError, ResourceError
+from pyro_vrnn.errors import ConfigError, ResourceError, UserError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NAME_BYTES = 100
@@ -41,16 +41,33 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def cannot_write(path: Path, size: int) -> Iterator[None]:
-    """OSErrors of writing `size` bytes at `path` as ours, with the room that is left."""
+def cannot_write(path: Path, size: int | None = None) -> Iterator[None]:
+    """OSErrors of writing (`size` bytes) at `path` as ours."""
     try:
         yield
     except OSError as error:
-        if error.errno in NO_ROOM:
-            free = shutil.disk_usage(next(p for p in (path, *path.absolute().parents) if p.exists())).free
-            message = f"{path}: no room for {size} bytes ({free} bytes free): {reason(error)}"
-            raise ResourceError(message, "free some space or write elsewhere; what was there stands", path) from error
-        raise ConfigError(f"{path}: cannot be written: {reason(error)}", "choose another folder", path) from error
+        raise write_refused(path, error, size) from error
+
+
+def write_refused(path: Path, error: OSError, size: int | None = None) -> UserError:
+    """What a failure to write means to a user: no room (and how much there is), or no place to write."""
+    if error.errno in NO_ROOM:
+        free = shutil.disk_usage(next(p for p in (path, *path.absolute().parents) if p.exists())).free
+        need = "" if size is None else f" for {size} bytes"
+        message = f"{path}: no room{need} ({free} bytes free): {reason(error)}"
+        return ResourceError(message, "free some space or write elsewhere; what was there stands", path)
+    return ConfigError(f"{path}: cannot be written: {reason(error)}", "write elsewhere with --out", path)
+
+
+def make_folder(path: Path) -> Path:
+    """The folder, made if need be.
+
+    Raises:
+        ConfigError, ResourceError: it is a file, or may not be made.
+    """
+    with cannot_write(path):
+        path.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def write_synced(path: Path, data: bytes) -> None:

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.distributions.kl import kl_divergence
 
 from pyro_vrnn import figures
-from pyro_vrnn.errors import ConfigError, DataError
-from pyro_vrnn.files import safe_name
+from pyro_vrnn.errors import ConfigError, DataError, check_seed
+from pyro_vrnn.files import cannot_write, make_folder, safe_name
 from pyro_vrnn.programs import Markov, traces
 from pyro_vrnn.sequences import Batch
 
@@ -44,7 +44,7 @@ class Posterior:
         for t in range(1, self.steps + 1):
             q, p = (side.nodes[f"z_{t}"]["fn"].base_dist for side in (self.guide, self.model))
             kl = kl_divergence(q, p)
-            per_step.append(kl.reshape(-1, kl.shape[-1]))
+            per_step.append(kl.flatten(0, -2))
         return torch.stack([kl.expand(per_step[-1].shape) for kl in per_step], dim=1)
 
     def log_weights(self) -> Tensor:
@@ -63,11 +63,11 @@ class Posterior:
     def mean_x(self) -> Tensor:
         """E[x_t | z] at each step, averaged over the particles. [T, X]."""
         means = [self.model.nodes[f"x_{t}"]["fn"].mean for t in range(1, self.steps + 1)]
-        return torch.stack([m.reshape(-1, m.shape[-1]).mean(0) for m in means])
+        return torch.stack([m.flatten(0, -2).mean(0) for m in means])
 
     def _value(self, name: str) -> Tensor:
         value: Tensor = self.guide.nodes[name]["value"]
-        return value.reshape(-1, value.shape[-1])
+        return value.flatten(0, -2)
 
 
 @torch.no_grad()
@@ -92,6 +92,7 @@ def posterior(run: Run, x: Any, particles: int = 1, *, seed: int = 0) -> Posteri
         raise DataError("x has values other than 0 and 1", "the model was trained on binary data")
     if particles < 1:
         raise ConfigError(f"--particles {particles}: must be at least 1")
+    check_seed(seed)
     batch = Batch(torch.tensor([len(values)], device=run.device), values[:, None])
     devices = [run.device] if run.device.type == "cuda" else []
     with (
@@ -154,8 +155,7 @@ def inspect(
             }
         )
     log_weights = found.log_weights()
-    folder = out or run.folder / "figures"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(out or run.folder / "figures")
     stem = f"posterior-{split}-{safe_name(name)}"
     title, steps_kl = f"{run.folder.name}: {split} {name}", by_step.cpu().numpy()
     pictures = []
@@ -196,7 +196,7 @@ def export_netcdf(found: Posterior, x: Any, kl: Tensor, path: Path) -> None:
     """Write the draws as NetCDF with ArviZ's groups: posterior (chain, draw, step, unit), observed_data.
 
     Raises:
-        ConfigError: the optional packages are absent.
+        ConfigError: the optional packages are absent, or the file cannot be written.
     """
     try:
         import h5netcdf  # noqa: F401
@@ -221,6 +221,13 @@ def export_netcdf(found: Posterior, x: Any, kl: Tensor, path: Path) -> None:
         {"x": (("step", "column"), np.asarray(x))},
         coords={"step": range(1, found.steps + 1), "column": range(x.shape[1])},
     )
-    path.unlink(missing_ok=True)
-    draws.to_netcdf(path, group="posterior", engine="h5netcdf", mode="w")
-    observed.to_netcdf(path, group="observed_data", engine="h5netcdf", mode="a")
+    if path.is_dir():
+        raise ConfigError(f"--export {path}: is a folder", "give a file name that ends in .nc")
+    beside = path.with_name(f".{path.name}.tmp")
+    with cannot_write(path):
+        try:
+            draws.to_netcdf(beside, group="posterior", engine="h5netcdf", mode="w")
+            observed.to_netcdf(beside, group="observed_data", engine="h5netcdf", mode="a")
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ All are functions of the same log-weights, one per particle and *sequence* (neve
 | elbo    | E_q log p(x | z) - beta sum_t KL(q_t || p_t), the KL analytic | Chung et al. 2015, eq. (11)             |
 | elbo-mc | mean_k log w_k, every term sampled (VAE_K)                   | Kingma & Welling 2014                   |
 | iwae    | log mean_k w_k                                               | Burda et al. 2016, eq. (8)              |
-| renyi   | log (mean_k w_k^(1-alpha)) / (1-alpha)                       | Li & Turner 2016, eq. (11)              |
+| renyi   | log (mean_k w_k^(1-alpha)) / (1-alpha)                       | Li & Turner 2016                        |
 
 beta < 1 inside an importance weight tends to log of the integral of q^(1-beta) p^beta p(x | z) dz: no bound. So
 the weighted objectives have no KL weight to set. What is reported is always at beta = 1.
@@ -77,6 +77,11 @@ class Annealed(Objective):
                     "poutine.scale rejects 0; start at a small weight such as 0.01",
                 )
         at_least("objective.kl_steps", self.kl_steps, 0)
+        if self.kl_start != self.kl_end and self.kl_steps == 0:
+            raise ConfigError(
+                f"objective.kl_start={self.kl_start} with objective.kl_steps=0: the weight is at kl_end at once",
+                "set objective.kl_steps to the updates of the warm-up",
+            )
 
     def beta(self, step: int) -> float:
         """Linear warm-up; SRNN's "+ 0.0001 an update from 0.2" is kl_start=0.2, kl_steps=8000."""

@@ -14,12 +14,13 @@ from pyro_vrnn import checkpoint, config, datasets
 from pyro_vrnn.config import DataFormat, RunConfig
 from pyro_vrnn.devices import device as pick_device
 from pyro_vrnn.engine import FitResult
-from pyro_vrnn.errors import CheckpointError, ConfigError, DataError, choose
+from pyro_vrnn.errors import CheckpointError, ConfigError, DataError, check_seed, choose
 from pyro_vrnn.evaluation import Evaluation, evaluate
 from pyro_vrnn.models import MODELS, SequenceModel
 from pyro_vrnn.objectives import OBJECTIVES, Objective
 from pyro_vrnn.programs import Stacked
 from pyro_vrnn.sequences import DataInfo, SequenceDataset
+from pyro_vrnn.storage import AGAIN
 
 
 def build_net(settings: RunConfig) -> SequenceModel:
@@ -31,16 +32,25 @@ def build_net(settings: RunConfig) -> SequenceModel:
 
 
 def data_format(info: DataInfo) -> DataFormat:
-    """What a model keeps of its data file."""
-    quarters = info.extra.get("quarters_per_minute")
+    """What a model keeps of its data file.
+
+    Raises:
+        DataError: pitches or a tempo that make no sense.
+    """
+    pitch, quarters = info.extra.get("lowest_pitch", 21), info.extra.get("quarters_per_minute")
     rate = info.steps_per_second
+    highest = 127 if info.kind != "pianoroll" else 108 - info.x_dim + 1
+    if type(pitch) is not int or not 0 <= pitch <= highest:
+        raise DataError(f"{info.path}: /extra: lowest_pitch is {pitch!r} for {info.x_dim} columns", AGAIN, info.path)
+    if quarters is not None and (type(quarters) not in (int, float) or not 1 <= quarters <= 1000):
+        raise DataError(f"{info.path}: /extra: quarters_per_minute is {quarters!r}", AGAIN, info.path)
     return DataFormat(
         kind=info.kind,
         support=info.support,
         x_dim=info.x_dim,
-        steps_per_second=info.steps_per_second,
-        lowest_pitch=int(info.extra.get("lowest_pitch", 21)),
-        steps_per_quarter=1 if quarters is None or rate is None else max(1, round(60 * rate / float(quarters))),
+        steps_per_second=rate,
+        lowest_pitch=pitch,
+        steps_per_quarter=1 if quarters is None or rate is None else min(64, max(1, round(60 * rate / quarters))),
     )
 
 
@@ -111,10 +121,10 @@ class Run:
         return evaluate(
             Stacked(self.net),
             self.data(data, split),
-            make_objective(objective, particles),
+            make_objective(objective, particles, self.config.objective),
             split=split,
             batch_size=batch_size,
-            seed=seed,
+            seed=check_seed(seed),
             device=self.device,
             progress=progress,
         )
@@ -125,25 +135,26 @@ class Run:
 
         return sampling.write(self, num=num, steps=steps, **options)
 
-    def posterior(self, x: Any, particles: int = 1) -> Any:
+    def posterior(self, x: Any, particles: int = 1, *, seed: int = 0) -> Any:
         """A Pyro trace of the guide on one sequence x [T, X], replayed through the model: both sides' sites.
 
         The trace's sites have `fn` of the model and `value` of the guide's draw; log-probabilities are computed.
         """
         from pyro_vrnn import inspection
 
-        return inspection.posterior(self, x, particles).model
+        return inspection.posterior(self, x, particles, seed=seed).model
 
 
-def make_objective(name: str, particles: int | None) -> Objective:
-    """An objective to evaluate with, at beta = 1.
+def make_objective(name: str, particles: int | None, trained: Objective) -> Objective:
+    """An objective to evaluate with; the order of a Rényi bound is the one that was trained, if one was.
 
     Raises:
         ConfigError: unknown, or that number of particles makes no sense for it.
     """
     if name not in OBJECTIVES:
         raise choose("objective", name, OBJECTIVES)
-    return OBJECTIVES[name](name=name) if particles is None else OBJECTIVES[name](name=name, particles=particles)
+    own = {k: getattr(trained, k) for k in ("alpha",) if name == trained.name and k in vars(trained)}
+    return OBJECTIVES[name](name=name, **own, **({} if particles is None else {"particles": particles}))
 
 
 def load(path: str | Path, *, device: str = "cpu") -> Run:
@@ -171,7 +182,7 @@ def read_config(folder: Path) -> RunConfig:
     """
     path = folder / "config.toml"
     try:
-        settings = config.build(config.parse_toml(path.read_text("utf-8", errors="replace"), str(path)))
+        settings = config.build(config.parse_toml(path.read_text("utf-8", errors="surrogateescape"), str(path)))
     except ConfigError as error:
         raise CheckpointError(
             f"{path}: {error.message}", "the run's settings are damaged, or of another version", path

@@ -16,8 +16,8 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from pyro_vrnn import figures, rendering
-from pyro_vrnn.errors import ConfigError
-from pyro_vrnn.files import write_json
+from pyro_vrnn.errors import ConfigError, check_seed
+from pyro_vrnn.files import make_folder, safe_name, write_json
 from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.programs import Markov
 from pyro_vrnn.sequences import Batch
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pyro_vrnn.runs import Run
 
 DEFAULT_STEPS = 64
+MOST_STEPS = 100_000
+"""That a MIDI file of the finest ticks holds with room to spare."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +128,11 @@ def write(
         DataError: a prime that cannot be read.
     """
     form = run.format
+    check_seed(seed)
     if num < 1:
         raise ConfigError(f"--num {num}: must be at least 1")
+    if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
+        raise ConfigError(f"--seconds {seconds}: must be above 0")
     if not (math.isfinite(temperature) and temperature > 0):
         raise ConfigError(f"--temperature {temperature}: must be above 0", "1 is the model as it was trained")
     if form.kind != "pianoroll" or form.steps_per_second is None:
@@ -141,17 +146,20 @@ def write(
     length = first + DEFAULT_STEPS if steps is None else steps
     if length < max(1, first):
         raise ConfigError(f"{length} steps: must be at least {max(1, first)}", "the given beginning is counted in")
+    if length > MOST_STEPS:
+        raise ConfigError(f"{length} steps: at most {MOST_STEPS} can be written", "ask for fewer --steps")
     with torch.random.fork_rng(devices=[run.device] if run.device.type == "cuda" else []):
         torch.manual_seed(seed)
         drawn = draw(run.net, num, length, prime=given, temperature=temperature)
     rolls = drawn.x.movedim(1, 0).cpu().numpy().astype(np.uint8)  # [B, T, X]
-    folder = out or run.folder / "samples"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(out or run.folder / "samples")
     media: list[Path] = []
     others: list[Path] = []
     width = max(2, len(str(num - 1)))
+    source = "" if given is None else f"-from-{safe_name(str(prime_index or Path(str(prime)).stem))}-{first}"
+    stem = f"{seed}{source}" + ("" if temperature == 1.0 else f"-at-{temperature:g}")
     for i, roll in enumerate(rolls):
-        name = f"sample-{seed}-{i:0{width}d}"
+        name = f"sample-{stem}-{i:0{width}d}"
         midi, picture, about = (folder / f"{name}.{end}" for end in ("mid", "png", "json"))
         facts = rendering.write_midi(
             roll,
@@ -191,7 +199,7 @@ def write(
         others += [picture, about]
         if progress is not None:
             progress(i + 1, num)
-    overview = folder / f"samples-{seed}.png"
+    overview = folder / f"samples-{stem}.png"
     figures.pianorolls(
         list(rolls),
         overview,

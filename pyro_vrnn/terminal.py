@@ -44,9 +44,9 @@ class Output:
 
     def console(self) -> Any:
         """stderr, through rich."""
-        from rich.console import Console
+        from pyro_vrnn.console import stderr_console
 
-        return Console(stderr=True)
+        return stderr_console()
 
     def say(self, message: str) -> None:
         """A message, on stderr."""
@@ -106,6 +106,9 @@ def _one_line(text: str) -> str:
 def run(app: typer.Typer, argv: list[str]) -> int:
     """Run a command line; the exit code."""
     debug = "--debug" in argv
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller (`2>&-`): nobody wants it, and nothing else may get it
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     try:
         code = app(args=argv, standalone_mode=False)
         sys.stdout.flush()

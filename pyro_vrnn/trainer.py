@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import pyro
 import torch
 from pyro.infer import SVI
+from torch import Tensor
 
 from pyro_vrnn import checkpoint
 from pyro_vrnn.annealing import decayed
 from pyro_vrnn.checkpoint import Checkpoint
 from pyro_vrnn.config import RunConfig
-from pyro_vrnn.errors import NumericsError
+from pyro_vrnn.errors import CheckpointError, NumericsError
 from pyro_vrnn.evaluation import Recorder
 from pyro_vrnn.files import write_json
 from pyro_vrnn.models import SequenceModel
@@ -38,6 +39,8 @@ class Progress:
     best_nll: float = math.inf
     stale: int = 0
     """Validations since the best."""
+    validated: int = 0
+    """Epochs that were done at the last scheduled validation."""
     seconds: float = 0.0
     metrics_bytes: int = 0
 
@@ -105,7 +108,7 @@ class Trainer:
             return None
         return {
             "step": at.step,
-            "epoch": at.epoch,
+            "epoch": at.epoch + 1,
             "loss": loss / steps,
             "nll": recorder.nll / steps,
             "kl": recorder.kl / steps,
@@ -151,22 +154,49 @@ class Trainer:
         return Checkpoint(model, extra, vars(self.at) | best)
 
     def restore(self, saved: Checkpoint, path: Path) -> None:
-        """Back to a snapshot, exactly."""
+        """Back to a snapshot, exactly.
+
+        Raises:
+            CheckpointError: it lacks something, has something else, or has values that are not finite.
+        """
         own = dict(saved.optimizer)
         random = {k: own.pop(k) for k in list(own) if k.startswith("random.")}
         raw = {k.removeprefix("raw."): own.pop(k) for k in list(own) if k.startswith("raw.")}
+        at = _progress(saved.state, path)
+        expected: dict[str, Tensor] = {}
+        for i, p in enumerate(self.optim.params if at.step else ()):
+            expected |= {f"{i}.step": torch.zeros(()), f"{i}.exp_avg": p, f"{i}.exp_avg_sq": p}
+        checkpoint.expect(expected, own, path, "optimiser state")
+        checkpoint.expect({"random.cpu": torch.get_rng_state()}, random | {"random.cuda": None}, path, "random state")
         checkpoint.load_weights(self.net, saved.model, path)
         if self.average:
             self.average = {k: v.detach().clone() for k, v in self.net.named_parameters()}
             checkpoint.load_weights(self.net, raw, path)
         self.optim.set_state(unflatten(own, self.optim.get_state()))
-        torch.set_rng_state(random["random.cpu"].cpu())
+        torch.set_rng_state(random["random.cpu"])
         if self.device.type == "cuda" and "random.cuda" in random:
-            torch.cuda.set_rng_state(random["random.cuda"].cpu(), self.device)
-        state = {k: v for k, v in saved.state.items() if k in vars(self.at)}
-        if state["best_nll"] is None:
-            state["best_nll"] = math.inf
-        self.at = Progress(**state)
+            torch.cuda.set_rng_state(random["random.cuda"], self.device)
+        self.at = at
+
+    def is_finite(self) -> bool:
+        """Whether weights, their average and the optimiser's state have no NaN or infinity: worth going on from."""
+        tensors = [*self.net.state_dict().values(), *self.average.values(), *flatten(self.optim.get_state()).values()]
+        return all(bool(torch.isfinite(v).all()) for v in tensors)
+
+
+def _progress(state: dict[str, Any], path: Path) -> Progress:
+    """The place in a checkpoint's state.json; CheckpointError if it is not one."""
+    values: dict[str, Any] = {}
+    for field in fields(Progress):
+        value: Any = state.get(field.name)
+        if field.name == "best_nll" and value is None:
+            value = math.inf
+        count = field.type == "int"
+        if type(value) not in ((int,) if count else (int, float)) or (count and value < 0):
+            message = f"{path}: state.json has no good {field.name!r} ({value!r})"
+            raise CheckpointError(message, "the checkpoint is damaged; name another one", path)
+        values[field.name] = value
+    return Progress(**values)
 
 
 def guarded(trainer: Trainer, batch: Batch, run: Path, *, log: bool) -> dict[str, Any] | None:
@@ -180,11 +210,13 @@ def guarded(trainer: Trainer, batch: Batch, run: Path, *, log: bool) -> dict[str
         torch.set_rng_state(random)
         path = run / "diagnostics" / f"step-{trainer.at.step + 1}.json"
         path.parent.mkdir(exist_ok=True)
-        found = diagnose(trainer, batch) | {"step": trainer.at.step + 1, "what": error.message}
+        found = diagnose(trainer, batch)
+        torch.set_rng_state(random)
+        found |= {"step": trainer.at.step + 1, "what": error.message}
         write_json(path, found)
         raise NumericsError(
             f"{error.message} at step {trainer.at.step + 1}; first at {found['first_site'] or 'the gradient'}",
-            f"see {path}; try a smaller training.learning_rate or training.clip_norm. The state before it is saved",
+            f"see {path}; try a smaller training.learning_rate or training.clip_norm",
             path,
         ) from error
 

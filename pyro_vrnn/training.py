@@ -19,11 +19,23 @@ from pyro_vrnn.config import Resolved, RunConfig
 from pyro_vrnn.devices import device as pick_device
 from pyro_vrnn.engine import Observer, fit
 from pyro_vrnn.errors import CheckpointError, ConfigError, DataError, UserError
-from pyro_vrnn.files import write_bytes, write_json
+from pyro_vrnn.files import cannot_write, write_bytes, write_json
 from pyro_vrnn.likelihoods import LIKELIHOODS
 from pyro_vrnn.runs import Run, build_net, data_format, load, read_config
-from pyro_vrnn.sequences import SequenceDataset, read_info
+from pyro_vrnn.sequences import DataInfo, SequenceDataset, read_info
 from pyro_vrnn.trainer import Trainer
+
+OURS = (
+    "config.toml",
+    "environment.json",
+    "metrics.jsonl",
+    "log.txt",
+    "checkpoints",
+    "samples",
+    "figures",
+    "diagnostics",
+)
+"""What a run folder holds; `--overwrite` removes nothing else."""
 
 
 def free_folder(name: str) -> Path:
@@ -69,9 +81,19 @@ def train(
     settings, where = resolved.config, pick_device(device)
     from_folder: Path | None = None
     if resume not in ("auto", "never"):
-        out, from_folder = checkpoint.find(Path(resume), "LATEST")
+        folder, from_folder = checkpoint.find(Path(resume), "LATEST")
+        if overwrite or (out is not None and out.resolve() != folder.resolve()):
+            raise ConfigError(
+                f"--resume {resume} goes on in {folder}, so --out and --overwrite make no sense with it",
+                f"--init-from {resume} starts another run from its weights",
+            )
+        out = folder
     out = out if out is not None else free_folder(Path(resolved.recipe).stem)
     going_on = _check_folder(out, resume=resume, overwrite=overwrite)
+    if going_on and init_from is not None:
+        raise ConfigError(
+            f"--init-from: {out} already holds a run to go on with", "choose another --out, or --overwrite"
+        )
     path = datasets.find(settings.data.path, say=watch.said)
     info = read_info(path)
     likelihood = settings.model.likelihood
@@ -92,6 +114,39 @@ def train(
         raise DataError(
             f"{path}: no validation sequences", "the best model is chosen on them; prepare with a split", path
         )
+    with torch.random.fork_rng():  # the caller's random numbers stay the caller's
+        return _train(
+            settings,
+            info,
+            training_set,
+            valid,
+            out,
+            where,
+            watch,
+            going_on=going_on,
+            from_folder=from_folder,
+            init_from=init_from,
+            overwrite=overwrite,
+            max_seconds=max_seconds,
+        )
+
+
+def _train(
+    settings: RunConfig,
+    info: DataInfo,
+    training_set: SequenceDataset,
+    valid: SequenceDataset,
+    out: Path,
+    where: torch.device,
+    watch: _Logged,
+    *,
+    going_on: bool,
+    from_folder: Path | None,
+    init_from: str | Path | None,
+    overwrite: bool,
+    max_seconds: float | None,
+) -> Run:
+    """What `train` does once all is checked."""
     torch.manual_seed(settings.training.seed)
     net = build_net(settings)
     net.likelihood.fit_start(torch.from_numpy(info.mean), torch.from_numpy(info.std))
@@ -104,10 +159,12 @@ def train(
         trainer = Trainer(settings, net.to(where), where)
         if going_on:
             _go_on(trainer, out, from_folder, settings, watch)
-        write_bytes(out / "config.toml", settings.to_toml().encode())
+        else:  # a start that was killed before its first checkpoint may have left rows
+            (out / "metrics.jsonl").unlink(missing_ok=True)
+        write_bytes(out / "config.toml", settings.to_toml().encode("utf-8", "surrogateescape"))
         _write_environment(out, where)
         watch.said(
-            f"{settings.model.name} by {settings.objective.name} on {path.name}: "
+            f"{settings.model.name} by {settings.objective.name} on {info.path.name}: "
             f"{sum(p.numel() for p in net.parameters()):,} parameters, {len(training_set)} sequences, {where}; {out}"
         )
         try:
@@ -140,8 +197,9 @@ class _Logged(Observer):
         self.watch.said(message)
         self.early.append(f"{datetime.now(UTC).isoformat(timespec='seconds')} {message}\n")
         if self.path is not None:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.writelines(self.early)
+            text = "".join(self.early)
+            with cannot_write(self.path, len(text)), self.path.open("a", encoding="utf-8", errors="replace") as file:
+                file.write(text)
             self.early.clear()
 
 
@@ -151,7 +209,8 @@ def _check_folder(out: Path, *, resume: str, overwrite: bool) -> bool:
         raise ConfigError(f"{out}: is a file", "choose another --out", out)
     if not out.exists() or not any(f.name != ".lock" for f in out.iterdir()):
         return False
-    if not (out / "config.toml").is_file():
+    ours = (out / "config.toml").is_file() and (out / "environment.json").is_file()
+    if not ours:
         raise ConfigError(f"{out}: holds files that are no run", "choose another --out, or empty it", out)
     if overwrite:
         return False
@@ -177,12 +236,13 @@ def _owned(out: Path, empty: bool) -> Iterator[None]:
     try:
         if empty:
             for child in out.iterdir():
-                if child.name != ".lock":
+                if child.name in OURS:
                     shutil.rmtree(child) if child.is_dir() and not child.is_symlink() else child.unlink()
         yield
     finally:
         lock.release()
-        if made and not any((out / "checkpoints").glob("step-*")):
+        metrics = out / "metrics.jsonl"
+        if made and not (metrics.exists() and metrics.stat().st_size):
             shutil.rmtree(out, ignore_errors=True)  # it failed before there was anything to keep
 
 
@@ -212,6 +272,7 @@ def _go_on(trainer: Trainer, out: Path, chosen: Path | None, settings: RunConfig
     else:
         saved = checkpoint.load(chosen)
     trainer.restore(saved, chosen)
+    checkpoint.rewind(out, chosen)
     # Rows logged after the checkpoint will be logged again.
     metrics = out / "metrics.jsonl"
     if metrics.exists() and metrics.stat().st_size > trainer.at.metrics_bytes:

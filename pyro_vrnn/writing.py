@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import json
 import math
@@ -18,7 +17,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from pyro_vrnn.errors import ConfigError, DataError, ResourceError, UserError, choose
+from pyro_vrnn.errors import ConfigError, DataError, choose
+from pyro_vrnn.files import sync_folder, write_refused
 from pyro_vrnn.storage import (
     FORMAT,
     KINDS,
@@ -34,7 +34,6 @@ from pyro_vrnn.storage import (
 DTYPES = {"bool": "uint8", "uint8": "uint8", "int16": "int16", "float32": "float32", "float64": "float32"}
 CHUNK_VALUES = 65536
 LONGEST_ID = 1024  # bytes; ids are stored at a fixed width
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write_sequences(
@@ -99,9 +98,9 @@ def write_sequences(
             os.fsync(raw.fileno())
         info = read_info(temporary)
         os.replace(temporary, path)
-        _sync_names(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise write_refused(path, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink()
@@ -118,7 +117,7 @@ def check_free(path: str | Path, overwrite: bool) -> None:
     except (FileNotFoundError, NotADirectoryError):
         return  # a parent that is a file is found out when the folder is made
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise write_refused(path, error) from error
     if stat.S_ISDIR(status.st_mode):
         raise ConfigError(f"{path} is a folder", "name a file, such as data.h5", path)
     if not overwrite:
@@ -322,23 +321,3 @@ def _write_attributes(
     for name, text in texts.items():
         data = text.encode("utf-8", "backslashreplace").replace(b"\0", b"")
         file.attrs.create(name, data, dtype=h5py.string_dtype("utf-8", max(1, len(data))))
-
-
-def _sync_names(folder: Path) -> None:
-    """Make the disk hold which names a folder has; some systems cannot."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def _cannot_write(path: Path, error: OSError) -> UserError:
-    """A full disk or a file size limit, or a place where one may not write."""
-    if error.errno in NO_ROOM:
-        return ResourceError(
-            f"{path}: no room to write it", "free some disk space, or write elsewhere with --out", path
-        )
-    reason = error.strerror or str(error).splitlines()[0]
-    return ConfigError(f"{path}: cannot write it: {reason}", "write elsewhere with --out", path)

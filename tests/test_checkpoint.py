@@ -114,7 +114,7 @@ def test_a_pickle_is_never_executed(run: Path, name: str) -> None:
     Path(MARK).unlink(missing_ok=True)
     step = checkpoint.find(run, "LATEST")[1]
     forge(step, name, pickle.dumps(Bomb()))
-    with pytest.raises((CheckpointError, ValueError)):
+    with pytest.raises(CheckpointError):
         checkpoint.load(step)
     assert not Path(MARK).exists()
 

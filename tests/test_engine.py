@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from pyro_vrnn import checkpoint, runs
 from pyro_vrnn.config import resolve
 from pyro_vrnn.engine import Observer
 from pyro_vrnn.errors import CheckpointError, ConfigError, NumericsError
+from pyro_vrnn.models import MODELS
 from pyro_vrnn.objectives import OBJECTIVES
 from pyro_vrnn.optimizer import TorchOptim
 from pyro_vrnn.sequences import Batch
@@ -44,8 +47,10 @@ def data(tmp_path: Path) -> Path:
     return write_small(tmp_path / "small.h5")
 
 
-def fit(data: Path, out: Path, **options: Any) -> runs.Run:
+def fit(data: Path, out: Path | None, **options: Any) -> runs.Run:
     settings = SMALL | options.pop("settings", {})
+    if options.get("model") == "rnn":
+        del settings["model.latent_dim"]
     return pv.train("chorales-vrnn", data=data, out=out, device="cpu", settings=settings, **options)
 
 
@@ -59,12 +64,15 @@ def weights(run: Path) -> dict[str, Tensor]:
     return saved.model | {f"optimizer.{k}": v for k, v in saved.optimizer.items()}
 
 
-@pytest.mark.parametrize("average", [0.0, 0.9])
-@pytest.mark.parametrize("objective", OBJECTIVES)
-def test_resuming_is_not_stopping(objective: str, average: float, data: Path, tmp_path: Path) -> None:
-    """20 updates = 11 (in the middle of an epoch) + 9: parameters, optimiser, averages, rows, to the last bit."""
+CASES = [(m, "elbo", 0.0) for m in MODELS] + [("vrnn", o, a) for o in OBJECTIVES for a in (0.0, 0.9)]
+
+
+@pytest.mark.parametrize(("model", "objective", "average"), CASES)
+def test_resuming_is_not_stopping(model: str, objective: str, average: float, data: Path, tmp_path: Path) -> None:
+    """20 updates = 11 (in the middle of an epoch) + 9: parameters, optimiser, averages, all rows, to the last bit."""
     particles = 3 if OBJECTIVES[objective].weighted else 1
-    options = {"objective": objective, "particles": particles, "settings": {"training.average": average}}
+    options = {"objective": objective, "particles": particles, "model": model}
+    options["settings"] = {"training.average": average, "model.dropout": 0.2}
     fit(data, tmp_path / "whole", max_steps=20, **options)
     fit(data, tmp_path / "parts", max_steps=11, **options)
     torch.manual_seed(99)  # what happens in between must not matter
@@ -73,9 +81,10 @@ def test_resuming_is_not_stopping(objective: str, average: float, data: Path, tm
     assert whole.keys() == parts.keys()
     for key, value in whole.items():
         assert torch.equal(value, parts[key]), key
-    train_rows = [[r for r in losses(tmp_path / side) if "loss" in r] for side in ("whole", "parts")]
-    assert len(train_rows[0]) == 20
-    assert train_rows[0] == train_rows[1]
+    rows = [losses(tmp_path / side) for side in ("whole", "parts")]
+    assert len([r for r in rows[0] if "loss" in r]) == 20
+    assert [r["step"] for r in rows[0] if "best" in r] == [5, 10, 15, 20]
+    assert rows[0] == rows[1]
 
 
 def test_same_seed_same_losses_other_seed_other_losses(data: Path, tmp_path: Path) -> None:
@@ -246,6 +255,147 @@ def test_a_second_process_is_kept_out(data: Path, tmp_path: Path) -> None:
 
     with filelock.FileLock(tmp_path / "a" / ".lock"), pytest.raises(ConfigError, match="another process"):
         fit(data, tmp_path / "a", max_steps=2)
+
+
+def test_only_our_own_files_are_ever_removed(data: Path, tmp_path: Path) -> None:
+    """A folder with somebody else's config.toml is no run; of a run's folder, --overwrite removes what is ours."""
+    foreign = tmp_path / "site"
+    (foreign / "content").mkdir(parents=True)
+    (foreign / "config.toml").write_text('baseURL = "x"\n')
+    for overwrite in (False, True):
+        with pytest.raises(ConfigError, match="no run"):
+            fit(data, foreign, max_steps=1, overwrite=overwrite)
+    assert sorted(f.name for f in foreign.iterdir()) == ["config.toml", "content"]
+    fit(data, tmp_path / "a", max_steps=1)
+    (tmp_path / "a" / "notes.txt").write_text("mine")
+    fit(data, tmp_path / "a", max_steps=1, overwrite=True)
+    assert (tmp_path / "a" / "notes.txt").read_text() == "mine"
+
+
+def test_flags_that_contradict_each_other(data: Path, tmp_path: Path) -> None:
+    fit(data, tmp_path / "a", max_steps=2)
+    with pytest.raises(ConfigError, match="--overwrite make no sense"):
+        fit(data, None, max_steps=3, resume=str(tmp_path / "a"), overwrite=True)
+    with pytest.raises(ConfigError, match="--overwrite make no sense"):
+        fit(data, tmp_path / "b", max_steps=3, resume=str(tmp_path / "a"))
+    with pytest.raises(ConfigError, match="--init-from"):
+        fit(data, tmp_path / "a", max_steps=3, init_from=tmp_path / "a")
+    assert fit(data, None, max_steps=3, resume=str(tmp_path / "a")).result.steps == 3
+
+
+def test_resuming_an_older_checkpoint_makes_it_the_newest(data: Path, tmp_path: Path) -> None:
+    fit(data, tmp_path / "a", max_steps=10)
+    fit(data, tmp_path / "whole", max_steps=12)
+    folder = tmp_path / "a" / "checkpoints"
+    assert (folder / "step-00000005").is_dir()
+    fit(data, None, max_steps=7, resume=str(folder / "step-00000005"))
+    assert checkpoint.read_pointer(folder, "LATEST") == "step-00000007"
+    assert not (folder / "step-00000010").exists()
+    fit(data, tmp_path / "a", max_steps=12)
+    assert losses(tmp_path / "a") == losses(tmp_path / "whole")
+
+
+def test_an_early_stop_stays_stopped(data: Path, tmp_path: Path) -> None:
+    settings = {"training.learning_rate": 1e-12, "training.weight_decay": 0.0, "training.patience": 2}
+    first = fit(data, tmp_path / "a", epochs=100, settings=settings)
+    again = fit(data, tmp_path / "a", epochs=100, settings=settings)
+    assert first.result.stopped == again.result.stopped == "early-stopping"
+    assert first.result.steps == again.result.steps
+
+
+class At(Observer):
+    """Does something when so many updates are done."""
+
+    def __init__(self, step: int, what: Callable[[], None]) -> None:
+        self.step, self.what = step, what
+
+    def stepped(self, step: int) -> None:
+        if step == self.step:
+            self.what()
+
+
+def test_a_validation_that_a_signal_put_off_is_made_up_for(data: Path, tmp_path: Path) -> None:
+    """SIGTERM in the last update of an epoch: the validation comes on resume, as if nothing had happened."""
+    stopped = fit(data, tmp_path / "a", epochs=1, observer=At(5, lambda: os.kill(os.getpid(), signal.SIGTERM)))
+    assert (stopped.result.stopped, stopped.result.steps) == ("signal", 5)
+    assert not any("best" in row for row in losses(tmp_path / "a"))
+    resumed = fit(data, tmp_path / "a", epochs=1)
+    assert (resumed.result.stopped, resumed.result.best_step) == ("epochs", 5)
+
+
+def test_an_error_saves_the_last_step(data: Path, tmp_path: Path) -> None:
+    def out_of_memory() -> None:
+        raise RuntimeError("CUDA out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        fit(data, tmp_path / "a", epochs=3, observer=At(8, out_of_memory))
+    assert checkpoint.newest(tmp_path / "a")[1].state["step"] == 8
+    fit(data, tmp_path / "a", max_steps=12)
+    fit(data, tmp_path / "whole", max_steps=12)
+    # The 9th row is written once more than saved: what is resumed is the 8th update's state without its row.
+    assert [r["loss"] for r in losses(tmp_path / "a") if "loss" in r][-4:] == [
+        r["loss"] for r in losses(tmp_path / "whole") if "loss" in r
+    ][-4:]
+
+
+@pytest.mark.parametrize("settings", [{"training.learning_rate": 1e30}, {"training.learning_rate": 1e19}])
+def test_divergence_is_exit_5_and_leaves_no_bad_checkpoint(
+    settings: dict[str, float], data: Path, tmp_path: Path
+) -> None:
+    for _ in range(2):  # the same command again ends the same way
+        with pytest.raises(NumericsError):
+            fit(data, tmp_path / "a", epochs=30, settings=settings | {"training.weight_decay": 1e20})
+        for folder in (tmp_path / "a" / "checkpoints").glob("step-*"):
+            assert all(torch.isfinite(v).all() for v in checkpoint.load(folder).model.values())
+
+
+def test_rows_of_a_start_that_left_no_checkpoint_go(data: Path, tmp_path: Path) -> None:
+    fit(data, tmp_path / "a", max_steps=2)
+    import shutil
+
+    shutil.rmtree(tmp_path / "a" / "checkpoints")
+    fit(data, tmp_path / "a", max_steps=3)
+    assert [r["step"] for r in losses(tmp_path / "a") if "loss" in r] == [1, 2, 3]
+
+
+def test_the_callers_random_numbers_stay_the_callers(data: Path, tmp_path: Path) -> None:
+    before = torch.get_rng_state()
+    fit(data, tmp_path / "a", max_steps=2)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def damage(run: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]) -> None:
+    """Change the newest checkpoint's optimiser tensors and state, with a manifest that vouches for them."""
+    folder, saved, _ = checkpoint.newest(run)
+    change(saved.optimizer, saved.state)
+    state = {k: v for k, v in saved.state.items() if k != "schema"}
+    checkpoint.save(folder.parent, checkpoint.Checkpoint(saved.model, saved.optimizer, state | {"step": 6}), best=False)
+    content = json.dumps(saved.state).encode()
+    (folder / "state.json").write_bytes(content)
+    manifest = json.loads((folder / checkpoint.MANIFEST).read_text())
+    manifest["files"]["state.json"] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (folder / checkpoint.MANIFEST).write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda optimizer, state: optimizer.pop("0.exp_avg"),
+        lambda optimizer, state: optimizer.update({"0.exp_avg": torch.zeros(2)}),
+        lambda optimizer, state: optimizer.update({"99.exp_avg": torch.zeros(2)}),
+        lambda optimizer, state: optimizer["0.exp_avg"].fill_(float("nan")),
+        lambda optimizer, state: optimizer.pop("random.cpu"),
+        lambda optimizer, state: state.pop("epoch"),
+        lambda optimizer, state: state.update({"epoch": "6"}),
+        lambda optimizer, state: state.update({"position": -1}),
+        lambda optimizer, state: state.update({"stale": True}),
+    ],
+)
+def test_a_damaged_training_state_is_a_checkpoint_error(change: Any, data: Path, tmp_path: Path) -> None:
+    fit(data, tmp_path / "a", max_steps=6)
+    damage(tmp_path / "a", change)
+    with pytest.raises(CheckpointError):
+        fit(data, tmp_path / "a", max_steps=8)
 
 
 def test_init_from_takes_weights_only(data: Path, tmp_path: Path) -> None:

@@ -241,3 +241,24 @@ def test_a_column_that_never_sounds_may_still_sound() -> None:
     head = Bernoulli(4, 3)
     head.fit_start(torch.tensor([0.25, 0.0, 1.0]), torch.ones(3))
     torch.testing.assert_close(head(torch.zeros(4)).mean, torch.tensor([0.25, 1e-4, 1 - 1e-4]), atol=1e-6, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["gmm", "bivariate-gmm-pen", "logistic-mixture"])
+def test_a_temperature_sharpens_the_choice_and_narrows_the_components(name: str) -> None:
+    head = make(name, 3, torch.float64)
+    p_x = head(torch.randn(D).double())
+    cold = head.temper(p_x, 0.25)
+
+    def parts(p: torch.distributions.Distribution) -> tuple[Tensor, Tensor, Tensor]:
+        if name == "gmm":
+            component = p.component_distribution.base_dist
+            return p.mixture_distribution.probs, component.loc, component.scale
+        return p.logits.softmax(-1), p.loc, p.scale
+
+    (pi, loc, scale), (cold_pi, cold_loc, cold_scale) = parts(p_x), parts(cold)
+    torch.testing.assert_close(cold_pi, pi**4 / (pi**4).sum(-1, keepdim=True))
+    torch.testing.assert_close(cold_loc, loc)
+    torch.testing.assert_close(cold_scale, scale / 2)
+    if name == "bivariate-gmm-pen":
+        torch.testing.assert_close(torch.logit(cold.mean[2]), 4 * torch.logit(p_x.mean[2]))
+        torch.testing.assert_close(cold.rho, p_x.rho)

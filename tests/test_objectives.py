@@ -162,6 +162,7 @@ def test_kl_schedule() -> None:
         (lambda: RenyiObjective(alpha=-0.5), "lower bound"),
         (lambda: ElboObjective(kl_start=0.0), "poutine.scale"),
         (lambda: ElboObjective(kl_end=1.5), "poutine.scale"),
+        (lambda: ElboObjective(kl_start=0.5), "kl_steps"),
         (lambda: ElboObjective(particles=0), "1 or more"),
         (lambda: ElboObjective(kl_steps=-1), "0 or more"),
     ],

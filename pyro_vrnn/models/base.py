@@ -142,6 +142,11 @@ def expand(state: State, shape: torch.Size) -> State:
     return tuple(part.expand(*shape, part.shape[-1]) for part in state)
 
 
+def over_particles(h: Tensor, z: Tensor) -> Tensor:
+    """[T, B, H], the same for all particles, to the leading dims of z [T, ..., B, Z]."""
+    return h.reshape(len(h), *(1,) * (z.dim() - 3), *h.shape[1:]).expand(*z.shape[:-1], -1)
+
+
 def stack(path: list[State]) -> State:
     """A list of T states to one state whose parts have a leading time dim."""
     return tuple(torch.stack(parts) for parts in zip(*path, strict=True))

@@ -1,14 +1,14 @@
 """Deep Markov model (Krishnan et al. 2017, arXiv:1609.09869): a state-space model of neural networks.
 
-    p:  z_t ~ N(z_t | mu, sigma)                                                       eq. (4), gated transition:
+    p:  z_t ~ N(z_t | mu, sigma)                                                       gated transition:
             g = sigmoid(MLP(z_{t-1}));  c = MLP(z_{t-1})
             mu = (1 - g) * (W z_{t-1} + b) + g * c;  sigma = softplus(W' relu(c) + b')
         x_t ~ p(x_t | emitter(z_t))
     q:  h_t = RNN(h_{t+1}, x_t) backward in time
-        z_t ~ N(z_t | mu, sigma of (tanh(W_q z_{t-1}) + h_t) / 2)                      "ST-R", section 4.2
+        z_t ~ N(z_t | mu, sigma of (tanh(W_q z_{t-1}) + h_t) / 2)                      the paper's "DKS"
 
-Departures: z_0 is one learned vector for model and guide; W starts as the identity (as in the authors' code); the
-guide's RNN starts anew, within each sequence's own length.
+Departures: softplus + floor gives a scale (a variance there); z_0 is one learned vector for model and guide; W starts
+as the identity (as in the authors' code); the guide's RNN starts anew, within each sequence's own length.
 Shapes: B sequences, T steps, widths X, Z, H; `|` parts batch from event dims; `...` as in base.py.
 """
 
@@ -38,7 +38,7 @@ class DMMConfig(LatentConfig):
 
 
 class GatedTransition(nn.Module):
-    """z_{t-1} to the Gaussian of z_t, eq. (4)'s networks as in the paper's section 5. [..., Z] -> [... | Z]."""
+    """z_{t-1} to the Gaussian of z_t. [..., Z] -> [... | Z]."""
 
     def __init__(self, z_dim: int, dims: tuple[int, ...], *, dropout: float = 0.0, floor: float = 1e-4) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class DMM(SequenceModel):
         return x
 
     def p_z(self, state: State) -> Distribution:
-        """Eq. (4)."""
+        """The gated transition."""
         return self.transition(state[0])
 
     def p_x(self, state: State, z: Tensor) -> Distribution:

@@ -17,7 +17,7 @@ from pyro.distributions import Distribution
 from torch import Tensor
 
 from pyro_vrnn.likelihoods import LIKELIHOODS
-from pyro_vrnn.models.base import Inference, ModelConfig, SequenceModel, no_latent
+from pyro_vrnn.models.base import Inference, ModelConfig, SequenceModel, no_latent, over_particles
 from pyro_vrnn.networks import MLP, Cell, State
 from pyro_vrnn.sequences import Batch
 
@@ -73,8 +73,7 @@ class RNN(SequenceModel):
 
     def states(self, features: Tensor, z: Tensor) -> State:
         """h from one whole-sequence call: no z feeds back. [T, ..., B, H]."""
-        h = self.f.path_before(features)  # [T, B, H]
-        return (h.reshape(len(h), *(1,) * (z.dim() - 3), *h.shape[1:]).expand(*z.shape[:-1], -1),)
+        return (over_particles(self.f.path_before(features), z),)
 
     def infer(self, features: Tensor, e: Tensor, shape: torch.Size) -> Inference:
         """Nothing to draw. z is [..., B, T, 0]."""

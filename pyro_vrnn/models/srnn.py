@@ -1,16 +1,16 @@
 """Stochastic RNN (Fraccaro et al. 2016, arXiv:1605.07571): an RNN under a state-space model.
 
-    p:  d_t = f_d(d_{t-1}, u_t), with u_t = phi_x(x_{t-1})                           eq. (3)
-        z_t ~ N(z_t | mu_p, v_p = NN_p(z_{t-1}, d_t))                                eq. (4)
-        x_t ~ p(x_t | NN_x(z_t, d_t))                                                eq. (5)
-    q:  a_t = f_a(a_{t+1}, [d_t, phi_x(x_t)])   backward in time (smoothing)         eq. (11)
+    p:  d_t = f_d(d_{t-1}, u_t), with u_t = phi_x(x_{t-1})
+        z_t ~ N(z_t | mu_p, v_p = NN_p(z_{t-1}, d_t))
+        x_t ~ p(x_t | NN_x(z_t, d_t))
+    q:  a_t = f_a(a_{t+1}, [d_t, phi_x(x_t)])   backward in time: smoothing
         a_t = NN_a([d_t, phi_x(x_t)])           `posterior = "filtering"`
-        z_t ~ N(z_t | mu_q, v_q = NN_q(z_{t-1}, a_t))                                eq. (12)
-        with Res_q: mu_q = mu_p + NN_q's mean                                        eq. (14)
+        z_t ~ N(z_t | mu_q, v_q = NN_q(z_{t-1}, a_t))
+        with Res_q: mu_q = mu_p + the mean of NN_q
 
 phi_x is the feature network that model and guide share.
-Departures from the paper: d_1 is learned (there from d_0 = 0 and u_1 = 0), z_0 is learned; f_d and f_a start anew
-for each sequence, so that padding and batch mates change nothing.
+Departures from the paper: d_1 is learned (there from d_0 = 0 and u_1 = 0), z_0 is learned; scales are softplus + floor
+(log-variances there); f_d and f_a start anew for each sequence, so that padding and batch mates change nothing.
 Shapes: B sequences, T steps, widths X, Z, H; `|` parts batch from event dims; `...` as in base.py.
 """
 
@@ -25,7 +25,7 @@ from pyro.distributions import Distribution
 from torch import Tensor, nn
 
 from pyro_vrnn.likelihoods import LIKELIHOODS
-from pyro_vrnn.models.base import Inference, LatentConfig, SequenceModel, stack_normals
+from pyro_vrnn.models.base import Inference, LatentConfig, SequenceModel, over_particles, stack_normals
 from pyro_vrnn.networks import MLP, Cell, ClippedLeakyReLU, DiagonalNormal, State, cat, reverse_padded
 from pyro_vrnn.sequences import Batch
 
@@ -53,7 +53,9 @@ class SRNN(SequenceModel):
         self.phi_x = MLP(x_dim, dims, activation=act)
         self.f_d = Cell("gru", self.phi_x.out_dim, h_dim)
         self.z_0 = nn.Parameter(torch.zeros(z_dim))
-        self.nn_p = DiagonalNormal(z_dim + h_dim, dims, z_dim, dropout=dropout, activation=act)
+        # With Res_q the prior's mean is asked for twice, and two dropout masks would not cancel.
+        prior_dropout = 0.0 if config.res_q else dropout
+        self.nn_p = DiagonalNormal(z_dim + h_dim, dims, z_dim, dropout=prior_dropout, activation=act)
         self.nn_x = MLP(z_dim + h_dim, dims, dropout=dropout, activation=act)
         self.likelihood = LIKELIHOODS[config.likelihood](self.nn_x.out_dim, x_dim)
         both = h_dim + self.phi_x.out_dim
@@ -69,15 +71,15 @@ class SRNN(SequenceModel):
         return self.phi_x(x)
 
     def p_z(self, state: State) -> Distribution:
-        """Eq. (4)."""
+        """NN_p."""
         return self.nn_p(*state)
 
     def p_x(self, state: State, z: Tensor) -> Distribution:
-        """Eq. (5)."""
+        """NN_x."""
         return self.likelihood(self.nn_x(cat(z, state[1])))
 
     def next(self, state: State, z: Tensor, features: Tensor) -> State:
-        """(z_t, d_{t+1}): eq. (3) on x_t, which is the next step's u."""
+        """(z_t, d_{t+1}): f_d reads x_t, which is the next step's u."""
         return z, *self.f_d(features, state[1:])
 
     def encode(self, batch: Batch, features: Tensor) -> Tensor:
@@ -85,13 +87,13 @@ class SRNN(SequenceModel):
         d = self.f_d.path_before(features)  # [T, B, H]
         both = cat(d, features)
         if isinstance(self.f_a, Cell):
-            a = reverse_padded(self.f_a.path(reverse_padded(both, batch.lengths)), batch.lengths)  # eq. (11)
+            a = reverse_padded(self.f_a.path(reverse_padded(both, batch.lengths)), batch.lengths)
         else:
             a = self.f_a(both)
         return cat(a, d)
 
     def q_z(self, state: State, e_t: Tensor) -> Distribution:
-        """Eq. (12), (14)."""
+        """NN_q, with Res_q around the prior's mean."""
         q = self.nn_q(state[0], e_t[..., : self.hidden_dim])
         if not self.res_q:
             return q
@@ -101,7 +103,7 @@ class SRNN(SequenceModel):
     def states(self, features: Tensor, z: Tensor) -> State:
         """z shifted by a step, and d from one whole-sequence call: no loop."""
         z_before = torch.cat([self.z_0.expand(1, *z.shape[1:]), z[:-1]])
-        return z_before, _over_particles(self.f_d.path_before(features), z)
+        return z_before, over_particles(self.f_d.path_before(features), z)
 
     def infer(self, features: Tensor, e: Tensor, shape: torch.Size) -> Inference:
         """The loop, with d and a known before it: only z_{t-1} feeds back."""
@@ -112,10 +114,5 @@ class SRNN(SequenceModel):
             draws.append(posteriors[-1].rsample())
             z_before.append(draws[-1])
         z = torch.stack(draws, dim=-2)
-        states = torch.stack(z_before[:-1]), _over_particles(d, z.movedim(-2, 0))
+        states = torch.stack(z_before[:-1]), over_particles(d, z.movedim(-2, 0))
         return Inference(z, stack_normals(posteriors), states)
-
-
-def _over_particles(d: Tensor, z: Tensor) -> Tensor:
-    """[T, B, H] to the leading dims of z [T, ..., B, Z]."""
-    return d.reshape(len(d), *(1,) * (z.dim() - 3), *d.shape[1:]).expand(*z.shape[:-1], -1)

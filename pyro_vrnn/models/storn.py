@@ -1,8 +1,8 @@
 """Stochastic recurrent network (Bayer & Osendorp 2014, arXiv:1411.7610): independent z_t drive an RNN.
 
     p:  z_t ~ N(0, I)
-        h_t = f(h_{t-1}, [phi_x(x_{t-1}), z_t]);  x_t ~ p(x_t | phi_dec(h_t))       eq. (5), (6)
-    q:  r_t = f_q(r_{t-1}, phi_x(x_t));  z_t ~ N(z_t | mu, sigma of r_t)            section 3.2
+        h_t = f(h_{t-1}, [phi_x(x_{t-1}), z_t]);  x_t ~ p(x_t | phi_dec(h_t))
+    q:  r_t = f_q(r_{t-1}, phi_x(x_t));  z_t ~ N(z_t | mu, sigma of r_t)
 
 Departures: h_0 and r_0 are learned; phi_x is shared by model and guide; phi_x(x_0) is a learned vector.
 Shapes: B sequences, T steps, widths X, Z, H; `|` parts batch from event dims; `...` as in base.py.
@@ -61,11 +61,11 @@ class STORN(SequenceModel):
         return standard_normal(state[1], self.latent_dim)
 
     def p_x(self, state: State, z: Tensor) -> Distribution:
-        """Eq. (6): x_t given h_t."""
+        """x_t given h_t."""
         return self.likelihood(self.phi_dec(self._h(state, z)[0]))
 
     def next(self, state: State, z: Tensor, features: Tensor) -> State:
-        """Eq. (5)."""
+        """h_t."""
         return features, *self._h(state, z)
 
     def encode(self, batch: Batch, features: Tensor) -> Tensor:

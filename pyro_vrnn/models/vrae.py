@@ -1,9 +1,9 @@
 """Variational recurrent auto-encoder (Fabius & van Amersfoort 2014, arXiv:1412.6581): one z a sequence.
 
-    p:  z ~ N(0, I);  h_0 = tanh(W_z z + b_z)                                        eq. (9)
-        x_t ~ p(x_t | phi_dec(h_{t-1}));  h_t = f(h_{t-1}, phi_x(x_t))               eq. (10), (11)
-    q:  h_T^enc = f_enc(h_{T-1}^enc, phi_x(x_T)), over the whole sequence            eq. (6)
-        z ~ N(z | mu, sigma of h_T^enc)                                              eq. (7), (8)
+    p:  z ~ N(0, I);  h_0 = tanh(W_z z + b_z)
+        x_t ~ p(x_t | phi_dec(h_{t-1}));  h_t = f(h_{t-1}, phi_x(x_t))
+    q:  h_T^enc = f_enc(h_{T-1}^enc, phi_x(x_T)), over the whole sequence
+        z ~ N(z | mu, sigma of h_T^enc)
 
 It is written with the arrows of the others: z is z_1. The z_t of later steps are N(0, I) under p and q alike and
 nothing reads them, so they add exactly 0 to every bound; in return all programs, bounds and commands apply.
@@ -73,11 +73,11 @@ class VRAE(SequenceModel):
         return standard_normal(state[0], self.latent_dim)
 
     def p_x(self, state: State, z: Tensor) -> Distribution:
-        """Eq. (11)."""
+        """x_t given h_{t-1}."""
         return self.likelihood(self.phi_dec(self._h(state, z)[0]))
 
     def next(self, state: State, z: Tensor, features: Tensor) -> State:
-        """Eq. (10)."""
+        """h_t."""
         if self.free_running:
             features = self.phi_x(self.p_x(state, z).mean)
         h = self.f(features, self._h(state, z))
@@ -92,12 +92,12 @@ class VRAE(SequenceModel):
         return torch.cat([marked[None], marked.new_zeros(len(h) - 1, *marked.shape)])
 
     def q_z(self, state: State, e_t: Tensor) -> Distribution:
-        """Eq. (7), (8) at t = 1; N(0, I) after."""
+        """From h_T^enc at t = 1; N(0, I) after."""
         first, q = e_t[..., -1:] > 0, self.phi_enc(e_t[..., :-1]).base_dist
         loc = torch.where(first, q.loc, torch.zeros_like(q.loc))
         return dist.Normal(loc, torch.where(first, q.scale, torch.ones_like(q.scale))).to_event(1)
 
     def _h(self, state: State, z: Tensor) -> State:
-        """The state that x_t is drawn from: eq. (9) at t = 1."""
+        """The state that x_t is drawn from: at t = 1."""
         h_0 = torch.tanh(self.from_z(z)).chunk(self.f.parts, dim=-1)
         return tuple(torch.where(state[0] > 0, a, b) for a, b in zip(h_0, state[1:], strict=True))

@@ -103,7 +103,8 @@ class Markov:
         register(self.net)
         assert batch.x is not None, "a guide needs x"
         features = self.net.features(batch.x)  # [T, B, F]
-        e = self.net.encode(batch, features)  # [T, B, E]
+        seen = Batch(batch.lengths.clamp(max=len(batch.x)), batch.x)
+        e = self.net.encode(seen, features)  # [T, B, E]
         state = self.net.start(batch.size)
         with pyro.plate("sequences", batch.size, dim=-1):
             for t in pyro.markov(range(1, len(batch.x) + 1)):

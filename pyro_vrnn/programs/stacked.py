@@ -201,6 +201,7 @@ class Stacked:
     def _draw(self, batch: Batch, shape: torch.Size) -> Tensor:
         """Run the model's own loop once; leave its path for the model's pass. [..., B, T, Z]."""
         assert batch.x is not None, "a guide needs x"
+        self._path = None  # the last one's memory is free for this one
         features = self.net.features(batch.x)  # [T, B, F]
         drawn = self.net.infer(features, self.net.encode(batch, features), shape)
         self._path = Path(self.net, batch, drawn.z, drawn.states, drawn.q_z)
