@@ -170,7 +170,7 @@ def newest(run: Path) -> tuple[Path, Checkpoint, list[str]]:
             return folder, load(folder), warnings
         except CheckpointError as error:
             warnings.append(f"passed over {folder.name}: {error.message}")
-    raise CheckpointError(f"{run}: no whole checkpoint to resume from", "; ".join(warnings) or _DAMAGED, run)
+    raise CheckpointError(f"{run}: no whole checkpoint to resume from ({'; '.join(warnings)})", _DAMAGED, run)
 
 
 def clean(run: Path) -> None:

@@ -140,6 +140,7 @@ def train(
         return _dry_run(resolved, device)
     from pyro_vrnn import figures
     from pyro_vrnn.console import ConsoleObserver
+    from pyro_vrnn.files import make_folder
 
     observer = ConsoleObserver(out.console(), quiet=out.quiet)
     run = training.train(
@@ -156,17 +157,22 @@ def train(
     assert result is not None
     if result.signal is not None:
         out.exit_code = 128 + result.signal
-    picture = run.folder / "figures" / "training.png"
-    picture.parent.mkdir(exist_ok=True)
-    figures.training_curves(runs.read_metrics(run.folder), picture, title=run.folder.name)
-    has_best = result.best_step > 0
-    best = {"step": result.best_step, "valid_nll_per_step": result.best_nll} if has_best else None
+    best = {"step": result.best_step, "valid_nll_per_step": result.best_nll} if result.best_step else None
     out.print(f"{run.folder}: {result.steps} updates in {result.seconds:.0f} s, stopped by {result.stopped}")
     if best is not None:
         bound = f"{run.config.objective.name}, K={run.config.objective.particles}"
         out.print(f"best on validation: {result.best_nll:.4f} nats a step ({bound}) at update {result.best_step}")
-    out.print(f"curves: {picture}")
-    out.print(f"next: pyro-vrnn evaluate {run.folder}   pyro-vrnn sample {run.folder}   pyro-vrnn inspect {run.folder}")
+    if result.signal is not None:  # whoever stopped it wants it stopped: no figure, and the way back
+        out.print(
+            f"saved {run.folder}/checkpoints/step-{result.steps:08d}; pyro-vrnn train --resume {run.folder} goes on"
+        )
+    else:
+        picture = make_folder(run.folder / "figures") / "training.png"
+        figures.training_curves(runs.read_metrics(run.folder), picture, title=run.folder.name)
+        out.print(f"curves: {picture}")
+        out.print(
+            f"next: pyro-vrnn evaluate {run.folder}   pyro-vrnn sample {run.folder}   pyro-vrnn inspect {run.folder}"
+        )
     return {
         "schema": 1,
         "run": str(run.folder),
@@ -183,10 +189,12 @@ def _dry_run(resolved: Any, device: str) -> dict[str, Any]:
 
     from pyro_vrnn import datasets, runs
     from pyro_vrnn.devices import device as pick_device
-    from pyro_vrnn.sequences import read_info
+    from pyro_vrnn.sequences import describe, read_info
 
     where = pick_device(device)
-    info = read_info(datasets.find(resolved.config.data.path, say=out.say))
+    path = datasets.find(resolved.config.data.path, say=out.say)
+    info = read_info(path)
+    _describe(path, describe(path))
     settings = dataclasses.replace(resolved.config, format=runs.data_format(info))
     count = sum(p.numel() for p in runs.build_net(settings).parameters())
     out.print(settings.to_toml(), f"# {count:,} parameters, on {where}; nothing was trained")
@@ -243,7 +251,8 @@ def evaluate(
         )
         rows.append(("floor", f"{simple['last']:.4f}", "nats a step; each note from its own last value"))
     out.table(rows, right=(1,))
-    return {"schema": 1, **found.as_dict()}
+    data_file = str(loaded.data(data, split).info.path)
+    return {"schema": 1, **found.as_dict(), "run": str(run), "checkpoint": loaded.step_folder.name, "data": data_file}
 
 
 @command
@@ -440,9 +449,10 @@ def _describe(path: Path, found: dict[str, Any]) -> None:
 @command
 def recipes() -> dict[str, Any]:
     """The shipped recipes."""
-    from pyro_vrnn import config
+    from pyro_vrnn.recipes import names as shipped
+    from pyro_vrnn.recipes import text
 
-    names = {name: config.recipe_text(name).partition("\n")[0].lstrip("# ") for name in config.recipe_names()}
+    names = {name: text(name).partition("\n")[0].lstrip("# ") for name in shipped()}
     out.table(list(names.items()))
     return {"schema": 1, "recipes": names}
 

@@ -12,12 +12,12 @@ import math
 import tomllib
 import types
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import tomli_w
 
+from pyro_vrnn import recipes
 from pyro_vrnn.annealing import Decay
 from pyro_vrnn.errors import ConfigError, at_least, choose
 from pyro_vrnn.likelihoods import LIKELIHOODS
@@ -139,20 +139,14 @@ class Resolved:
     recipe: str
 
 
-def recipe_names() -> list[str]:
-    """The shipped recipes."""
-    folder = resources.files("pyro_vrnn") / "recipes"
-    return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
-
-
 def recipe_text(recipe: str) -> str:
     """The TOML text of a shipped recipe or of a file."""
-    if recipe in recipe_names():
-        return (resources.files("pyro_vrnn") / "recipes" / f"{recipe}.toml").read_text("utf-8")
+    if recipe in recipes.names():
+        return recipes.text(recipe)
     path = Path(recipe)
     if not path.exists():
-        error = choose("recipe", recipe, recipe_names())
-        raise ConfigError(error.message, "a shipped name (`pyro-vrnn recipes`) or the path of a TOML file")
+        error = choose("recipe", recipe, recipes.names())
+        raise ConfigError(error.message, f"{error.hint} (or the path of a TOML file)")
     return _read_text(path)
 
 
@@ -249,6 +243,14 @@ def build(raw: dict[str, Any]) -> RunConfig:
     if not isinstance(objective_name, str) or objective_name not in OBJECTIVES:
         raise choose("objective", str(objective_name), OBJECTIVES)
     cls = OBJECTIVES[objective_name]
+    own = {f.name for f in dataclasses.fields(cls)}
+    for key in objective:
+        others = [n for n, o in OBJECTIVES.items() if key in {f.name for f in dataclasses.fields(o)}]
+        if key not in own and others and not (cls.weighted and key.startswith("kl_")):
+            raise ConfigError(
+                f"objective.{key}: {objective_name!r} has no such setting; it has {', '.join(sorted(own))}",
+                f"it is a setting of {', '.join(others)}: --objective {others[0]}",
+            )
     if cls.weighted and (bad := sorted(k for k in objective if k.startswith("kl_"))):
         raise ConfigError(
             f"objective.{bad[0]}: {objective_name!r} has no KL weight: beta < 1 in an importance weight is no bound",

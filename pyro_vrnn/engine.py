@@ -235,7 +235,7 @@ def fit(
     total = training.epochs * len(this.plan(0))
     watch.begin(at.step, min(total, training.max_steps) if training.max_steps else total)
     trainer.net.train()
-    stopped = ""
+    stopped, first = "", at.step
     try:
         with pyro.get_param_store().scope(), warnings.catch_warnings(), Stop() as stop:
             warnings.filterwarnings("ignore", message="Encountered NaN")  # Pyro's word for what we raise
@@ -251,6 +251,8 @@ def fit(
                         stopped = this.steps(stop, max_seconds)
                 if stopped == "signal":
                     this.save()
+                elif at.step == first:
+                    watch.said(f"nothing to do: already at step {at.step} ({stopped})")
                 elif stopped in ("max-steps", "max-time") and not (at.position == 0 and at.validated == at.epoch):
                     if this.validation_is_due():
                         this.scheduled(stop)

@@ -6,6 +6,7 @@ Each is a `ValueError` with a hint, so that Python callers can catch them as suc
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 
 
@@ -67,7 +68,9 @@ class DeviceError(UserError):
 def choose(what: str, name: str, known: object) -> ConfigError:
     """The error for an unknown name: `model 'lstm': choose from rnn, vrnn`."""
     names = sorted(str(k) for k in known)  # type: ignore[attr-defined]
-    return ConfigError(f"{what} {name!r}: choose from {', '.join(names)}", f"one of: {', '.join(names)}")
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {close[0]}?" if close else "see pyro-vrnn --help"
+    return ConfigError(f"{what} {name!r}: choose from {', '.join(names)}", hint)
 
 
 def check_seed(seed: int) -> int:

@@ -83,7 +83,10 @@ def posterior(run: Run, x: Any, particles: int = 1, *, seed: int = 0) -> Posteri
     Raises:
         DataError: x has another shape or values that the model cannot score.
     """
-    values = torch.as_tensor(np.asarray(x), dtype=torch.float32, device=run.device)
+    try:
+        values = torch.as_tensor(np.asarray(x, dtype=np.float32), device=run.device)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"x is no array of numbers: {error}", f"give [steps, {run.format.x_dim}] values") from None
     if values.dim() != 2 or values.shape[1] != run.format.x_dim or len(values) == 0:
         raise DataError(f"x has shape {list(values.shape)}: expected [steps, {run.format.x_dim}]")
     if not bool(torch.isfinite(values).all()):
@@ -105,6 +108,7 @@ def posterior(run: Run, x: Any, particles: int = 1, *, seed: int = 0) -> Posteri
     return Posterior(guide, model, len(values))
 
 
+@torch.no_grad()
 def inspect(
     run: Run,
     *,

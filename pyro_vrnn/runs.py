@@ -80,13 +80,18 @@ class Run:
         self.result: FitResult | None = None
         """How the training ended, for a run that `train` just made."""
 
+    def __repr__(self) -> str:
+        return f"<Run {self.folder} ({self.config.model.name}, {self.step_folder.name})>"
+
     def data(self, data: str | Path | None = None, split: str = "test") -> SequenceDataset:
         """A split of the run's own data file, or of another of the same format.
 
         Raises:
             DataError: another kind, support or width than the model was trained on, or an empty split.
         """
-        path = datasets.find(str(data or self.config.data.path))
+        named = str(data or self.config.data.path)
+        moved = datasets.FOLDER / Path(named).name  # a checkout that was moved, or a run that was copied
+        path = moved if data is None and not Path(named).exists() and moved.exists() else datasets.find(named)
         dataset = SequenceDataset(path, split)
         theirs = data_format(dataset.info)
         for name in ("kind", "support", "x_dim"):

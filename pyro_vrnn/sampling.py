@@ -191,7 +191,7 @@ def write(
                 "prime_index": prime_index,
                 "prime_steps": first,
                 "seed": seed,
-                "log_prob": float(drawn.log_prob[i]),
+                "log_joint": float(drawn.log_prob[i]),  # of x and z, nats
                 "midi": facts,
             },
         )

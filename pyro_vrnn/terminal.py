@@ -70,9 +70,13 @@ def talking(function: Callable[..., dict[str, Any] | None]) -> Callable[..., Non
     def wrapped(**given: Any) -> None:
         out.json, out.quiet, out.verbose = given.pop("json_"), given.pop("quiet"), given.pop("verbose")
         out.debug, out.exit_code = given.pop("debug"), 0
-        result = function(**given)
-        if out.json and result is not None:
-            print(json.dumps(result, allow_nan=False))
+        try:
+            result = function(**given)
+            if out.json and result is not None:
+                print(json.dumps(result, allow_nan=False))
+            sys.stdout.flush()
+        except BrokenPipeError:  # the reader has gone (`| head`): no traceback, and nothing left to flush at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if out.exit_code:
             raise typer.Exit(out.exit_code)
 
@@ -135,10 +139,9 @@ def run(app: typer.Typer, argv: list[str]) -> int:
     except Exception as error:
         if debug:
             raise
+        words = (str(error).strip().splitlines() or [""])[-1][:200]
         if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate" in str(error):
-            return _fail(
-                ResourceError(f"out of memory ({error})", "try a smaller --batch-size or fewer --particles"),
-                argv,
-            )
+            smaller = "make it smaller: --batch-size, --particles, --steps"
+            return _fail(ResourceError(f"out of memory: {words}", smaller), argv)
         text = f"this is a bug: {type(error).__name__}: {error}"
         return _fail(UserError(text, "please report it with the output of the same command and --debug"), argv)

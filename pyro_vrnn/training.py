@@ -170,9 +170,10 @@ def _train(
         try:
             result = fit(trainer, training_set, valid, out, max_seconds=max_seconds, observer=watch)
         except UserError as error:
-            watch.said(f"error: {error.message}")
+            watch.note(f"error: {error.message}")
             raise
-        watch.said(f"stopped by {result.stopped} at step {result.steps}; best {result.best_nll} at {result.best_step}")
+        best = f"; best on validation {result.best_nll:.4f} at step {result.best_step}" if result.best_step else ""
+        watch.note(f"stopped by {result.stopped} at step {result.steps}{best}")
     run = load(out, device=str(where))
     run.result = result
     return run
@@ -193,8 +194,12 @@ class _Logged(Observer):
         self.early: list[str] = []
 
     def said(self, message: str) -> None:
-        """On to the observer, and into the file once there is one."""
+        """On to the observer, and into the file."""
         self.watch.said(message)
+        self.note(message)
+
+    def note(self, message: str) -> None:
+        """Into the file alone, once there is one."""
         self.early.append(f"{datetime.now(UTC).isoformat(timespec='seconds')} {message}\n")
         if self.path is not None:
             text = "".join(self.early)
@@ -260,7 +265,8 @@ def _go_on(trainer: Trainer, out: Path, chosen: Path | None, settings: RunConfig
     if fatal:
         raise CheckpointError(
             f"{out}: holds a run with other settings: {'; '.join(fatal)}",
-            f"--overwrite starts anew; --init-from {out} --out NEW takes its weights; or choose another --out",
+            "--overwrite starts anew, or choose another --out"
+            + ("" if any(c.startswith("model.") for c in fatal) else f" (--init-from {out} takes its weights there)"),
             out,
         )
     for change in changed:

@@ -75,7 +75,9 @@ def make_rolls(count: int, seed: int, x_dim: int = X, longest: int = 12) -> list
     return rolls
 
 
-def write_small(path: Path, *, train: int = 24, seed: int = 0, x_dim: int = X) -> Path:
+def write_small(
+    path: Path, *, train: int = 24, seed: int = 0, x_dim: int = X, extra: dict[str, object] | None = None
+) -> Path:
     """A small piano-roll data set."""
     splits = {
         name: make_rolls(count, seed + i, x_dim)
@@ -91,7 +93,7 @@ def write_small(path: Path, *, train: int = 24, seed: int = 0, x_dim: int = X) -
         source="made by a test",
         licence="none",
         options={},
-        extra={"lowest_pitch": 40},
+        extra={"lowest_pitch": 21} if x_dim > 50 else {"lowest_pitch": 40} if extra is None else extra,
         overwrite=True,
     )
     return path

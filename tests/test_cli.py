@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from small import make_rolls, write_small
 
-from pyro_vrnn import __version__, cli, config
+from pyro_vrnn import __version__, cli, recipes
+from pyro_vrnn.models import MODELS
 
 SMALL = ["--set", "model.latent_dim=3", "--set", "model.hidden_dim=8", "--set", "model.network_dims=8"]
 
@@ -80,7 +81,7 @@ def test_evaluate(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     iwae = answer(capsys)
     assert iwae.keys() == {
         "schema", "bound", "particles", "split", "sequences", "steps", "nll_per_step",
-        "nll_per_step_sequence_mean", "nll_per_sequence", "kl_per_step", "stderr",
+        "nll_per_step_sequence_mean", "nll_per_sequence", "kl_per_step", "stderr", "run", "checkpoint", "data",
     }  # fmt: skip
     assert (iwae["bound"], iwae["particles"], iwae["split"], iwae["sequences"]) == ("iwae", 50, "test", 7)
     assert call("evaluate", run, "--json") == 0
@@ -134,7 +135,7 @@ def test_prepare_and_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 def test_recipes_config_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("recipes", "--json") == 0
-    assert list(answer(capsys)["recipes"]) == config.recipe_names()
+    assert list(answer(capsys)["recipes"]) == recipes.names()
     assert call("config", "jsb-vrnn", "--set", "model.latent_dim=7", "--json") == 0
     found = answer(capsys)
     assert found["config"]["model"]["latent_dim"] == 7
@@ -244,6 +245,68 @@ def test_data_of_another_width(run: Path, tmp_path: Path, capsys: pytest.Capture
     assert "x_dim is 17, the model was trained on 11" in refused(capsys)
 
 
+def test_places_where_nothing_can_be_written(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("x")
+    for argv in (
+        ["sample", run, "--out", tmp_path / "file"],
+        ["inspect", run, "--out", tmp_path / "file"],
+        ["inspect", run, "--out", tmp_path / "ok", "--export", tmp_path / "file" / "x.nc"],
+        ["inspect", run, "--out", tmp_path / "ok", "--export", tmp_path],
+    ):
+        assert call(*argv) == 2
+        refused(capsys)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["sample", "--seconds", "nan"],
+        ["sample", "--seconds", "inf"],
+        ["sample", "--steps", "10000000"],
+        ["sample", "--seed", "-1"],
+        ["sample", "--seed", "99999999999999999999999"],
+        ["evaluate", "--seed", "99999999999999999999999"],
+        ["inspect", "--seed", "-1"],
+    ],
+)
+def test_numbers_out_of_range(argv: list[str], run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(argv[0], run, *argv[1:]) == 2
+    refused(capsys)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_by_every_command(
+    model: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = SMALL if model != "rnn" else SMALL[2:]
+    out = tmp_path / "run"
+    assert call("train", "--data", data, "--model", model, "--out", out, "--max-steps", 3, "--quiet", *small) == 0
+    assert call("evaluate", out) == 0
+    assert call("sample", out, "--num", 1, "--steps", 5) == 0
+    assert call("sample", out, "--num", 1, "--steps", 9, "--prime-index", 0, "--prime-steps", 3) == 0
+    assert call("inspect", out, "--particles", 2, "--export", tmp_path / "p.nc") == 0
+    assert call("train", "--resume", out, "--max-steps", 5, "--quiet") == 0
+    assert "bug" not in capsys.readouterr().err
+
+
+def test_files_that_say_nonsense_in_extra(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for extra in ({"lowest_pitch": "x"}, {"lowest_pitch": 120}, {"quarters_per_minute": 0}, {"lowest_pitch": [1]}):
+        path = write_small(tmp_path / "odd.h5", extra=extra)
+        assert call("train", "--data", path, "--out", tmp_path / "r", *SMALL) == 3
+        refused(capsys)
+
+
+def test_samples_do_not_overwrite_other_samples(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Other beginnings and temperatures have other names; only the same request has the same."""
+    for more in ([], ["--prime-index", 0, "--prime-steps", 2], ["--temperature", 0.5]):
+        assert call("sample", run, "--num", 1, "--steps", 6, "--out", tmp_path, *more) == 0
+    assert len(list(tmp_path.glob("*.mid"))) == 3
+    prime = next(tmp_path.glob("sample-0-00.mid"))
+    before = prime.read_bytes()
+    assert call("sample", run, "--num", 1, "--steps", 9, "--prime", prime, "--prime-steps", 6, "--out", tmp_path) == 0
+    assert prime.read_bytes() == before
+
+
 def test_no_such_device(run: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("evaluate", run, "--device", "cuda:9") == 7
     refused(capsys)
@@ -258,7 +321,7 @@ def test_a_bug_is_called_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     def breaks() -> None:
         raise ZeroDivisionError("oh")
 
-    monkeypatch.setattr(config, "recipe_names", breaks)
+    monkeypatch.setattr(recipes, "names", breaks)
     assert call("recipes") == 1
     assert "ZeroDivisionError" in refused(capsys)
     with pytest.raises(ZeroDivisionError):
@@ -308,7 +371,7 @@ def test_a_reader_that_leaves_is_no_traceback() -> None:
 
 
 def test_every_recipe_trains(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name in config.recipe_names():
+    for name in recipes.names():
         argv = ["train", name, "--data", data, "--out", tmp_path / name, "--max-steps", 3, "--json", "--device", "cpu"]
         assert call(*argv) == 0
         assert answer(capsys)["steps"] == 3

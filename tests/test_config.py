@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from pyro_vrnn import config
-from pyro_vrnn.config import DataFormat, RunConfig, build, parse_toml, recipe_names, resolve
+from pyro_vrnn import config, recipes
+from pyro_vrnn.config import DataFormat, RunConfig, build, parse_toml, resolve
 from pyro_vrnn.errors import ConfigError
 
 
-@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize("name", recipes.names())
 def test_recipes_resolve_and_say_what_they_are(name: str) -> None:
     resolved = resolve(name)
     assert config.recipe_text(name).startswith("# ")
@@ -62,7 +62,8 @@ def test_toml_there_and_back() -> None:
         (["model.likelihood=poisson"], "choose from bernoulli"),
         (["model.dropout=1"], "[0, 1)"),
         (["objective.name=vae"], "choose from elbo, elbo-mc, iwae, renyi"),
-        (["objective.alpha=0.5"], "objective.particles"),
+        (["objective.alpha=0.5"], "a setting of renyi"),
+        (["objective.aplha=0.5"], "objective.particles"),
         (["objective.name=iwae", "objective.kl_start=0.2"], "is no bound"),
         (["objective.name=renyi", "objective.kl_steps=5"], "is no bound"),
         (["objective.name=iwae", "objective.particles=1"], "is the ELBO"),
