@@ -92,7 +92,7 @@ def write_small(
         steps_per_second=2.0,
         source="made by a test",
         licence="none",
-        options={},
+        options={"resolution": "quarter"},
         extra={"lowest_pitch": 21} if x_dim > 50 else {"lowest_pitch": 40} if extra is None else extra,
         overwrite=True,
     )
