@@ -113,9 +113,19 @@ class ConsoleObserver(Observer):
 @contextmanager
 def counting(console: Console, what: str, *, quiet: bool = False) -> Iterator[Any]:
     """A bar for anything that calls back with (done, in all); the callback is what is yielded."""
-    if quiet or not console.is_terminal:
+    if quiet:
         yield lambda done, total: None
-        return
-    with _bar(console) as progress:
-        task = progress.add_task(what, total=None, note="")
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+    elif console.is_terminal:
+        with _bar(console) as progress:
+            task = progress.add_task(what, total=None, note="")
+            yield lambda done, total: progress.update(task, completed=done, total=total)
+    else:
+        spoke = time.monotonic()
+
+        def plainly(done: int, total: int) -> None:
+            nonlocal spoke
+            if time.monotonic() - spoke > PLAIN_SECONDS:
+                spoke = time.monotonic()
+                console.print(escape(f"{what}: {done}/{total}"), soft_wrap=True)
+
+        yield plainly

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import pyro
@@ -108,16 +109,30 @@ class Recorder(Messenger):
 
 @torch.no_grad()
 def sequence_bounds(
-    program: Program, batch: Batch, objective: Objective, *, values_at_once: int = VALUES_AT_ONCE
+    program: Program,
+    batch: Batch,
+    objective: Objective,
+    *,
+    values_at_once: int = VALUES_AT_ONCE,
+    progress: Callable[[int], None] = lambda particles: None,
 ) -> tuple[Tensor, Tensor]:
-    """The bound and the KL of each sequence, nats, [B] each: particles in chunks, then one logsumexp over all."""
+    """The bound and the KL of each sequence, nats, [B] each: particles in chunks, then one logsumexp over all.
+
+    Args:
+        program: its network in evaluation mode.
+        batch: whole sequences.
+        objective: its estimator and its K.
+        values_at_once: bounds the memory.
+        progress: called with the particles done.
+    """
     widest = max((max(p.shape) for p in program.net.parameters() if p.dim() > 0), default=1)
     whole = batch.size * batch.steps * widest
     chunk = max(1, values_at_once // whole)
-    parts, left = [], objective.particles
-    while left > 0:
-        parts.append(terms(program, batch, min(chunk, left)))
-        left -= chunk
+    parts, done = [], 0
+    while done < objective.particles:
+        parts.append(terms(program, batch, min(chunk, objective.particles - done)))
+        done = min(done + chunk, objective.particles)
+        progress(done)
     log_weights = torch.cat([part.log_weights for part in parts])  # [K, B]
     nll = torch.cat([part.nll for part in parts])
     kl = torch.cat([part.kl for part in parts])
@@ -148,7 +163,7 @@ def evaluate(
         batch_size: sequences at once.
         seed: of the particles.
         device: where the network lives.
-        progress: called with (sequences done, sequences in all).
+        progress: called with (particles of sequences done, in all).
     """
     was_training = program.net.training
     program.net.eval()
@@ -167,14 +182,21 @@ def evaluate(
             torch.manual_seed(seed)
             for indices in in_order(dataset.lengths, batch_size):
                 batch = collate(dataset, indices).to(device)
-                bound, kl = sequence_bounds(program, batch, objective)
+                tell = partial(_tell, progress, done, len(indices), len(dataset), objective.particles)
+                bound, kl = sequence_bounds(program, batch, objective, progress=tell)
                 bounds[indices], kls[indices] = bound.double().cpu(), kl.double().cpu()
                 done += len(indices)
-                if progress is not None:
-                    progress(done, len(dataset))
     finally:
         program.net.train(was_training)
     return summarise(objective, split, torch.as_tensor(dataset.lengths), -bounds, kls)
+
+
+def _tell(
+    progress: Callable[[int, int], None] | None, done: int, size: int, total: int, particles: int, particles_done: int
+) -> None:
+    """Progress in particles of sequences: `done` sequences before, `size` at hand."""
+    if progress is not None:
+        progress(done * particles + size * particles_done, total * particles)
 
 
 def summarise(objective: Objective, split: str, lengths: Tensor, nll: Tensor, kl: Tensor) -> Evaluation:
