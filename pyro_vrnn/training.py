@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import filelock
 import pyro
@@ -183,15 +184,25 @@ class _Logged(Observer):
     """Passes everything on, and keeps what is said to people in log.txt, with the time."""
 
     def __init__(self, watch: Observer) -> None:
-        self.begin, self.stepped, self.logged, self.ended = (  # type: ignore[method-assign]
-            watch.begin,
-            watch.stepped,
-            watch.logged,
-            watch.ended,
-        )
         self.watch = watch
         self.path: Path | None = None
         self.early: list[str] = []
+
+    def begin(self, step: int, total: int) -> None:
+        """On to the observer."""
+        self.watch.begin(step, total)
+
+    def stepped(self, step: int) -> None:
+        """On to the observer."""
+        self.watch.stepped(step)
+
+    def logged(self, row: dict[str, Any]) -> None:
+        """On to the observer."""
+        self.watch.logged(row)
+
+    def ended(self) -> None:
+        """On to the observer."""
+        self.watch.ended()
 
     def said(self, message: str) -> None:
         """On to the observer, and into the file."""
