@@ -115,7 +115,8 @@ def train(
         raise DataError(
             f"{path}: no validation sequences", "the best model is chosen on them; prepare with a split", path
         )
-    with torch.random.fork_rng():  # the caller's random numbers stay the caller's
+    # The caller's random numbers stay the caller's.
+    with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
         return _train(
             settings,
             info,
@@ -258,7 +259,8 @@ def _owned(out: Path, empty: bool) -> Iterator[None]:
     finally:
         lock.release()
         metrics = out / "metrics.jsonl"
-        if made and not (metrics.exists() and metrics.stat().st_size):
+        kept = [*(out / "checkpoints").glob("step-*"), *(out / "diagnostics").glob("*")]
+        if made and not kept and not (metrics.exists() and metrics.stat().st_size):
             shutil.rmtree(out, ignore_errors=True)  # it failed before there was anything to keep
 
 

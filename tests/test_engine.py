@@ -343,8 +343,15 @@ def test_divergence_is_exit_5_and_leaves_no_bad_checkpoint(
     settings: dict[str, float], data: Path, tmp_path: Path
 ) -> None:
     for _ in range(2):  # the same command again ends the same way
-        with pytest.raises(NumericsError):
-            fit(data, tmp_path / "a", epochs=30, settings=settings | {"training.weight_decay": 1e20})
+        with pytest.raises(NumericsError) as error:
+            fit(
+                data,
+                tmp_path / "a",
+                epochs=30,
+                settings=settings | {"training.weight_decay": 1e20, "training.log_every": 1000},
+            )
+        if error.value.path is not None:
+            assert Path(error.value.path).is_file()  # what the hint says is there
         for folder in (tmp_path / "a" / "checkpoints").glob("step-*"):
             assert all(torch.isfinite(v).all() for v in checkpoint.load(folder).model.values())
 
