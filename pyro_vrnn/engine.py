@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
+import sys
 import threading
 import time
 import warnings
@@ -22,6 +23,10 @@ from pyro_vrnn.files import cannot_write
 from pyro_vrnn.programs import Stacked
 from pyro_vrnn.sequences import SequenceDataset, collate, epoch_plan
 from pyro_vrnn.trainer import Trainer, guarded
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+if sys.platform != "win32":
+    SIGNALS.append(signal.SIGHUP)
 
 CHECKPOINT_SECONDS = 300.0
 """A run that validates less often than this is saved in between."""
@@ -75,7 +80,7 @@ class Stop:
 
     def __enter__(self) -> Stop:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            for number in SIGNALS:
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._handle)
         return self
