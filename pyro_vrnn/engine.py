@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import signal
 import sys
@@ -114,6 +113,7 @@ class _Fit:
         self.training, self.at = trainer.config.training, trainer.at
         self.began, self.before = time.monotonic(), trainer.at.seconds
         self.saved_at, self.last = self.began, (self.began, trainer.at.step)
+        self.first = trainer.at.step
         self.metrics = (run / "metrics.jsonl").open("a", encoding="utf-8")
 
     def plan(self, epoch: int) -> list[list[int]]:
@@ -202,14 +202,17 @@ class _Fit:
             self.at.best_nll, self.at.best_step = row["valid_nll_per_step"], self.at.step
             checkpoint.point(self.run / "checkpoints", "BEST", self.at.step)
 
-    def rescue(self) -> bool:
-        """After an error: save what can be saved, if it is worth going on from. Whether it was."""
+    def rescue(self) -> str:
+        """After an error: save what was done, if it is worth going on from. What to tell about it."""
+        if self.at.step == self.first:
+            return ""
         if not self.trainer.is_finite():
-            return False
-        with contextlib.suppress(Exception):  # the error that brought us here is the one to report
+            return "the checkpoints before it stand"
+        try:
             self.save()
-            return True
-        return False
+        except Exception:  # the error that brought us here is the one to report
+            return "the checkpoints before it stand"
+        return "the state before it is saved"
 
 
 def fit(
@@ -240,7 +243,7 @@ def fit(
     total = training.epochs * len(this.plan(0))
     watch.begin(at.step, min(total, training.max_steps) if training.max_steps else total)
     trainer.net.train()
-    stopped, first = "", at.step
+    stopped = ""
     try:
         with pyro.get_param_store().scope(), warnings.catch_warnings(), Stop() as stop:
             warnings.filterwarnings("ignore", message="Encountered NaN")  # Pyro's word for what we raise
@@ -256,7 +259,7 @@ def fit(
                         stopped = this.steps(stop, max_seconds)
                 if stopped == "signal":
                     this.save()
-                elif at.step == first:
+                elif at.step == this.first:
                     watch.said(f"nothing to do: already at step {at.step} ({stopped})")
                 elif stopped in ("max-steps", "max-time") and not (at.position == 0 and at.validated == at.epoch):
                     if this.validation_is_due():
@@ -267,10 +270,9 @@ def fit(
                 stopped = "signal"
                 this.save()
     except Exception as error:
-        saved = this.rescue()
+        word = this.rescue()
         if isinstance(error, UserError):
-            word = "the state before it is saved" if saved else "the checkpoints before it stand"
-            error.hint = f"{error.hint}; {word}" if error.hint else word
+            error.hint = "; ".join(part for part in (error.hint, word) if part)
         raise
     finally:
         this.metrics.close()
