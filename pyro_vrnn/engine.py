@@ -210,8 +210,8 @@ class _Fit:
             return "the checkpoints before it stand"
         try:
             self.save()
-        except Exception:  # the error that brought us here is the one to report
-            return "the checkpoints before it stand"
+        except Exception as error:  # the one that brought us here is raised; this one is told beside it
+            return f"the checkpoints before it stand (saving failed: {error})"
         return "the state before it is saved"
 
 

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from pyro.distributions import TorchDistribution
-from torch import Tensor
+from pyro.distributions import Distribution, TorchDistribution
+from torch import Tensor, nn
 from torch.distributions import constraints
 from torch.nn import functional as F
+
+from pyro_vrnn.likelihoods.base import RATE_FLOOR, Likelihood
 
 
 class Chain(TorchDistribution):
@@ -112,3 +114,27 @@ class BinaryChain(Chain):
             bits.append((noise[..., j] < means[-1]).to(noise))
             c = c + bits[-1][..., None] * W[j]  # [..., H]
         return torch.stack(bits, -1), torch.stack(means, -1)
+
+
+class BinaryChainHead(Likelihood):
+    """What nade and made share: b [X] and c [H] linear in the features, W and V [X, H] not."""
+
+    support = "binary"
+    hidden_dim: int
+
+    def __init__(self, in_dim: int, x_dim: int) -> None:
+        super().__init__(in_dim, x_dim)
+        self.b = nn.Linear(in_dim, x_dim)
+        self.c = nn.Linear(in_dim, self.hidden_dim)
+        self.W = nn.Parameter(torch.empty(x_dim, self.hidden_dim).uniform_(-1, 1) / x_dim**0.5)
+        self.V = nn.Parameter(torch.empty(x_dim, self.hidden_dim).uniform_(-1, 1) / self.hidden_dim**0.5)
+
+    @torch.no_grad()
+    def fit_start(self, mean: Tensor, std: Tensor) -> None:
+        """Independent bits at the training rates: V starts at zero (and has a gradient there)."""
+        self.b.bias.copy_(torch.logit(mean.to(self.b.bias), eps=RATE_FLOOR))
+        nn.init.zeros_(self.V)
+
+    def temper(self, p_x: Distribution, temperature: float) -> Distribution:
+        """Each conditional's logit divided by the temperature."""
+        return p_x.temper(temperature)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import torch
 from pyro.distributions import Distribution
-from torch import Tensor, nn
+from torch import Tensor
 
-from pyro_vrnn.likelihoods.base import RATE_FLOOR, Likelihood
-from pyro_vrnn.likelihoods.chain import BinaryChain
+from pyro_vrnn.likelihoods.chain import BinaryChain, BinaryChainHead
 
 
-class MADE(Likelihood):
+class MADE(BinaryChainHead):
     """A masked autoencoder over X bits (Germain et al. 2015, arXiv:1502.03509), one hidden layer.
 
         p(x_j = 1 | x_1, …, x_{j-1}) = sigmoid(b_j + (V * M_V)_j · relu(c + x (W * M_W)))
@@ -21,17 +20,12 @@ class MADE(Likelihood):
     with two matrix products, and drawn in X.
     """
 
-    support = "binary"
     hidden_dim = 256
     M_W: Tensor
     M_V: Tensor
 
     def __init__(self, in_dim: int, x_dim: int) -> None:
         super().__init__(in_dim, x_dim)
-        self.b = nn.Linear(in_dim, x_dim)
-        self.c = nn.Linear(in_dim, self.hidden_dim)
-        self.W = nn.Parameter(torch.empty(x_dim, self.hidden_dim).uniform_(-1, 1) / x_dim**0.5)
-        self.V = nn.Parameter(torch.empty(x_dim, self.hidden_dim).uniform_(-1, 1) / self.hidden_dim**0.5)
         seen = torch.arange(self.hidden_dim) % x_dim  # [H]
         column = torch.arange(x_dim)[:, None]  # [X, 1]
         self.register_buffer("M_W", (column < seen).to(self.W), persistent=False)
@@ -41,16 +35,6 @@ class MADE(Likelihood):
         """[..., D] -> [... | X]."""
         weights = (self.W * self.M_W, self.V * self.M_V)
         return MADEChain((self.b(features), self.c(features)), weights, self.x_dim)
-
-    @torch.no_grad()
-    def fit_start(self, mean: Tensor, std: Tensor) -> None:
-        """Independent bits at the training rates: V starts at zero (and has a gradient there)."""
-        self.b.bias.copy_(torch.logit(mean.to(self.b.bias), eps=RATE_FLOOR))
-        nn.init.zeros_(self.V)
-
-    def temper(self, p_x: Distribution, temperature: float) -> Distribution:
-        """Each conditional's logit divided by the temperature."""
-        return p_x.temper(temperature)
 
 
 class MADEChain(BinaryChain):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import torch
 from pyro.distributions import Distribution
-from torch import Tensor, nn
+from torch import Tensor
 
-from pyro_vrnn.likelihoods.base import RATE_FLOOR, Likelihood
-from pyro_vrnn.likelihoods.chain import BinaryChain
+from pyro_vrnn.likelihoods.chain import BinaryChain, BinaryChainHead
 
 
-class NADE(Likelihood):
+class NADE(BinaryChainHead):
     """A neural autoregressive distribution over X bits (Larochelle & Murray 2011).
 
         p(x_j = 1 | x_1, …, x_{j-1}) = sigmoid(b_j + V_j · sigmoid(c + sum_{i<j} x_i W_i))
@@ -21,29 +20,11 @@ class NADE(Likelihood):
     [..., X, H], takes about ten times as long on a CPU (1,000 steps of 88 bits) and more memory.
     """
 
-    support = "binary"
     hidden_dim = 128
-
-    def __init__(self, in_dim: int, x_dim: int) -> None:
-        super().__init__(in_dim, x_dim)
-        self.b = nn.Linear(in_dim, x_dim)
-        self.c = nn.Linear(in_dim, self.hidden_dim)
-        self.W = nn.Parameter(torch.empty(x_dim, self.hidden_dim).uniform_(-1, 1) / x_dim**0.5)
-        self.V = nn.Parameter(torch.empty(x_dim, self.hidden_dim).uniform_(-1, 1) / self.hidden_dim**0.5)
 
     def forward(self, features: Tensor) -> Distribution:
         """[..., D] -> [... | X]."""
         return NADEChain((self.b(features), self.c(features)), (self.W, self.V), self.x_dim)
-
-    @torch.no_grad()
-    def fit_start(self, mean: Tensor, std: Tensor) -> None:
-        """Independent bits at the training rates: V starts at zero (and has a gradient there)."""
-        self.b.bias.copy_(torch.logit(mean.to(self.b.bias), eps=RATE_FLOOR))
-        nn.init.zeros_(self.V)
-
-    def temper(self, p_x: Distribution, temperature: float) -> Distribution:
-        """Each conditional's logit divided by the temperature."""
-        return p_x.temper(temperature)
 
 
 class NADEChain(BinaryChain):
