@@ -66,6 +66,13 @@ class TrainingConfig:
     """Decay of the running average of the weights that is validated and saved as BEST; 0 is none."""
     clip_norm: float = 5.0
     """Of the gradient of the loss per sequence step, over all parameters."""
+    input_noise: float = 0.0
+    """Noise on what the networks read, in training: the deviation of Gaussian noise (real data), or the probability
+    that a bit is flipped or a symbol drawn anew."""
+    scheduled_sampling: float = 0.0
+    """The share of steps at which the networks read the model's own draw in the place of x_t, in training."""
+    scheduled_steps: int = 0
+    """Updates over which that share rises from 0."""
     validate_every: int = 1
     """Epochs between validations."""
     patience: int = 0
@@ -78,6 +85,15 @@ class TrainingConfig:
             at_least(f"training.{name}", getattr(self, name), 1)
         for name in ("max_steps", "decay_begin", "decay_steps", "weight_decay", "patience", "seed"):
             at_least(f"training.{name}", getattr(self, name), 0)
+        for name in ("input_noise", "scheduled_sampling", "scheduled_steps"):
+            at_least(f"training.{name}", getattr(self, name), 0)
+        if self.scheduled_sampling > 1:
+            raise ConfigError(f"training.scheduled_sampling={self.scheduled_sampling}: must be in [0, 1]")
+        if self.scheduled_steps and not self.scheduled_sampling:
+            raise ConfigError(
+                "training.scheduled_steps without training.scheduled_sampling: there is no share to rise to",
+                "set training.scheduled_sampling to the share at the end, such as 0.25",
+            )
         for name in ("learning_rate", "clip_norm", "decay_to"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"training.{name}={getattr(self, name)}: must be above 0")

@@ -11,11 +11,11 @@ import numpy as np
 import pyro
 import torch
 from torch import Tensor
-from torch.distributions.kl import kl_divergence
 
 from pyro_vrnn import figures
 from pyro_vrnn.errors import ConfigError, DataError, check_seed
 from pyro_vrnn.files import cannot_write, make_folder, safe_name
+from pyro_vrnn.latents import kl_by_unit
 from pyro_vrnn.programs import Markov, traces
 from pyro_vrnn.sequences import Batch
 
@@ -42,8 +42,8 @@ class Posterior:
         """KL of each unit at each step, analytic given the draw's own past, nats. [K, T, Z]."""
         per_step = []
         for t in range(1, self.steps + 1):
-            q, p = (side.nodes[f"z_{t}"]["fn"].base_dist for side in (self.guide, self.model))
-            kl = kl_divergence(q, p)
+            q, p = (side.nodes[f"z_{t}"]["fn"] for side in (self.guide, self.model))
+            kl = kl_by_unit(q, p, self.guide.nodes[f"z_{t}"]["value"])
             per_step.append(kl.flatten(0, -2))
         return torch.stack([kl.expand(per_step[-1].shape) for kl in per_step], dim=1)
 

@@ -5,7 +5,7 @@ Shapes: `...` is nothing, a batch, particles x batch, or time x batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -55,23 +55,33 @@ class ClippedLeakyReLU(nn.Module):
         return F.leaky_relu(x, 1 / 3).clamp(-3.0, 3.0)
 
 
+@dataclass(frozen=True)
+class Layers:
+    """What the hidden layers of a network are like."""
+
+    dims: tuple[int, ...]
+    dropout: float = 0.0
+    """After each activation, in training only. It must stay off the recurrent path, where model and guide would draw
+    different masks."""
+    activation: type[nn.Module] = nn.ReLU
+    norm: bool = False
+    """Layer normalisation before each activation (Ba et al. 2016): of each vector by itself, so nothing leaks."""
+
+
 class MLP(nn.Sequential):
-    """Dense layers with an activation after each, `dims` wide; no layers is the identity. [..., D] -> [..., dims[-1]].
+    """Dense layers with an activation after each; no layers is the identity. [..., D] -> [..., dims[-1]]."""
 
-    `dropout` acts after each activation, in training only. It must stay off the recurrent path, where the
-    model and the guide would draw different masks.
-    """
-
-    def __init__(
-        self, in_dim: int, dims: Sequence[int], *, dropout: float = 0.0, activation: type[nn.Module] = nn.ReLU
-    ) -> None:
-        layers: list[nn.Module] = []
-        for before, after in pairwise((in_dim, *dims)):
-            layers += [nn.Linear(before, after), activation()]
-            if dropout > 0:
-                layers.append(nn.Dropout(dropout))
-        super().__init__(*layers)
-        self.out_dim = dims[-1] if dims else in_dim
+    def __init__(self, in_dim: int, layers: Layers) -> None:
+        parts: list[nn.Module] = []
+        for before, after in pairwise((in_dim, *layers.dims)):
+            parts += [nn.Linear(before, after)]
+            if layers.norm:
+                parts.append(nn.LayerNorm(after))
+            parts.append(layers.activation())
+            if layers.dropout > 0:
+                parts.append(nn.Dropout(layers.dropout))
+        super().__init__(*parts)
+        self.out_dim = layers.dims[-1] if layers.dims else in_dim
 
 
 class DiagonalNormal(nn.Module):
@@ -80,18 +90,9 @@ class DiagonalNormal(nn.Module):
     The floor keeps densities finite; VRNN's published code uses 1e-4 (Chung et al. 2015).
     """
 
-    def __init__(
-        self,
-        in_dim: int,
-        dims: Sequence[int],
-        out_dim: int,
-        *,
-        dropout: float = 0.0,
-        activation: type[nn.Module] = nn.ReLU,
-        floor: float = 1e-4,
-    ) -> None:
+    def __init__(self, in_dim: int, layers: Layers, out_dim: int, *, floor: float = 1e-4) -> None:
         super().__init__()
-        self.mlp = MLP(in_dim, dims, dropout=dropout, activation=activation)
+        self.mlp = MLP(in_dim, layers)
         self.linear = nn.Linear(self.mlp.out_dim, 2 * out_dim)
         self.floor = floor
 
@@ -102,21 +103,24 @@ class DiagonalNormal(nn.Module):
 
 
 class Cell(nn.Module):
-    """A recurrent cell for any number of leading dims (torch's own take at most one), with a learned start.
+    """A recurrent network for any number of leading dims (torch's own cells take at most one), with a learned start.
 
-    One set of weights, two ways to run it: a step at a time, or a whole sequence in one (cuDNN) call.
+    One set of weights, two ways to run it: a step at a time, or a whole sequence in one (cuDNN) call. Its state is the
+    h of each layer, the last layer's (the output) first; with an LSTM then the c of each, in the same order.
 
     Args:
         kind: "gru", "lstm" or "tanh".
         in_dim: width of the input.
         hidden_dim: width of h.
+        layers: one on top of the other.
         learned_start: whether it has one; else the model gives the first state.
     """
 
-    def __init__(self, kind: str, in_dim: int, hidden_dim: int, *, learned_start: bool = True) -> None:
+    def __init__(self, kind: str, in_dim: int, hidden_dim: int, *, layers: int = 1, learned_start: bool = True) -> None:
         super().__init__()
-        self.parts = 2 if kind == "lstm" else 1
-        self.rnn = {"gru": nn.GRU, "lstm": nn.LSTM, "tanh": nn.RNN}[kind](in_dim, hidden_dim)
+        self.layers, self.memories = layers, 2 if kind == "lstm" else 1
+        self.parts = layers * self.memories
+        self.rnn = {"gru": nn.GRU, "lstm": nn.LSTM, "tanh": nn.RNN}[kind](in_dim, hidden_dim, layers)
         self.step: Any = {"gru": torch.gru_cell, "lstm": torch.lstm_cell, "tanh": torch.rnn_tanh_cell}[kind]
         self.start_state = nn.ParameterList(
             nn.Parameter(torch.zeros(hidden_dim)) for _ in range(self.parts if learned_start else 0)
@@ -130,19 +134,40 @@ class Cell(nn.Module):
         """One step on the input u [..., D]; each part of the state is [..., H]."""
         lead = leading(u, state[0])
         u, *parts = (v.expand(*lead, v.shape[-1]).reshape(-1, v.shape[-1]) for v in (u, *state))
-        hx = tuple(parts) if len(parts) > 1 else parts[0]
-        rnn = self.rnn
-        out = self.step(u, hx, rnn.weight_ih_l0, rnn.weight_hh_l0, rnn.bias_ih_l0, rnn.bias_hh_l0)
-        return tuple(v.reshape(*lead, -1) for v in (out if isinstance(out, tuple) else (out,)))
+        after: list[Tensor] = [u] * self.parts
+        for layer in range(self.layers):
+            places = [m * self.layers + self.layers - 1 - layer for m in range(self.memories)]
+            hx = tuple(parts[i] for i in places)
+            weights = (getattr(self.rnn, f"{name}_l{layer}") for name in WEIGHTS)
+            out = self.step(u, hx if len(hx) > 1 else hx[0], *weights)
+            for i, part in zip(places, out if isinstance(out, tuple) else (out,), strict=True):
+                after[i] = part
+            u = after[places[0]]
+        return tuple(v.reshape(*lead, -1) for v in after)
 
     def path(self, u: Tensor, start: State | None = None) -> Tensor:
         """All outputs in one call: h after each step, from `start` (or the learned one). [T, ..., D] -> [T, ..., H]."""
+        return self._run(u, start)[0]
+
+    def after(self, u: Tensor, start: State | None = None) -> State:
+        """The state after the last step of u [T, B, D], each part [B, H]."""
+        return self._run(u, start)[1]
+
+    def path_before(self, u: Tensor, start: State | None = None) -> Tensor:
+        """h before each step: the start, then the outputs but the last. [T, ..., D] -> [T, ..., H]."""
+        first = self.start_state[0] if start is None else start[0]
+        first = first.expand(1, *u.shape[1:-1], -1)
+        return torch.cat([first, self.path(u[:-1], start)]) if len(u) > 1 else first
+
+    def _run(self, u: Tensor, start: State | None) -> tuple[Tensor, State]:
         flat = u.reshape(len(u), -1, u.shape[-1])  # [T, N, D]
         parts = self.start(flat.shape[1]) if start is None else start
-        hx = tuple(part.reshape(1, -1, part.shape[-1]).contiguous() for part in parts)  # each [1, N, H]
-        return self.rnn(flat, hx if len(hx) > 1 else hx[0])[0].reshape(*u.shape[:-1], -1)
+        # torch wants [layers, N, H], the first layer first
+        by_memory = [parts[m * self.layers : (m + 1) * self.layers][::-1] for m in range(self.memories)]
+        hx = tuple(torch.stack([part.reshape(-1, part.shape[-1]) for part in memory]) for memory in by_memory)
+        out, last = self.rnn(flat, hx if len(hx) > 1 else hx[0])
+        after = tuple(h for memory in (last if len(hx) > 1 else (last,)) for h in memory.flip(0).unbind())
+        return out.reshape(*u.shape[:-1], -1), after
 
-    def path_before(self, u: Tensor) -> Tensor:
-        """h before each step: the learned start, then the outputs but the last. [T, ..., D] -> [T, ..., H]."""
-        first = self.start_state[0].expand(1, *u.shape[1:-1], -1)
-        return torch.cat([first, self.path(u[:-1])]) if len(u) > 1 else first
+
+WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")

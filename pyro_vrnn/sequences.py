@@ -58,6 +58,10 @@ class Batch:
 
     lengths: Tensor  # [B] int64
     x: Tensor | None = None  # [T, B, X], zero-padded on the right (0 is in every support)
+    seen: Tensor | None = None
+    """What the networks read in the place of x (noise, the model's own draws); x is what is scored. [T, B, X]"""
+    memory: tuple[tuple[Tensor, ...], tuple[Tensor, ...]] | None = None
+    """Where model and guide stand before the first step, if these steps go on from others; each part [B, ·]."""
 
     @property
     def size(self) -> int:
@@ -74,8 +78,17 @@ class Batch:
         """Which steps each sequence has, [T, B] bool."""
         return torch.arange(self.steps, device=self.lengths.device)[:, None] < self.lengths
 
+    @property
+    def read(self) -> Tensor:
+        """What the networks read. [T, B, X]."""
+        found = self.x if self.seen is None else self.seen
+        assert found is not None, "a guide needs x"
+        return found
+
     def to(self, device: torch.device) -> Batch:
-        """The same on another device."""
+        """The same on another device, before anything was made of it."""
+        assert self.seen is None
+        assert self.memory is None
         return Batch(self.lengths.to(device), None if self.x is None else self.x.to(device))
 
 

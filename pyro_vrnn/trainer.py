@@ -15,11 +15,12 @@ from pyro.infer import SVI
 from torch import Tensor
 
 from pyro_vrnn import checkpoint
-from pyro_vrnn.annealing import decayed
+from pyro_vrnn.annealing import decayed, linear
 from pyro_vrnn.checkpoint import Checkpoint
 from pyro_vrnn.config import RunConfig
 from pyro_vrnn.errors import CheckpointError, NumericsError
 from pyro_vrnn.evaluation import Recorder
+from pyro_vrnn.feeding import feed
 from pyro_vrnn.files import write_json
 from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.optimizer import TorchOptim, flatten, unflatten
@@ -89,6 +90,7 @@ class Trainer:
             training.decay_begin,
             training.decay_steps,
         )
+        batch = self._fed(batch)
         steps = int(batch.lengths.sum())
         self.optim.divide_by = steps
         self.optim.set_learning_rate(learning_rate)
@@ -116,6 +118,13 @@ class Trainer:
             "lr": learning_rate,
             "grad_norm": self.optim.grad_norm,
         }
+
+    def _fed(self, batch: Batch) -> Batch:
+        """With the noise and the share of own draws of this update."""
+        training, form = self.config.training, self.config.format
+        assert form is not None
+        share = linear(self.at.step, 0.0, training.scheduled_sampling, training.scheduled_steps)
+        return feed(self.net, batch, form.support, training.input_noise, share)
 
     def _loss_and_grads(self, model: Any, guide: Any, *args: Any) -> float:
         loss = float(self.loss.loss_and_grads(model, guide, *args))

@@ -34,7 +34,20 @@ def variants() -> list[tuple[str, ...]]:
         for values in itertools.product(*choices.values()):
             pairs = zip(choices, values, strict=True)
             found += [(f"model.name={name}", *(f"model.{k}={v}" for k, v in pairs))]
+    found += [(f"model.name={name}", *(f"model.{s}" for s in sets)) for name, *sets in EXTRAS]
     return found
+
+
+EXTRAS = [
+    ("vrnn", "stochastic_layers=2"),
+    ("vrnn-i", "stochastic_layers=3", "cell=lstm"),
+    ("dmm", "flows=2"),
+    ("rnn", "rnn_layers=3", "cell=lstm"),
+    ("rnn", "rnn_layers=2", "cell=gru"),
+    ("vrnn", "norm=layer"),
+    ("srnn", "norm=layer", "posterior=smoothing"),
+    ("vrae", "norm=layer", "free_running=true"),
+]
 
 
 def make_net(*sets: str, dtype: torch.dtype = torch.float64, seed: int = 0) -> SequenceModel:

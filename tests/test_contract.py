@@ -118,9 +118,9 @@ class Tiny(SequenceModel):
         self.latent_dim = settings.latent_dim
         self.step = nn.Linear(settings.latent_dim, settings.latent_dim)
         self.log_scale = nn.Parameter(torch.zeros(settings.latent_dim))
-        self.decode = MLP(settings.latent_dim, settings.network_dims)
+        self.decode = MLP(settings.latent_dim, settings.layers())
         self.likelihood = LIKELIHOODS[settings.likelihood](self.decode.out_dim, x_dim)
-        self.posterior = DiagonalNormal(settings.latent_dim + x_dim, settings.network_dims, settings.latent_dim)
+        self.posterior = DiagonalNormal(settings.latent_dim + x_dim, settings.layers(), settings.latent_dim)
 
     def start(self, size: int) -> State:
         return (self.log_scale.new_zeros(size, self.latent_dim),)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pyro_vrnn.networks import MLP, Cell, DiagonalNormal, cat, reverse_padded
+from pyro_vrnn.networks import MLP, Cell, DiagonalNormal, Layers, cat, reverse_padded
 
 
 def test_reverse_padded_reverses_within_each_length_and_undoes_itself() -> None:
@@ -24,9 +24,10 @@ def test_cat_broadcasts_a_particle_dim() -> None:
     assert torch.equal(joined[1, :, :2], a)
 
 
+@pytest.mark.parametrize("layers", [1, 3])
 @pytest.mark.parametrize("kind", ["gru", "lstm", "tanh"])
-def test_a_cell_stepped_is_torchs_whole_sequence(kind: str) -> None:
-    cell = Cell(kind, 3, 5).double()
+def test_a_cell_stepped_is_torchs_whole_sequence(kind: str, layers: int) -> None:
+    cell = Cell(kind, 3, 5, layers=layers).double()
     with torch.no_grad():
         for part in cell.start_state:
             part.normal_()
@@ -36,6 +37,11 @@ def test_a_cell_stepped_is_torchs_whole_sequence(kind: str) -> None:
         state = cell(u_t, state)
         outputs.append(state[0])
     stepped = torch.stack(outputs)
+    assert len(state) == layers * (2 if kind == "lstm" else 1)
+    for part, expected in zip(cell.after(u), state, strict=True):
+        torch.testing.assert_close(part, expected, rtol=1e-12, atol=1e-12)
+    rest = cell.path(u[2:], cell.after(u[:2]))
+    torch.testing.assert_close(rest, stepped[2:], rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(cell.path(u), stepped, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(cell.path_before(u)[1:], stepped[:-1], rtol=1e-12, atol=1e-12)
     assert torch.equal(cell.path_before(u)[0], cell.start(2)[0])
@@ -53,17 +59,24 @@ def test_a_cell_takes_any_leading_dims() -> None:
 
 
 def test_mlp_shapes_and_no_layers() -> None:
-    assert MLP(3, (5, 7))(torch.randn(2, 4, 3)).shape == (2, 4, 7)
+    assert MLP(3, Layers((5, 7)))(torch.randn(2, 4, 3)).shape == (2, 4, 7)
     x = torch.randn(2, 3)
-    assert MLP(3, ())(x) is x
+    assert MLP(3, Layers(()))(x) is x
 
 
 @torch.no_grad()
 def test_gaussian_scale_can_reach_a_hundredth_and_not_below_its_floor() -> None:
-    head = DiagonalNormal(2, (), 3)
+    head = DiagonalNormal(2, Layers(()), 3)
     head.linear.weight.zero_()
     head.linear.bias.fill_(-4.6)
     assert float(head(torch.zeros(1, 2)).base_dist.scale[0, 0]) == pytest.approx(0.01, rel=0.02)
     head.linear.bias.fill_(-1000.0)
     scale = head(torch.zeros(1, 2)).base_dist.scale
     assert float(scale.min()) == pytest.approx(1e-4)
+
+
+def test_layer_norm_sees_one_vector_at_a_time() -> None:
+    mlp = MLP(3, Layers((5, 7), norm=True)).double()
+    x = torch.randn(4, 2, 3, dtype=torch.float64)
+    assert sum(isinstance(m, torch.nn.LayerNorm) for m in mlp) == 2
+    torch.testing.assert_close(mlp(x)[1, 1], mlp(x[1, 1]), rtol=1e-12, atol=1e-12)

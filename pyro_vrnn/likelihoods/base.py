@@ -52,6 +52,11 @@ class Likelihood(nn.Module, ABC):
         do: for one Bernoulli, categorical or Gaussian that is its density to the power 1/temperature.
         """
 
+    def output(self, p_x: Distribution) -> Tensor:
+        """What the model is fed of its own in scheduled sampling: a draw. [..., X]."""
+        drawn: Tensor = p_x.sample()
+        return drawn
+
 
 def positive(raw: Tensor) -> Tensor:
     """Any number to a scale: softplus + floor."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
 
 import pyro.distributions as dist
 import torch
@@ -12,8 +12,9 @@ from pyro.distributions import Distribution
 from torch import Tensor, nn
 
 from pyro_vrnn.errors import ConfigError, at_least
+from pyro_vrnn.latents import stack_steps
 from pyro_vrnn.likelihoods import Likelihood
-from pyro_vrnn.networks import State
+from pyro_vrnn.networks import Layers, State
 from pyro_vrnn.sequences import Batch
 
 
@@ -29,11 +30,27 @@ class ModelConfig:
     """Widths of the hidden layers of each network."""
     dropout: float = 0.0
     """In the networks off the recurrent path, in training only."""
+    norm: Literal["none", "layer", "batch"] = "none"
+    """Normalisation in the networks: none or layer."""
 
     def __post_init__(self) -> None:
         at_least("model.hidden_dim", self.hidden_dim, 1)
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"model.dropout={self.dropout}: must be in [0, 1)")
+        if self.norm == "batch":
+            raise ConfigError(
+                "model.norm='batch': batch statistics mix time steps, sequences and particles, so p(x_t | past) would "
+                "see the future and the bound would be none",
+                "use model.norm=layer, which looks at one vector at a time",
+            )
+
+    def layers(self, activation: type[nn.Module] = nn.ReLU) -> Layers:
+        """Hidden layers where the recurrence passes: no dropout."""
+        return Layers(self.network_dims, activation=activation, norm=self.norm == "layer")
+
+    def dropped(self, activation: type[nn.Module] = nn.ReLU) -> Layers:
+        """The same off the recurrent path."""
+        return replace(self.layers(activation), dropout=self.dropout)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +86,8 @@ class SequenceModel(nn.Module, ABC):
     likelihood: Likelihood
     latent_dim: int
     """Z; 0 for a model without latent variables, whose bounds are all its exact likelihood."""
+    cuttable: ClassVar[bool] = True
+    """Whether a sequence can be trained in pieces, the state carried from one to the next."""
 
     @abstractmethod
     def start(self, size: int) -> State:
@@ -92,40 +111,53 @@ class SequenceModel(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, batch: Batch, features: Tensor) -> Tensor:
-        """What the guide knows of x at each t, from features(x) [T, B, F]. [T, B, E]."""
+        """What the guide knows of x at each t, from features(x) [T, B, F]. [T, B, E].
+
+        A network of its own that runs forward in time starts where `batch.memory` says.
+        """
 
     @abstractmethod
     def q_z(self, state: State, e_t: Tensor) -> Distribution:
         """Posterior of z_t given the state before t and e_t. [..., B | Z]."""
 
+    def remember(self, batch: Batch, features: Tensor) -> State:
+        """Where the guide's own forward networks stand after the batch, each part [B, ·]; most guides have none."""
+        return ()
+
+    def begin(self, batch: Batch) -> State:
+        """The state before the batch's first step: carried over, or the start. Each part [B, ·]."""
+        return self.start(batch.size) if batch.memory is None else batch.memory[0]
+
     # The two loops; a model overrides them only for speed, with the same results and the same random numbers.
 
-    def states(self, features: Tensor, z: Tensor) -> State:
+    def states(self, features: Tensor, z: Tensor, start: State) -> State:
         """The states *before* each step, given both paths.
 
         Args:
             features: [T, B, F].
             z: [T, ..., B, Z].
+            start: the state before the first step, each part [B, ·].
 
         Returns:
             The state's parts, each [T, ..., B, ·].
         """
-        state = expand(self.start(z.shape[-2]), z.shape[1:-1])
+        state = expand(start, z.shape[1:-1])
         path = [state]
         for t in range(len(z) - 1):
             state = expand(self.next(state, z[t], features[t]), z.shape[1:-1])
             path.append(state)
         return stack(path)
 
-    def infer(self, features: Tensor, e: Tensor, shape: torch.Size) -> Inference:
+    def infer(self, features: Tensor, e: Tensor, start: State, shape: torch.Size) -> Inference:
         """Draw z_t ~ q(z_t | state, e_t) and step the state, from t = 1 to T.
 
         Args:
             features: [T, B, F].
             e: from `encode`, [T, B, E].
+            start: the state before the first step, each part [B, ·].
             shape: of the draw's batch, [..., B].
         """
-        state = expand(self.start(shape[-1]), shape)
+        state = expand(start, shape)
         states, posteriors, draws = [state], [], []
         for t in range(len(e)):
             q = self.q_z(state, e[t])  # [..., B | Z]
@@ -134,7 +166,7 @@ class SequenceModel(nn.Module, ABC):
             if t < len(e) - 1:
                 state = expand(self.next(state, draws[-1], features[t]), shape)  # each [..., B, ·]
                 states.append(state)
-        return Inference(torch.stack(draws, dim=-2), stack_normals(posteriors), stack(states))
+        return Inference(torch.stack(draws, dim=-2), stack_steps(posteriors, draws), stack(states))
 
 
 def expand(state: State, shape: torch.Size) -> State:
@@ -150,13 +182,6 @@ def over_particles(h: Tensor, z: Tensor) -> Tensor:
 def stack(path: list[State]) -> State:
     """A list of T states to one state whose parts have a leading time dim."""
     return tuple(torch.stack(parts) for parts in zip(*path, strict=True))
-
-
-def stack_normals(path: list[Distribution]) -> Distribution:
-    """T diagonal Gaussians [..., B | Z] to one, [T, ..., B | Z]."""
-    loc = torch.stack([normal.base_dist.loc for normal in path])
-    scale = torch.stack([normal.base_dist.scale for normal in path])
-    return dist.Normal(loc, scale, validate_args=False).to_event(1)
 
 
 def no_latent(state: State) -> Distribution:

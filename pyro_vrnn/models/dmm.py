@@ -2,13 +2,15 @@
 
     p:  z_t ~ N(z_t | mu, sigma)                                                       gated transition:
             g = sigmoid(MLP(z_{t-1}));  c = MLP(z_{t-1})
-            mu = (1 - g) * (W z_{t-1} + b) + g * c;  sigma = softplus(W' relu(c) + b')
+            mu = (1 - g) * (z_{t-1} + W z_{t-1} + b) + g * c;  sigma = softplus(W' relu(c) + b')
         x_t ~ p(x_t | emitter(z_t))
     q:  h_t = RNN(h_{t+1}, x_t) backward in time
         z_t ~ N(z_t | mu, sigma of (tanh(W_q z_{t-1}) + h_t) / 2)                      the paper's "DKS"
+        `flows = N`: z_t is then pushed through N inverse autoregressive flows (as in Pyro's DMM example)
 
-Departures: softplus + floor gives a scale (a variance there); z_0 is one learned vector for model and guide; W starts
-as the identity (as in the authors' code); the guide's RNN starts anew, within each sequence's own length.
+Departures: softplus + floor gives a scale (a variance there); z_0 is one learned vector for model and guide; the
+transition's linear part is written as z + W z with W from 0 (the authors' code starts their W at the identity), so that
+weight decay pulls towards staying put; the guide's RNN starts anew, within each sequence's own length.
 Shapes: B sequences, T steps, widths X, Z, H; `|` parts batch from event dims; `...` as in base.py.
 """
 
@@ -23,9 +25,11 @@ from pyro.distributions import Distribution
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pyro_vrnn.errors import at_least
+from pyro_vrnn.latents import AutoregressiveFlow, Flowed
 from pyro_vrnn.likelihoods import LIKELIHOODS
 from pyro_vrnn.models.base import LatentConfig, SequenceModel
-from pyro_vrnn.networks import MLP, Cell, DiagonalNormal, State, reverse_padded
+from pyro_vrnn.networks import MLP, Cell, DiagonalNormal, Layers, State, reverse_padded
 from pyro_vrnn.sequences import Batch
 
 
@@ -35,25 +39,31 @@ class DMMConfig(LatentConfig):
 
     name: Literal["dmm"] = "dmm"
     cell: Literal["gru", "lstm", "tanh"] = "tanh"
+    flows: int = 0
+    """Inverse autoregressive flows after the posterior's Gaussian; its KL is then sampled."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("model.flows", self.flows, 0)
 
 
 class GatedTransition(nn.Module):
     """z_{t-1} to the Gaussian of z_t. [..., Z] -> [... | Z]."""
 
-    def __init__(self, z_dim: int, dims: tuple[int, ...], *, dropout: float = 0.0, floor: float = 1e-4) -> None:
+    def __init__(self, z_dim: int, layers: Layers, *, floor: float = 1e-4) -> None:
         super().__init__()
-        self.gate, self.proposed = (MLP(z_dim, dims, dropout=dropout) for _ in range(2))
+        self.gate, self.proposed = (MLP(z_dim, layers) for _ in range(2))
         self.to_gate, self.to_proposed = (nn.Linear(self.gate.out_dim, z_dim) for _ in range(2))
         self.to_loc, self.to_scale = nn.Linear(z_dim, z_dim), nn.Linear(z_dim, z_dim)
         self.floor = floor
-        nn.init.eye_(self.to_loc.weight)
+        nn.init.zeros_(self.to_loc.weight)
         nn.init.zeros_(self.to_loc.bias)
 
     def forward(self, z: Tensor) -> Distribution:
         """[..., Z] -> [... | Z]."""
         gate = torch.sigmoid(self.to_gate(self.gate(z)))
         proposed = self.to_proposed(self.proposed(z))
-        loc = (1 - gate) * self.to_loc(z) + gate * proposed
+        loc = (1 - gate) * (z + self.to_loc(z)) + gate * proposed
         return dist.Normal(loc, F.softplus(self.to_scale(F.relu(proposed))) + self.floor).to_event(1)
 
 
@@ -64,15 +74,16 @@ class DMM(SequenceModel):
 
     def __init__(self, config: DMMConfig, x_dim: int) -> None:
         super().__init__()
-        z_dim, h_dim, dims, dropout = config.latent_dim, config.hidden_dim, config.network_dims, config.dropout
+        z_dim, h_dim, dropped = config.latent_dim, config.hidden_dim, config.dropped()
         self.latent_dim = z_dim
         self.z_0 = nn.Parameter(torch.zeros(z_dim))
-        self.transition = GatedTransition(z_dim, dims, dropout=dropout)
-        self.emitter = MLP(z_dim, dims, dropout=dropout)
+        self.transition = GatedTransition(z_dim, dropped)
+        self.emitter = MLP(z_dim, dropped)
         self.likelihood = LIKELIHOODS[config.likelihood](self.emitter.out_dim, x_dim)
         self.rnn = Cell(config.cell, x_dim, h_dim)
         self.from_z = nn.Linear(z_dim, h_dim)
-        self.posterior = DiagonalNormal(h_dim, (), z_dim)
+        self.posterior = DiagonalNormal(h_dim, Layers(()), z_dim)
+        self.flows = nn.ModuleList(AutoregressiveFlow(z_dim, h_dim, backward=bool(n % 2)) for n in range(config.flows))
 
     def start(self, size: int) -> State:
         """z_0, learned. [B, Z]."""
@@ -99,9 +110,10 @@ class DMM(SequenceModel):
         return reverse_padded(self.rnn.path(reverse_padded(features, batch.lengths)), batch.lengths)
 
     def q_z(self, state: State, e_t: Tensor) -> Distribution:
-        """The combiner."""
-        return self.posterior(0.5 * (torch.tanh(self.from_z(state[0])) + e_t))
+        """The combiner, and the flows after it."""
+        base = self.posterior(0.5 * (torch.tanh(self.from_z(state[0])) + e_t))
+        return Flowed(base, list(self.flows)) if self.flows else base  # type: ignore[arg-type]
 
-    def states(self, features: Tensor, z: Tensor) -> State:
+    def states(self, features: Tensor, z: Tensor, start: State) -> State:
         """z shifted by a step: no loop."""
-        return (torch.cat([self.z_0.expand(1, *z.shape[1:]), z[:-1]]),)
+        return (torch.cat([start[0].expand(1, *z.shape[1:]), z[:-1]]),)

@@ -16,6 +16,7 @@ import torch
 from pyro.distributions import Distribution
 from torch import Tensor
 
+from pyro_vrnn.errors import at_least
 from pyro_vrnn.likelihoods import LIKELIHOODS
 from pyro_vrnn.models.base import Inference, ModelConfig, SequenceModel, no_latent, over_particles
 from pyro_vrnn.networks import MLP, Cell, State
@@ -28,19 +29,25 @@ class RNNConfig(ModelConfig):
 
     name: Literal["rnn"] = "rnn"
     cell: Literal["gru", "lstm", "tanh"] = "lstm"
+    rnn_layers: int = 1
+    """Recurrent layers, one on top of the other."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("model.rnn_layers", self.rnn_layers, 1)
 
 
 class RNN(SequenceModel):
-    """See the module's docstring. State: (h_{t-1},), or (h_{t-1}, c_{t-1}) with an LSTM."""
+    """See the module's docstring. State: h_{t-1} of each layer, the last layer's first; with an LSTM then the c."""
 
     Config = RNNConfig
 
     def __init__(self, config: RNNConfig, x_dim: int) -> None:
         super().__init__()
         self.latent_dim = 0
-        self.phi_x = MLP(x_dim, config.network_dims)
-        self.f = Cell(config.cell, self.phi_x.out_dim, config.hidden_dim)
-        self.phi_dec = MLP(config.hidden_dim, config.network_dims, dropout=config.dropout)
+        self.phi_x = MLP(x_dim, config.layers())
+        self.f = Cell(config.cell, self.phi_x.out_dim, config.hidden_dim, layers=config.rnn_layers)
+        self.phi_dec = MLP(config.hidden_dim, config.dropped())
         self.likelihood = LIKELIHOODS[config.likelihood](self.phi_dec.out_dim, x_dim)
 
     def start(self, size: int) -> State:
@@ -71,12 +78,12 @@ class RNN(SequenceModel):
         """Of width 0."""
         return no_latent(state)
 
-    def states(self, features: Tensor, z: Tensor) -> State:
+    def states(self, features: Tensor, z: Tensor, start: State) -> State:
         """h from one whole-sequence call: no z feeds back. [T, ..., B, H]."""
-        return (over_particles(self.f.path_before(features), z),)
+        return (over_particles(self.f.path_before(features, start), z),)
 
-    def infer(self, features: Tensor, e: Tensor, shape: torch.Size) -> Inference:
+    def infer(self, features: Tensor, e: Tensor, start: State, shape: torch.Size) -> Inference:
         """Nothing to draw. z is [..., B, T, 0]."""
         z = features.new_zeros(*shape, len(features), 0)
-        states = self.states(features, z.movedim(-2, 0))
+        states = self.states(features, z.movedim(-2, 0), start)
         return Inference(z, no_latent(states), states)

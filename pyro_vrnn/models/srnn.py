@@ -16,7 +16,7 @@ Shapes: B sequences, T steps, widths X, Z, H; `|` parts batch from event dims; `
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import pyro.distributions as dist
@@ -24,8 +24,9 @@ import torch
 from pyro.distributions import Distribution
 from torch import Tensor, nn
 
+from pyro_vrnn.latents import stack_steps
 from pyro_vrnn.likelihoods import LIKELIHOODS
-from pyro_vrnn.models.base import Inference, LatentConfig, SequenceModel, over_particles, stack_normals
+from pyro_vrnn.models.base import Inference, LatentConfig, SequenceModel, over_particles
 from pyro_vrnn.networks import MLP, Cell, ClippedLeakyReLU, DiagonalNormal, State, cat, reverse_padded
 from pyro_vrnn.sequences import Batch
 
@@ -47,20 +48,20 @@ class SRNN(SequenceModel):
 
     def __init__(self, config: SRNNConfig, x_dim: int) -> None:
         super().__init__()
-        z_dim, h_dim, dims, dropout = config.latent_dim, config.hidden_dim, config.network_dims, config.dropout
+        z_dim, h_dim = config.latent_dim, config.hidden_dim
+        layers, dropped = config.layers(ClippedLeakyReLU), config.dropped(ClippedLeakyReLU)
         self.latent_dim, self.hidden_dim, self.res_q = z_dim, h_dim, config.res_q
-        act = ClippedLeakyReLU
-        self.phi_x = MLP(x_dim, dims, activation=act)
+        self.phi_x = MLP(x_dim, layers)
         self.f_d = Cell("gru", self.phi_x.out_dim, h_dim)
         self.z_0 = nn.Parameter(torch.zeros(z_dim))
         # With Res_q the prior's mean is asked for twice, and two dropout masks would not cancel.
-        prior_dropout = 0.0 if config.res_q else dropout
-        self.nn_p = DiagonalNormal(z_dim + h_dim, dims, z_dim, dropout=prior_dropout, activation=act)
-        self.nn_x = MLP(z_dim + h_dim, dims, dropout=dropout, activation=act)
+        self.nn_p = DiagonalNormal(z_dim + h_dim, layers if config.res_q else dropped, z_dim)
+        self.nn_x = MLP(z_dim + h_dim, dropped)
         self.likelihood = LIKELIHOODS[config.likelihood](self.nn_x.out_dim, x_dim)
         both = h_dim + self.phi_x.out_dim
-        self.f_a = Cell("gru", both, h_dim) if config.posterior == "smoothing" else MLP(both, (h_dim,), activation=act)
-        self.nn_q = DiagonalNormal(z_dim + h_dim, dims, z_dim, dropout=dropout, activation=act)
+        one = replace(layers, dims=(h_dim,))
+        self.f_a = Cell("gru", both, h_dim) if config.posterior == "smoothing" else MLP(both, one)
+        self.nn_q = DiagonalNormal(z_dim + h_dim, dropped, z_dim)
 
     def start(self, size: int) -> State:
         """(z_0, d_1), learned. [B, Z], [B, H]."""
@@ -84,7 +85,7 @@ class SRNN(SequenceModel):
 
     def encode(self, batch: Batch, features: Tensor) -> Tensor:
         """[a_t, d_t]: d from one call over the sequence, a from one call backward. [T, B, 2H]."""
-        d = self.f_d.path_before(features)  # [T, B, H]
+        d = self.f_d.path_before(features, self.begin(batch)[1:])  # [T, B, H]
         both = cat(d, features)
         if isinstance(self.f_a, Cell):
             a = reverse_padded(self.f_a.path(reverse_padded(both, batch.lengths)), batch.lengths)
@@ -100,19 +101,19 @@ class SRNN(SequenceModel):
         loc = self.p_z(state).base_dist.loc + q.base_dist.loc
         return dist.Normal(loc, q.base_dist.scale).to_event(1)
 
-    def states(self, features: Tensor, z: Tensor) -> State:
+    def states(self, features: Tensor, z: Tensor, start: State) -> State:
         """z shifted by a step, and d from one whole-sequence call: no loop."""
-        z_before = torch.cat([self.z_0.expand(1, *z.shape[1:]), z[:-1]])
-        return z_before, over_particles(self.f_d.path_before(features), z)
+        z_before = torch.cat([start[0].expand(1, *z.shape[1:]), z[:-1]])
+        return z_before, over_particles(self.f_d.path_before(features, start[1:]), z)
 
-    def infer(self, features: Tensor, e: Tensor, shape: torch.Size) -> Inference:
+    def infer(self, features: Tensor, e: Tensor, start: State, shape: torch.Size) -> Inference:
         """The loop, with d and a known before it: only z_{t-1} feeds back."""
         d = e[..., self.hidden_dim :]  # [T, B, H]
-        z_before, posteriors, draws = [self.z_0.expand(*shape, -1)], [], []
+        z_before, posteriors, draws = [start[0].expand(*shape, -1)], [], []
         for t in range(len(e)):
             posteriors.append(self.q_z((z_before[t], d[t]), e[t]))
             draws.append(posteriors[-1].rsample())
             z_before.append(draws[-1])
         z = torch.stack(draws, dim=-2)
         states = torch.stack(z_before[:-1]), over_particles(d, z.movedim(-2, 0))
-        return Inference(z, stack_normals(posteriors), states)
+        return Inference(z, stack_steps(posteriors, draws), states)

@@ -38,15 +38,15 @@ class STORN(SequenceModel):
 
     def __init__(self, config: STORNConfig, x_dim: int) -> None:
         super().__init__()
-        z_dim, h_dim, dims, dropout = config.latent_dim, config.hidden_dim, config.network_dims, config.dropout
+        z_dim, h_dim = config.latent_dim, config.hidden_dim
         self.latent_dim = z_dim
-        self.phi_x = MLP(x_dim, dims)
+        self.phi_x = MLP(x_dim, config.layers())
         self.u_1 = nn.Parameter(torch.zeros(self.phi_x.out_dim))
         self.f = Cell(config.cell, self.phi_x.out_dim + z_dim, h_dim)
-        self.phi_dec = MLP(h_dim, dims, dropout=dropout)
+        self.phi_dec = MLP(h_dim, config.dropped())
         self.likelihood = LIKELIHOODS[config.likelihood](self.phi_dec.out_dim, x_dim)
         self.f_q = Cell(config.cell, self.phi_x.out_dim, h_dim)
-        self.phi_enc = DiagonalNormal(h_dim, dims, z_dim, dropout=dropout)
+        self.phi_enc = DiagonalNormal(h_dim, config.dropped(), z_dim)
 
     def start(self, size: int) -> State:
         """(phi_x(x_0), h_0), learned."""
@@ -70,7 +70,11 @@ class STORN(SequenceModel):
 
     def encode(self, batch: Batch, features: Tensor) -> Tensor:
         """r from one call over the sequence. [T, B, H]."""
-        return self.f_q.path(features)
+        return self.f_q.path(features, batch.memory[1] if batch.memory else None)
+
+    def remember(self, batch: Batch, features: Tensor) -> State:
+        """r after the last step."""
+        return self.f_q.after(features, batch.memory[1] if batch.memory else None)
 
     def q_z(self, state: State, e_t: Tensor) -> Distribution:
         """It reads r_t alone: given x, the z_t are independent."""

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from pyro_vrnn.likelihoods import LIKELIHOODS
 from pyro_vrnn.models.base import LatentConfig, SequenceModel, standard_normal
-from pyro_vrnn.networks import MLP, Cell, DiagonalNormal, State, reverse_padded
+from pyro_vrnn.networks import MLP, Cell, DiagonalNormal, Layers, State, reverse_padded
 from pyro_vrnn.sequences import Batch
 
 
@@ -45,18 +45,19 @@ class VRAE(SequenceModel):
     """See the module's docstring. State before t: (1 at t = 1, else 0; h_{t-1}[, c_{t-1}])."""
 
     Config = VRAEConfig
+    cuttable = False  # its z is about the whole sequence
 
     def __init__(self, config: VRAEConfig, x_dim: int) -> None:
         super().__init__()
-        z_dim, h_dim, dims = config.latent_dim, config.hidden_dim, config.network_dims
+        z_dim, h_dim = config.latent_dim, config.hidden_dim
         self.latent_dim, self.hidden_dim = z_dim, h_dim
         self.free_running, self.reverse_input = config.free_running, config.reverse_input
-        self.phi_x = MLP(x_dim, dims)
+        self.phi_x = MLP(x_dim, config.layers())
         self.f_enc = Cell(config.cell, self.phi_x.out_dim, h_dim)
-        self.phi_enc = DiagonalNormal(h_dim, (), z_dim)
+        self.phi_enc = DiagonalNormal(h_dim, Layers(()), z_dim)
         self.f = Cell(config.cell, self.phi_x.out_dim, h_dim, learned_start=False)
         self.from_z = nn.Linear(z_dim, h_dim * self.f.parts)
-        self.phi_dec = MLP(h_dim, dims, dropout=config.dropout)
+        self.phi_dec = MLP(h_dim, config.dropped())
         self.likelihood = LIKELIHOODS[config.likelihood](self.phi_dec.out_dim, x_dim)
 
     def start(self, size: int) -> State:

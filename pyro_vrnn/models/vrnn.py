@@ -5,6 +5,10 @@
         h_t = f(phi_x(x_t), phi_z(z_t), h_{t-1})                       eq. (7)
     q:  z_t ~ N(z_t | mu, sigma = phi_enc(phi_x(x_t), h_{t-1})), the same f    eq. (9)
 
+`stochastic_layers = L`: z_t = (z^L, …, z^1), p(z_t | ·) = prod_l p(z^l | z^{l+1}, h_{t-1}) and q likewise, from the top
+down, so that each layer's KL has a closed form (Burda et al. 2016, arXiv:1509.00519, draw q from the bottom up, and
+decode from z^1 alone; here phi_z reads all layers).
+
 Departures from the paper: h_0 is learned (zero there); f is a GRU by default, `cell = "lstm"` is the paper's;
 the prior's scale has the same floor as the posterior's.
 Shapes: B sequences, T steps, widths X, Z, H; `|` parts batch from event dims; `...` as in base.py.
@@ -17,8 +21,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pyro.distributions import Distribution
-from torch import Tensor
+from torch import Tensor, nn
 
+from pyro_vrnn.errors import at_least
+from pyro_vrnn.latents import Ladder
 from pyro_vrnn.likelihoods import LIKELIHOODS
 from pyro_vrnn.models.base import LatentConfig, SequenceModel, standard_normal
 from pyro_vrnn.networks import MLP, Cell, DiagonalNormal, State, cat
@@ -31,6 +37,12 @@ class VRNNConfig(LatentConfig):
 
     name: Literal["vrnn", "vrnn-i"] = "vrnn"
     cell: Literal["gru", "lstm", "tanh"] = "gru"
+    stochastic_layers: int = 1
+    """L layers of latent_dim units each: z_t = (z^L, …, z^1), each given the one above."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("model.stochastic_layers", self.stochastic_layers, 1)
 
 
 class _VRNN(SequenceModel):
@@ -40,14 +52,18 @@ class _VRNN(SequenceModel):
 
     def __init__(self, config: VRNNConfig, x_dim: int) -> None:
         super().__init__()
-        z_dim, h_dim, dims, dropout = config.latent_dim, config.hidden_dim, config.network_dims, config.dropout
-        self.latent_dim = z_dim
-        self.phi_x = MLP(x_dim, dims)
-        self.phi_z = MLP(z_dim, dims)
-        self.phi_enc = DiagonalNormal(self.phi_x.out_dim + h_dim, dims, z_dim, dropout=dropout)
-        self.phi_dec = MLP(self.phi_z.out_dim + h_dim, dims, dropout=dropout)
+        z_dim, h_dim, layers, dropped = config.latent_dim, config.hidden_dim, config.layers(), config.dropped()
+        self.stochastic_layers, self.latent_dim = config.stochastic_layers, config.stochastic_layers * z_dim
+        self.phi_x = MLP(x_dim, layers)
+        self.phi_z = MLP(self.latent_dim, layers)
+        self.phi_enc = DiagonalNormal(self.phi_x.out_dim + h_dim, dropped, z_dim)
+        self.phi_dec = MLP(self.phi_z.out_dim + h_dim, dropped)
         self.likelihood = LIKELIHOODS[config.likelihood](self.phi_dec.out_dim, x_dim)
         self.f = Cell(config.cell, self.phi_x.out_dim + self.phi_z.out_dim, h_dim)
+        below = range(self.stochastic_layers - 1)
+        self.phi_enc_below = nn.ModuleList(
+            DiagonalNormal(z_dim + self.phi_x.out_dim + h_dim, dropped, z_dim) for _ in below
+        )
 
     def start(self, size: int) -> State:
         """h_0, learned. [B, H]."""
@@ -74,8 +90,14 @@ class _VRNN(SequenceModel):
         return features
 
     def q_z(self, state: State, e_t: Tensor) -> Distribution:
-        """Eq. (9)."""
-        return self.phi_enc(e_t, state[0])
+        """Eq. (9), layer by layer."""
+        return self._ladder(self.phi_enc(e_t, state[0]), self.phi_enc_below, e_t, state[0])
+
+    def _ladder(self, top: Distribution, below: nn.ModuleList, *given: Tensor) -> Distribution:
+        """The top layer's Gaussian alone, or with the layers below it."""
+        if self.stochastic_layers == 1:
+            return top
+        return Ladder(lambda n, above: top if above is None else below[n - 1](above, *given), self.stochastic_layers)
 
 
 class VRNN(_VRNN):
@@ -83,18 +105,25 @@ class VRNN(_VRNN):
 
     def __init__(self, config: VRNNConfig, x_dim: int) -> None:
         super().__init__(config, x_dim)
-        self.phi_prior = DiagonalNormal(
-            config.hidden_dim, config.network_dims, config.latent_dim, dropout=config.dropout
-        )
+        z_dim, h_dim = config.latent_dim, config.hidden_dim
+        self.phi_prior = DiagonalNormal(h_dim, config.dropped(), z_dim)
+        below = range(self.stochastic_layers - 1)
+        self.phi_prior_below = nn.ModuleList(DiagonalNormal(z_dim + h_dim, config.dropped(), z_dim) for _ in below)
 
     def p_z(self, state: State) -> Distribution:
-        """Eq. (5)."""
-        return self.phi_prior(state[0])
+        """Eq. (5), layer by layer."""
+        return self._ladder(self.phi_prior(state[0]), self.phi_prior_below, state[0])
 
 
 class VRNNI(_VRNN):
     """VRNN-I: z_t ~ N(0, I), independent of the past (section 4 of the paper)."""
 
+    def __init__(self, config: VRNNConfig, x_dim: int) -> None:
+        super().__init__(config, x_dim)
+        z_dim, below = config.latent_dim, range(self.stochastic_layers - 1)
+        self.top_dim = z_dim
+        self.phi_prior_below = nn.ModuleList(DiagonalNormal(z_dim, config.dropped(), z_dim) for _ in below)
+
     def p_z(self, state: State) -> Distribution:
-        """N(0, I)."""
-        return standard_normal(state[0], self.latent_dim)
+        """N(0, I) at the top."""
+        return self._ladder(standard_normal(state[0], self.top_dim), self.phi_prior_below)

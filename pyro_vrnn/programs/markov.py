@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import pyro
@@ -16,6 +17,7 @@ from pyro import poutine
 from torch import Tensor
 
 from pyro_vrnn.models.base import SequenceModel
+from pyro_vrnn.networks import State
 from pyro_vrnn.sequences import Batch
 
 
@@ -60,11 +62,26 @@ def register(net: SequenceModel) -> None:
     pyro.module("net", net)
 
 
+@torch.no_grad()
+def memory(net: SequenceModel, batch: Batch, state: State) -> tuple[State, State]:
+    """A batch's `memory` for the steps that follow it: no gradient goes back through it.
+
+    Args:
+        net: the model.
+        batch: the steps before.
+        state: after its last step, each part [..., B, ·]; of several particles the first one goes on.
+    """
+    first = tuple(part.reshape(-1, *part.shape[-2:])[0].detach() for part in state)
+    own = net.remember(batch, net.features(batch.read))
+    return first, tuple(part.detach() for part in own)
+
+
 class Markov:
     """The pair of a model. `model` scores what the batch has of x and draws the rest; `guide` draws z given x."""
 
     def __init__(self, net: SequenceModel) -> None:
         self.net = net
+        self._after: tuple[Batch, State] | None = None
 
     def model(self, batch: Batch, beta: float | Tensor = 1.0, temperature: float = 1.0) -> Tensor:
         """p(x, z): sites z_1, x_1, …, z_T, x_T.
@@ -79,7 +96,7 @@ class Markov:
         """
         register(self.net)
         given = 0 if batch.x is None else len(batch.x)
-        state, path = self.net.start(batch.size), []
+        state, path = self.net.begin(batch), []
         with pyro.plate("sequences", batch.size, dim=-1):
             # markov claims a history of 1, yet the state carries all of the past: right for estimators that
             # sample z, as ours do; wrong for enumeration, which we do not offer.
@@ -94,20 +111,27 @@ class Markov:
                         if temperature != 1.0:
                             p_x = self.net.likelihood.temper(p_x, temperature)
                         x_t = pyro.sample(f"x_{t}", p_x)  # [..., B, X]
-                state = self.net.next(state, z_t, self.net.features(x_t))  # each [..., B, ·]
+                read = x_t if batch.seen is None else batch.seen[t - 1]
+                state = self.net.next(state, z_t, self.net.features(read))  # each [..., B, ·]
                 path.append(x_t)
         return torch.stack(path)
 
     def guide(self, batch: Batch, beta: float | Tensor = 1.0) -> None:
         """q(z | x): sites z_1, …, z_T (as many as x has steps), drawn forward in time."""
         register(self.net)
-        assert batch.x is not None, "a guide needs x"
-        features = self.net.features(batch.x)  # [T, B, F]
-        seen = Batch(batch.lengths.clamp(max=len(batch.x)), batch.x)
-        e = self.net.encode(seen, features)  # [T, B, E]
-        state = self.net.start(batch.size)
+        features = self.net.features(batch.read)  # [T, B, F]
+        given = replace(batch, lengths=batch.lengths.clamp(max=len(features)))
+        e = self.net.encode(given, features)  # [T, B, E]
+        state = self.net.begin(batch)
         with pyro.plate("sequences", batch.size, dim=-1):
-            for t in pyro.markov(range(1, len(batch.x) + 1)):
+            for t in pyro.markov(range(1, len(features) + 1)):
                 with poutine.mask(mask=batch.alive[t - 1]), annealed(beta):
                     z_t = pyro.sample(f"z_{t}", self.net.q_z(state, e[t - 1]))  # [..., B, Z]
                 state = self.net.next(state, z_t, features[t - 1])  # each [..., B, ·]
+        self._after = batch, state
+
+    def carry(self, batch: Batch) -> tuple[State, State]:
+        """What the next piece starts from, after the guide ran on this one."""
+        assert self._after is not None, "run the guide first"
+        assert self._after[0] is batch, "the guide ran on another batch last"
+        return memory(self.net, batch, self._after[1])

@@ -16,11 +16,12 @@ import torch
 from pyro.distributions import Distribution, TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
-from torch.distributions.kl import kl_divergence, register_kl
+from torch.distributions.kl import register_kl
 
+from pyro_vrnn.latents import kl_by_unit
 from pyro_vrnn.models.base import SequenceModel
 from pyro_vrnn.networks import State
-from pyro_vrnn.programs.markov import annealed, register
+from pyro_vrnn.programs.markov import annealed, memory, register
 from pyro_vrnn.sequences import Batch
 
 
@@ -80,7 +81,8 @@ class StackedSteps(TorchDistribution):
 def kl_by_step(q: StackedSteps, p: StackedSteps) -> Tensor:
     """KL(q(z_t | ·) || p(z_t | ·)) of each step along the path that q drew. [T, ..., B]."""
     (value,) = q.drawn
-    return q.where_alive(kl_divergence(q.steps(value), p.steps(value)))
+    z = value.movedim(-2, 0)
+    return q.where_alive(kl_by_unit(q.steps(value), p.steps(value), z).sum(-1))
 
 
 @register_kl(StackedSteps, StackedSteps)
@@ -125,13 +127,12 @@ class Path:
     @cached_property
     def features(self) -> Tensor:
         """[T, B, F]."""
-        assert self.batch.x is not None
-        return self.net.features(self.batch.x)
+        return self.net.features(self.batch.read)
 
     @cached_property
     def states(self) -> State:
         """The states before each step, each part [T, ..., B, ·]."""
-        return self.net.states(self.features, self.z.movedim(-2, 0))
+        return self.net.states(self.features, self.z.movedim(-2, 0), self.net.begin(self.batch))
 
     @cached_property
     def p_z(self) -> Distribution:
@@ -198,11 +199,20 @@ class Stacked:
             self._path = Path(self.net, batch, z)
         return self._path
 
+    def carry(self, batch: Batch) -> tuple[State, State]:
+        """What the next piece starts from, after the guide ran on this one."""
+        path = self._path
+        assert path is not None, "run the guide first"
+        assert path.batch is batch, "the guide ran on another batch last"
+        last = tuple(part[-1] for part in path.states)
+        with torch.no_grad():
+            state = self.net.next(last, path.z[..., -1, :], path.features[-1])
+        return memory(self.net, batch, state)
+
     def _draw(self, batch: Batch, shape: torch.Size) -> Tensor:
         """Run the model's own loop once; leave its path for the model's pass. [..., B, T, Z]."""
-        assert batch.x is not None, "a guide needs x"
         self._path = None  # the last one's memory is free for this one
-        features = self.net.features(batch.x)  # [T, B, F]
-        drawn = self.net.infer(features, self.net.encode(batch, features), shape)
+        features = self.net.features(batch.read)  # [T, B, F]
+        drawn = self.net.infer(features, self.net.encode(batch, features), self.net.begin(batch), shape)
         self._path = Path(self.net, batch, drawn.z, drawn.states, drawn.q_z)
         return drawn.z
