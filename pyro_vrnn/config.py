@@ -38,10 +38,24 @@ class DataConfig:
     batch_size: int = 16
     window: int = 0
     """Cut training sequences into pieces of at most this many steps; 0 trains on whole sequences."""
+    hop: int = 0
+    """Steps from one piece's start to the next one's; 0 is the window, 1 starts a piece at every step."""
+    carry: bool = False
+    """Truncated BPTT: a sequence's pieces follow each other, and the state is carried from each to the next."""
 
     def __post_init__(self) -> None:
         at_least("data.batch_size", self.batch_size, 1)
         at_least("data.window", self.window, 0)
+        at_least("data.hop", self.hop, 0)
+        if (self.hop or self.carry) and not self.window:
+            raise ConfigError(
+                "data.hop and data.carry are about pieces, and data.window=0 cuts none",
+                "set data.window to the steps of a piece",
+            )
+        if self.hop > self.window:
+            raise ConfigError(f"data.hop={self.hop}: the steps between two windows of {self.window} would be left out")
+        if self.carry and self.hop not in (0, self.window):
+            raise ConfigError(f"data.hop={self.hop} with data.carry: pieces that follow each other do not overlap")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +87,12 @@ class TrainingConfig:
     """The share of steps at which the networks read the model's own draw in the place of x_t, in training."""
     scheduled_steps: int = 0
     """Updates over which that share rises from 0."""
+    replay: Literal["none", "recent", "hard"] = "none"
+    """Draw some sequences anew beside each batch: of those trained on last, or of the highest loss a step."""
+    replay_share: float = 0.25
+    """How many, as a share of the batch."""
+    replay_size: int = 64
+    """How many sequences to draw from."""
     validate_every: int = 1
     """Epochs between validations."""
     patience: int = 0
@@ -87,6 +107,9 @@ class TrainingConfig:
             at_least(f"training.{name}", getattr(self, name), 0)
         for name in ("input_noise", "scheduled_sampling", "scheduled_steps"):
             at_least(f"training.{name}", getattr(self, name), 0)
+        at_least("training.replay_size", self.replay_size, 1)
+        if not 0 < self.replay_share <= 1:
+            raise ConfigError(f"training.replay_share={self.replay_share}: must be in (0, 1]")
         if self.scheduled_sampling > 1:
             raise ConfigError(f"training.scheduled_sampling={self.scheduled_sampling}: must be in [0, 1]")
         if self.scheduled_steps and not self.scheduled_sampling:

@@ -20,7 +20,7 @@ from pyro_vrnn.errors import UserError
 from pyro_vrnn.evaluation import Evaluation, evaluate
 from pyro_vrnn.files import cannot_write
 from pyro_vrnn.programs import Stacked
-from pyro_vrnn.sequences import SequenceDataset, collate, epoch_plan
+from pyro_vrnn.sequences import Batch, Piece, SequenceDataset, collate, epoch_plan, pieces
 from pyro_vrnn.trainer import Trainer, guarded
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
@@ -116,10 +116,19 @@ class _Fit:
         self.first = trainer.at.step
         self.metrics = (run / "metrics.jsonl").open("a", encoding="utf-8")
 
-    def plan(self, epoch: int) -> list[list[int]]:
-        """The batches of an epoch, as indices."""
+    def plan(self, epoch: int) -> list[Piece]:
+        """What the updates of an epoch are made on."""
         config = self.trainer.config
-        return epoch_plan(self.train.lengths, config.data.batch_size, seed=config.training.seed, epoch=epoch)
+        batches = epoch_plan(self.train.lengths, config.data.batch_size, seed=config.training.seed, epoch=epoch)
+        return pieces(batches, self.train.lengths, config.data.window if config.data.carry else None)
+
+    def batch(self, piece: Piece) -> tuple[Batch, list[int]]:
+        """What a piece of the plan is, with what is replayed beside it; and the indices of its sequences."""
+        data = self.trainer.config.data
+        indices = piece.indices + self.trainer.replay.draw(self.at.step, piece.indices)
+        batch = collate(self.train, indices, piece.begin, data.window if data.carry else None)
+        batch = batch.to(self.trainer.device)
+        return self.trainer.goes_on(batch, piece.rows) if piece.rows else batch, indices
 
     def seconds(self) -> float:
         """Of this call."""
@@ -146,10 +155,11 @@ class _Fit:
         while at.position < len(plan):
             if self.training.max_steps and at.step >= self.training.max_steps:
                 return "max-steps"
-            batch = collate(self.train, plan[at.position]).to(self.trainer.device)
+            batch, indices = self.batch(plan[at.position])
             # Pyro's checks cost up to 30% of a step: on for the very first, when a mistake would show.
             with pyro.validation_enabled(at.step == 0):
-                row = guarded(self.trainer, batch, self.run, log=(at.step + 1) % self.training.log_every == 0)
+                log = (at.step + 1) % self.training.log_every == 0
+                row = guarded(self.trainer, batch, self.run, log=log, indices=indices)
             at.position += 1
             self.watch.stepped(at.step)
             if row is not None:

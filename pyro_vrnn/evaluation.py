@@ -84,27 +84,28 @@ class Evaluation:
 class Recorder(Messenger):
     """Reads NLL and KL off the very step that trains: wrap it round one evaluation of an ELBO.
 
-    Both are sums over the batch and means over the particles, without the KL weight; nats.
+    Both are by sequence, [B], and means over the particles, without the KL weight; nats.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.nll, self.kl = 0.0, 0.0
+        self.nll: Tensor = torch.zeros(())
+        self.kl: Tensor = torch.zeros(())
         self._guide: dict[str, tuple[Any, Any]] = {}
 
     def _pyro_post_sample(self, msg: Any) -> None:
         if site_is_subsample(msg):
             return
         name, fn, mask = msg["name"], msg["fn"], msg["mask"]
-        particles = fn.batch_shape[0] if len(fn.batch_shape) > 1 else 1
+        sequences = fn.batch_shape[-1]
         if msg["is_observed"]:
-            log_prob = scale_and_mask(fn.log_prob(msg["value"]), mask=mask)
-            self.nll -= float(log_prob.detach().sum()) / particles
+            log_prob = scale_and_mask(fn.log_prob(msg["value"]), mask=mask).detach()
+            self.nll = self.nll - log_prob.reshape(-1, sequences).mean(0)
         elif name not in self._guide:
             self._guide[name] = fn, mask
         else:  # the model's pass, replayed on the guide's draw
-            kl = scale_and_mask(kl_divergence(self._guide[name][0], fn), mask=mask)
-            self.kl += float(kl.detach().sum()) / particles
+            kl = scale_and_mask(kl_divergence(self._guide[name][0], fn), mask=mask).detach()
+            self.kl = self.kl + kl.reshape(-1, sequences).mean(0)
 
 
 @torch.no_grad()

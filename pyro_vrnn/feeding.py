@@ -59,10 +59,11 @@ def own_draws(net: SequenceModel, batch: Batch, share: float) -> Tensor:
 
 def feeds_back(net: SequenceModel) -> bool:
     """Whether what the model draws depends on the x it read before."""
-    x = torch.zeros(1, 1, net.likelihood.x_dim)
+    like = next(net.parameters())
+    x = like.new_zeros(1, 1, net.likelihood.x_dim)
     features = net.features(x)[0].detach().requires_grad_()
     state = net.start(1)
-    z = torch.zeros(1, net.latent_dim)
+    z = like.new_zeros(1, net.latent_dim)
     emission = net.p_x(net.next(state, z, features), z)
     total = emission.log_prob(x[0]).sum()
     return torch.autograd.grad(total, features, allow_unused=True)[0] is not None

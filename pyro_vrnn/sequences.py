@@ -34,6 +34,7 @@ from pyro_vrnn.writing import write_sequences
 __all__ = [
     "Batch",
     "DataInfo",
+    "Piece",
     "SequenceDataset",
     "SplitInfo",
     "collate",
@@ -41,6 +42,7 @@ __all__ = [
     "epoch_plan",
     "floors",
     "in_order",
+    "pieces",
     "read_info",
     "write_sequences",
 ]
@@ -103,17 +105,21 @@ class SequenceDataset:
         split: train, valid or test.
         window: cut each sequence into pieces of at most this many steps (nothing is dropped; a sequence's
             last piece may be short). Ids then end in `#k`, the piece's number. For training.
+        hop: steps from one piece's start to the next one's; the window by default, 1 for a piece at every step.
 
     Raises:
         ConfigError: an unknown split, a window below 1.
         DataError: see `read_info`; and on reading, damaged values or values outside the support.
     """
 
-    def __init__(self, path: str | Path, split: str, window: int | None = None) -> None:
+    def __init__(self, path: str | Path, split: str, window: int | None = None, hop: int | None = None) -> None:
         if split not in SPLITS:
             raise choose("split", split, SPLITS)
         if window is not None and window < 1:
             raise ConfigError(f"window {window}: a piece has at least 1 step", "leave it out for whole sequences")
+        hop = hop or window or 1
+        if window is not None and not 1 <= hop <= window:
+            raise ConfigError(f"hop {hop}: must be from 1 to the window, {window}")
         self.split = split
         file, self.info = open_data(path)
         with file:
@@ -122,11 +128,11 @@ class SequenceDataset:
         self.starts: NDArray[np.int64] = offsets[:-1]  # [N]
         self.lengths: NDArray[np.int64] = np.diff(offsets)  # [N]
         if window is not None:
-            pieces = -(-self.lengths // window)
+            pieces = 1 + np.maximum(0, -(-(self.lengths - window) // hop))
             k = np.concatenate([np.arange(n) for n in pieces]) if len(pieces) else pieces
             self.ids = [f"{i}#{piece}" for i, n in zip(self.ids, pieces, strict=True) for piece in range(n)]
-            self.lengths = np.minimum(window, np.repeat(self.lengths, pieces) - k * window)
-            self.starts = np.repeat(self.starts, pieces) + k * window
+            self.lengths = np.minimum(window, np.repeat(self.lengths, pieces) - k * hop)
+            self.starts = np.repeat(self.starts, pieces) + k * hop
         self._opened: tuple[int, h5py.Dataset | NDArray[Any]] | None = None
 
     def __len__(self) -> int:
@@ -134,10 +140,14 @@ class SequenceDataset:
 
     def __getitem__(self, i: int) -> NDArray[np.float32]:
         """Sequence i, [T_i, X]."""
+        return self.piece(i, 0, int(self.lengths[i]))
+
+    def piece(self, i: int, begin: int, steps: int) -> NDArray[np.float32]:
+        """At most so many steps of sequence i, from step `begin` (of 0, 1, …) on. [T, X]."""
         if not -len(self) <= i < len(self):
             raise IndexError(f"sequence {i} of {len(self)}")
-        x, start, name = self._rows(), int(self.starts[i]), f"{self.split} sequence {self.ids[i]!r}"
-        stop = start + int(self.lengths[i])
+        x, first, name = self._rows(), int(self.starts[i]), f"{self.split} sequence {self.ids[i]!r}"
+        start, stop = first + begin, first + min(begin + steps, int(self.lengths[i]))
         if isinstance(x, np.ndarray):
             values = x[start:stop]
             check_support(values, self.info.support, f"{self.info.path}: {name}", self.info.path)
@@ -174,9 +184,9 @@ class SequenceDataset:
         return self._opened[1]
 
 
-def collate(dataset: SequenceDataset, indices: Sequence[int]) -> Batch:
-    """These sequences side by side: x [T, B, X] float32, zero-padded on the right; lengths [B] int64."""
-    sequences = [dataset[i] for i in indices]
+def collate(dataset: SequenceDataset, indices: Sequence[int], begin: int = 0, steps: int | None = None) -> Batch:
+    """These sequences side by side, or a piece of each: x [T, B, X] float32, zero-padded on the right; lengths [B]."""
+    sequences = [dataset[i] if steps is None else dataset.piece(i, begin, steps) for i in indices]
     lengths = [len(sequence) for sequence in sequences]
     x = np.zeros((max(lengths), len(lengths), dataset.info.x_dim), np.float32)
     for b, sequence in enumerate(sequences):
@@ -207,6 +217,37 @@ def epoch_plan(
         pool = pool[np.argsort(-lengths[pool], kind="stable")]
         batches += [pool[i : i + size].tolist() for i in range(0, len(pool), size)]
     return [batches[i] for i in random.permutation(len(batches))]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One update's part of some sequences."""
+
+    indices: list[int]
+    begin: int = 0
+    """Its first step, of 0, 1, …"""
+    rows: tuple[int, ...] = ()
+    """Which rows of the piece before go on here; none where begin = 0."""
+
+
+def pieces(batches: list[list[int]], lengths: Sequence[int] | NDArray[np.int64], window: int | None) -> list[Piece]:
+    """Batches cut in time for truncated BPTT: each is followed by its own next piece, until all of it has ended.
+
+    Args:
+        batches: from `epoch_plan`.
+        lengths: [N], steps.
+        window: steps of a piece; None cuts nothing.
+    """
+    if window is None:
+        return [Piece(batch) for batch in batches]
+    found = []
+    for batch in batches:
+        before: list[int] = []
+        for begin in range(0, max(int(lengths[i]) for i in batch), window):
+            here = [i for i in batch if lengths[i] > begin]
+            found.append(Piece(here, begin, tuple(before.index(i) for i in here) if before else ()))
+            before = here
+    return found
 
 
 def in_order(lengths: Sequence[int] | NDArray[np.int64], batch_size: int) -> list[list[int]]:

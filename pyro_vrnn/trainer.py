@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,10 @@ from pyro_vrnn.evaluation import Recorder
 from pyro_vrnn.feeding import feed
 from pyro_vrnn.files import write_json
 from pyro_vrnn.models import SequenceModel
+from pyro_vrnn.networks import State
 from pyro_vrnn.optimizer import TorchOptim, flatten, unflatten
 from pyro_vrnn.programs import PROGRAMS, Markov, Stacked
+from pyro_vrnn.replay import Replay
 from pyro_vrnn.sequences import Batch
 
 
@@ -73,9 +75,17 @@ class Trainer:
         )
         self.average = {k: v.detach().clone() for k, v in net.named_parameters()} if training.average else {}
         self.at = Progress()
+        self.replay = Replay(training.replay, training.replay_share, training.replay_size, training.seed)
+        self.memory: tuple[State, State] | None = None
+        """Where model and guide stood after the last batch, for the pieces that go on from it."""
 
-    def step(self, batch: Batch, *, log: bool) -> dict[str, Any] | None:
+    def step(self, batch: Batch, *, log: bool, indices: Sequence[int] = ()) -> dict[str, Any] | None:
         """One SVI update; the row of metrics if asked for.
+
+        Args:
+            batch: some sequences, or pieces of them.
+            log: whether to return a row.
+            indices: which sequences these are, for the replay.
 
         Raises:
             NumericsError: loss or gradient is not finite; parameters and optimiser are as before the step.
@@ -94,7 +104,7 @@ class Trainer:
         steps = int(batch.lengths.sum())
         self.optim.divide_by = steps
         self.optim.set_learning_rate(learning_rate)
-        recorder = Recorder() if log else None
+        recorder = Recorder() if log or training.replay != "none" else None
         if recorder is None:
             loss = self.svi.step(batch, beta)
         else:
@@ -106,14 +116,16 @@ class Trainer:
             with torch.no_grad():
                 for name, value in self.net.named_parameters():
                     self.average[name].lerp_(value, weight)
-        if recorder is None:
+        if recorder is not None and training.replay != "none":
+            self.replay.saw(indices, (recorder.nll + recorder.kl) / batch.lengths)
+        if recorder is None or not log:
             return None
         return {
             "step": at.step,
             "epoch": at.epoch + 1,
             "loss": loss / steps,
-            "nll": recorder.nll / steps,
-            "kl": recorder.kl / steps,
+            "nll": float(recorder.nll.sum()) / steps,
+            "kl": float(recorder.kl.sum()) / steps,
             "beta": beta,
             "lr": learning_rate,
             "grad_norm": self.optim.grad_norm,
@@ -121,16 +133,23 @@ class Trainer:
 
     def _fed(self, batch: Batch) -> Batch:
         """With the noise and the share of own draws of this update."""
-        training, form = self.config.training, self.config.format
-        assert form is not None
+        training = self.config.training
         share = linear(self.at.step, 0.0, training.scheduled_sampling, training.scheduled_steps)
-        return feed(self.net, batch, form.support, training.input_noise, share)
+        return feed(self.net, batch, self.net.likelihood.support, training.input_noise, share)
 
     def _loss_and_grads(self, model: Any, guide: Any, *args: Any) -> float:
         loss = float(self.loss.loss_and_grads(model, guide, *args))
         if not math.isfinite(loss):
             raise NumericsError(f"the loss is {loss}")
+        if self.config.data.carry:
+            self.memory = self.program.carry(args[0])
         return loss
+
+    def goes_on(self, batch: Batch, rows: Sequence[int]) -> Batch:
+        """A batch that goes on from these rows of the one before."""
+        assert self.memory is not None, "no batch before this one"
+        state, own = (tuple(part[list(rows)] for part in side) for side in self.memory)
+        return replace(batch, memory=(state, own))
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -155,6 +174,9 @@ class Trainer:
         extra["random.cpu"] = torch.get_rng_state()
         if self.device.type == "cuda":
             extra["random.cuda"] = torch.cuda.get_rng_state(self.device)
+        extra |= self.replay.state()
+        for side, parts in enumerate(self.memory or ()):
+            extra |= {f"memory.{side}.{i:02d}": part for i, part in enumerate(parts)}
         if self.average:
             extra |= {f"raw.{k}": v.detach().clone() for k, v in self.net.state_dict().items()}
         with self.averaged():
@@ -171,13 +193,22 @@ class Trainer:
         own = dict(saved.optimizer)
         random = {k: own.pop(k) for k in list(own) if k.startswith("random.")}
         raw = {k.removeprefix("raw."): own.pop(k) for k in list(own) if k.startswith("raw.")}
+        kept = {k: own.pop(k) for k in list(own) if k.startswith(("replay.", "memory."))}
         at = _progress(saved.state, path)
         expected: dict[str, Tensor] = {}
         for i, p in enumerate(self.optim.params if at.step else ()):
             expected |= {f"{i}.step": torch.zeros(()), f"{i}.exp_avg": p, f"{i}.exp_avg_sq": p}
         checkpoint.expect(expected, own, path, "optimiser state")
         checkpoint.expect({"random.cpu": torch.get_rng_state()}, random | {"random.cuda": None}, path, "random state")
+        checkpoint.expect(self._kept(kept), kept, path, "training state")
         checkpoint.load_weights(self.net, saved.model, path)
+        self.replay.restore(kept)
+        if "memory.0.00" in kept:
+            state, own_state = (
+                tuple(kept[k].to(self.device) for k in sorted(kept) if k.startswith(f"memory.{side}."))
+                for side in (0, 1)
+            )
+            self.memory = state, own_state
         if self.average:
             self.average = {k: v.detach().clone() for k, v in self.net.named_parameters()}
             checkpoint.load_weights(self.net, raw, path)
@@ -186,6 +217,24 @@ class Trainer:
         if self.device.type == "cuda" and "random.cuda" in random:
             torch.cuda.set_rng_state(random["random.cuda"], self.device)
         self.at = at
+
+    def _kept(self, found: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What replay and memory should look like in a checkpoint; their lengths are their own affair."""
+        expected: dict[str, Tensor] = {}
+        if self.replay.kind != "none":
+            count = len(found.get("replay.index", ()))
+            expected["replay.index"] = torch.zeros(count, dtype=torch.int64)
+            expected["replay.score"] = torch.zeros(count, dtype=torch.float64)
+        if self.config.data.carry and "memory.0.00" in found:
+            size = len(found["memory.0.00"])
+            one = Batch(torch.ones(size, dtype=torch.int64, device=self.device))
+            x = torch.zeros(1, size, self.net.likelihood.x_dim, device=self.device)
+            with torch.no_grad():
+                sides = self.net.start(size), self.net.remember(one, self.net.features(x))
+            expected |= {
+                f"memory.{side}.{i:02d}": part for side, parts in enumerate(sides) for i, part in enumerate(parts)
+            }
+        return expected
 
     def is_finite(self) -> bool:
         """Whether weights, their average and the optimiser's state have no NaN or infinity: worth going on from."""
@@ -208,11 +257,13 @@ def _progress(state: dict[str, Any], path: Path) -> Progress:
     return Progress(**values)
 
 
-def guarded(trainer: Trainer, batch: Batch, run: Path, *, log: bool) -> dict[str, Any] | None:
+def guarded(
+    trainer: Trainer, batch: Batch, run: Path, *, log: bool, indices: Sequence[int] = ()
+) -> dict[str, Any] | None:
     """One step; if its numbers are not finite, say in diagnostics/ which site's are not, and raise."""
     random = torch.get_rng_state()
     try:
-        return trainer.step(batch, log=log)
+        return trainer.step(batch, log=log, indices=indices)
     except NumericsError as error:
         for p in trainer.net.parameters():
             p.grad = None

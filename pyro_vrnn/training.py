@@ -20,8 +20,10 @@ from pyro_vrnn.config import Resolved, RunConfig
 from pyro_vrnn.devices import device as pick_device
 from pyro_vrnn.engine import Observer, fit
 from pyro_vrnn.errors import CheckpointError, ConfigError, DataError, UserError
+from pyro_vrnn.feeding import feeds_back
 from pyro_vrnn.files import cannot_write, write_bytes, write_json
 from pyro_vrnn.likelihoods import LIKELIHOODS
+from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.runs import Run, build_net, data_format, load, read_config
 from pyro_vrnn.sequences import DataInfo, SequenceDataset, read_info
 from pyro_vrnn.trainer import Trainer
@@ -109,7 +111,8 @@ def train(
         format=data_format(info),
         data=dataclasses.replace(settings.data, path=str(path.resolve())),
     )
-    training_set = SequenceDataset(path, "train", settings.data.window or None)
+    cut = settings.data.window if not settings.data.carry else 0
+    training_set = SequenceDataset(path, "train", cut or None, settings.data.hop or None)
     valid = SequenceDataset(path, "valid")
     if len(valid) == 0:
         raise DataError(
@@ -151,6 +154,7 @@ def _train(
     """What `train` does once all is checked."""
     torch.manual_seed(settings.training.seed)
     net = build_net(settings)
+    _check_fit(settings, net)
     net.likelihood.fit_start(torch.from_numpy(info.mean), torch.from_numpy(info.std))
     if init_from is not None:
         _, source = checkpoint.find(Path(init_from))
@@ -179,6 +183,31 @@ def _train(
     run = load(out, device=str(where))
     run.result = result
     return run
+
+
+def _check_fit(settings: RunConfig, net: SequenceModel) -> None:
+    """Whether this model can be trained this way.
+
+    Raises:
+        ConfigError: it has nothing that the setting is about.
+    """
+    name, training = settings.model.name, settings.training
+    if settings.data.carry and not net.cuttable:
+        raise ConfigError(
+            f"data.carry: {name!r} has one z a sequence, so nothing can be carried from one piece to the next",
+            "leave data.carry out: each window is then a sequence of its own",
+        )
+    if settings.data.carry and training.replay != "none":
+        raise ConfigError(
+            "training.replay with data.carry: a replayed piece would need the state before it",
+            "leave one of the two out",
+        )
+    if training.scheduled_sampling and not feeds_back(net):
+        raise ConfigError(
+            f"training.scheduled_sampling: what {name!r} draws at t does not depend on the x before t, "
+            "so nothing of its own is fed back",
+            "choose a model that reads x_{t-1}: vrnn, srnn, storn, rnn",
+        )
 
 
 class _Logged(Observer):

@@ -120,6 +120,10 @@ class SequenceModel(nn.Module, ABC):
     def q_z(self, state: State, e_t: Tensor) -> Distribution:
         """Posterior of z_t given the state before t and e_t. [..., B | Z]."""
 
+    def after(self, features: Tensor, z: Tensor, states: State, start: State) -> State:
+        """The state after the last step, from what `states` takes and returns; each part [..., B, ·]."""
+        return self.next(tuple(part[-1] for part in states), z[-1], features[-1])
+
     def remember(self, batch: Batch, features: Tensor) -> State:
         """Where the guide's own forward networks stand after the batch, each part [B, ·]; most guides have none."""
         return ()

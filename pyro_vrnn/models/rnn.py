@@ -82,6 +82,10 @@ class RNN(SequenceModel):
         """h from one whole-sequence call: no z feeds back. [T, ..., B, H]."""
         return (over_particles(self.f.path_before(features, start), z),)
 
+    def after(self, features: Tensor, z: Tensor, states: State, start: State) -> State:
+        """`states` keeps the last layer's h alone; all parts from the call itself. Each [B, H]."""
+        return self.f.after(features, start)
+
     def infer(self, features: Tensor, e: Tensor, start: State, shape: torch.Size) -> Inference:
         """Nothing to draw. z is [..., B, T, 0]."""
         z = features.new_zeros(*shape, len(features), 0)

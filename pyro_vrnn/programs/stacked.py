@@ -204,9 +204,8 @@ class Stacked:
         path = self._path
         assert path is not None, "run the guide first"
         assert path.batch is batch, "the guide ran on another batch last"
-        last = tuple(part[-1] for part in path.states)
         with torch.no_grad():
-            state = self.net.next(last, path.z[..., -1, :], path.features[-1])
+            state = self.net.after(path.features, path.z.movedim(-2, 0), path.states, self.net.begin(batch))
         return memory(self.net, batch, state)
 
     def _draw(self, batch: Batch, shape: torch.Size) -> Tensor:
