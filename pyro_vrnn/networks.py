@@ -69,10 +69,10 @@ class Layers:
 
 
 class MLP(nn.Sequential):
-    """Dense layers with an activation after each; no layers is the identity. [..., D] -> [..., dims[-1]]."""
+    """Dense layers, an activation after each; without any, the identity (and dropout). [..., D] -> [..., dims[-1]]."""
 
     def __init__(self, in_dim: int, layers: Layers) -> None:
-        parts: list[nn.Module] = []
+        parts: list[nn.Module] = [] if layers.dims or not layers.dropout else [nn.Dropout(layers.dropout)]
         for before, after in pairwise((in_dim, *layers.dims)):
             parts += [nn.Linear(before, after)]
             if layers.norm:

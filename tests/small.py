@@ -110,3 +110,26 @@ def write_small(
         overwrite=True,
     )
     return path
+
+
+def write_vectors(path: Path, *, seed: int = 0, x_dim: int = 5) -> Path:
+    """A small data set of real vectors: random walks, standardised."""
+    generator = np.random.default_rng(seed)
+    splits = {}
+    for name, count in [("train", 12), ("valid", 4), ("test", 4)]:
+        walks = [generator.normal(size=(int(generator.integers(4, 13)), x_dim)).cumsum(0) for _ in range(count)]
+        splits[name] = [np.asarray(walk / 3, np.float32) for walk in walks]
+    write_sequences(
+        path,
+        splits,
+        ids={name: [f"{name}-{i}" for i in range(len(walks))] for name, walks in splits.items()},
+        kind="vectors",
+        support="real",
+        steps_per_second=None,
+        source="made by a test",
+        licence="none",
+        options={},
+        extra={},
+        overwrite=True,
+    )
+    return path

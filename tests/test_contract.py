@@ -21,11 +21,12 @@ from pyro_vrnn.models.base import LatentConfig
 from pyro_vrnn.networks import MLP, DiagonalNormal, State
 from pyro_vrnn.objectives import OBJECTIVES
 from pyro_vrnn.programs import PROGRAMS
+from pyro_vrnn.programs.stacked import Path
 from pyro_vrnn.runs import build_net
 from pyro_vrnn.sampling import draw, log_joint
 from pyro_vrnn.sequences import Batch
 
-LENGTHS, T, B, Z, H = [7, 3, 5, 1, 6], 7, 5, 4, 11
+LENGTHS, T, B, Z, H = [7, 3, 5, 1, 6], 7, 5, 2, 11
 
 
 def make(model: str, likelihood: str) -> SequenceModel:
@@ -66,7 +67,7 @@ def data(likelihood: str) -> Batch:
 def check(model: str, likelihood: str) -> None:
     """The contract: programs agree, all is finite, every parameter learns, padding is nothing, draws score as drawn."""
     net, batch = make(model, likelihood), data(likelihood)
-    for name, particles in (("elbo", 1), ("elbo-mc", 3)) if net.latent_dim else (("elbo", 1),):
+    for name, particles in (("elbo", 1), ("elbo-mc", 3), ("iwae", 3)) if net.latent_dim else (("elbo", 1),):
         found = []
         for program in PROGRAMS.values():
             pair = program(net)
@@ -74,7 +75,7 @@ def check(model: str, likelihood: str) -> None:
             torch.manual_seed(2)
             with pyro.get_param_store().scope():
                 loss = OBJECTIVES[name](name=name, particles=particles).loss()
-                value = loss.loss_and_grads(pair.model, pair.guide, batch, 0.5)
+                value = loss.loss_and_grads(pair.model, pair.guide, batch, 1.0 if name == "iwae" else 0.5)
             found.append((value, {k: p.grad.clone() for k, p in net.named_parameters() if p.grad is not None}))
         (a, grads_a), (b, grads_b) = found
         assert b == pytest.approx(a, rel=1e-9)
@@ -84,6 +85,7 @@ def check(model: str, likelihood: str) -> None:
             assert grad.abs().max() > 0, f"{key} gets no gradient"
             torch.testing.assert_close(grads_b[key], grad, rtol=1e-8, atol=1e-10 * float(grad.abs().max()), msg=key)
     net.eval()
+    check_batch_mates(net, batch)
     drawn = draw(net, B, T)
     assert drawn.x.shape == (T, B, width(likelihood))
     torch.testing.assert_close(log_joint(net, drawn.x, drawn.z), drawn.log_prob, rtol=1e-9, atol=0)
@@ -95,6 +97,25 @@ def check(model: str, likelihood: str) -> None:
     again.load_state_dict(state)
     again.eval()
     assert torch.equal(log_joint(again, drawn.x, drawn.z), log_joint(net, drawn.x, drawn.z))
+
+
+@torch.no_grad()
+def check_batch_mates(net: SequenceModel, batch: Batch) -> None:
+    """log p(x, z) and q's parameters of a sequence are the same alone, beside longer ones, and whatever the padding."""
+    torch.manual_seed(3)
+    z = torch.randn(T, B, net.latent_dim, dtype=torch.float64)
+    other = torch.where(batch.alive[..., None], batch.x, batch.x.roll(1, 1))  # in the support, not zeros
+
+    def scores(given: Batch, z: Tensor) -> Tensor:
+        path = Path(net, given, z.movedim(0, -2))
+        log_joint = path.p_x.log_prob(given.x) + path.p_z.log_prob(z) + path.q_z.log_prob(z)
+        return torch.where(given.alive, log_joint, torch.zeros_like(log_joint)).sum(0)
+
+    together = scores(batch, z)
+    assert torch.equal(scores(Batch(batch.lengths, other), z), together)
+    for b, length in enumerate(LENGTHS):
+        alone = scores(Batch(batch.lengths[b : b + 1], batch.x[:length, b : b + 1]), z[:length, b : b + 1])
+        torch.testing.assert_close(alone[0], together[b], rtol=1e-10, atol=0)
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
