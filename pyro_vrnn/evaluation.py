@@ -17,44 +17,12 @@ from torch import Tensor
 from torch.distributions.kl import kl_divergence
 
 from pyro_vrnn.errors import NumericsError
-from pyro_vrnn.objectives import Objective
-from pyro_vrnn.programs import Program, traces
+from pyro_vrnn.objectives import FivoObjective, Objective
+from pyro_vrnn.programs import Program, particle_filter, terms
 from pyro_vrnn.sequences import Batch, SequenceDataset, collate, in_order
 
 VALUES_AT_ONCE = 40_000_000
 """Particles x sequences x steps x the widest layer, held at once: what bounds the memory of any K (about 1 GB)."""
-
-
-@dataclass(frozen=True)
-class Terms:
-    """The parts of the bound for each particle and sequence, nats, [K, B] each."""
-
-    log_weights: Tensor  # log p(x, z) - log q(z | x)
-    nll: Tensor  # -log p(x | z)
-    kl: Tensor  # sum_t KL(q_t || p_t) along the drawn path, analytic
-
-
-def terms(program: Program, batch: Batch, particles: int) -> Terms:
-    """Run the pair once with a particle plate outside, at beta = 1, and read both traces.
-
-    Args:
-        program: either program; they give the same numbers.
-        batch: whole sequences.
-        particles: K.
-    """
-    guide, model = traces(program, batch, particles)
-    log_px, log_pz, log_qz, kl = torch.zeros(4, particles, batch.size, device=batch.lengths.device).unbind()
-    for name, site in model.nodes.items():
-        if site["type"] != "sample" or site_is_subsample(site):
-            continue
-        if site["is_observed"]:
-            log_px = log_px + site["log_prob"]
-        else:
-            q = guide.nodes[name]
-            log_pz = log_pz + site["log_prob"]
-            log_qz = log_qz + q["log_prob"]
-            kl = kl + scale_and_mask(kl_divergence(q["fn"], site["fn"]), mask=q["mask"])
-    return Terms(log_px + log_pz - log_qz, -log_px, kl)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,18 +94,40 @@ def sequence_bounds(
         values_at_once: bounds the memory.
         progress: called with the particles done.
     """
+    if isinstance(objective, FivoObjective):
+        found = _filtered(program, batch, objective, values_at_once)
+        progress(objective.particles)
+        return found
     widest = max((max(p.shape) for p in program.net.parameters() if p.dim() > 0), default=1)
     whole = batch.size * batch.steps * widest
     chunk = max(1, values_at_once // whole)
     parts, done = [], 0
-    while done < objective.particles:
-        parts.append(terms(program, batch, min(chunk, objective.particles - done)))
-        done = min(done + chunk, objective.particles)
-        progress(done)
+    while done < objective.draws:
+        parts.append(terms(program.model, program.guide, batch, min(chunk, objective.draws - done)))
+        done = min(done + chunk, objective.draws)
+        progress(done * objective.particles // objective.draws)
     log_weights = torch.cat([part.log_weights for part in parts])  # [K, B]
     nll = torch.cat([part.nll for part in parts])
     kl = torch.cat([part.kl for part in parts])
     return objective.bound(log_weights, nll, kl), kl.mean(0)
+
+
+def _filtered(program: Program, batch: Batch, objective: FivoObjective, values: int) -> tuple[Tensor, Tensor]:
+    """The same by the particle filter, which needs all particles at once: sequences in chunks."""
+    net = program.net
+    widest = max((max(p.shape) for p in net.parameters() if p.dim() > 0), default=1)
+    size = max(1, values // (objective.particles * widest))
+    assert batch.x is not None
+    bounds, kls = [], []
+    for start in range(0, batch.size, size):
+        rows = slice(start, start + size)
+        part = Batch(batch.lengths[rows], batch.x[: int(batch.lengths[rows].max()), rows])
+        found = particle_filter(
+            net, part, objective.particles, threshold=objective.threshold, resampling=objective.resampling
+        )
+        bounds.append(found.log_evidence)
+        kls.append(found.kl.sum(0))
+    return torch.cat(bounds), torch.cat(kls)
 
 
 def evaluate(

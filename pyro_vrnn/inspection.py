@@ -104,7 +104,8 @@ def posterior(run: Run, x: Any, particles: int = 1, *, seed: int = 0) -> Posteri
         torch.random.fork_rng(devices=devices),
     ):
         torch.manual_seed(seed)
-        guide, model = traces(Markov(run.net), batch, particles)
+        program = Markov(run.net)
+        guide, model = traces(program.model, program.guide, batch, particles)
     return Posterior(guide, model, len(values))
 
 

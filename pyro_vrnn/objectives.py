@@ -4,15 +4,20 @@ All are functions of the same log-weights, one per particle and *sequence* (neve
 
     log w = sum_t log p(x_t | ·) + beta (log p(z_t | ·) - log q(z_t | ·))       [K, B]
 
-| name    | maximises                                                    | source                                  |
-|---------|--------------------------------------------------------------|-----------------------------------------|
-| elbo    | E_q log p(x | z) - beta sum_t KL(q_t || p_t), the KL analytic | Chung et al. 2015, eq. (11)             |
-| elbo-mc | mean_k log w_k, every term sampled (VAE_K)                   | Kingma & Welling 2014                   |
-| iwae    | log mean_k w_k                                               | Burda et al. 2016, eq. (8)              |
-| renyi   | log (mean_k w_k^(1-alpha)) / (1-alpha)                       | Li & Turner 2016                        |
+| name    | maximises                                                  | source                                  |
+|---------|------------------------------------------------------------|-----------------------------------------|
+| elbo    | E_q log p(x | z) - beta sum_t KL(q_t || p_t), analytic KL  | Chung et al. 2015, eq. (11)             |
+| elbo-mc | mean_k log w_k, every term sampled (VAE_K)                 | Kingma & Welling 2014                   |
+| stl     | the same, without the score of log q in its gradient       | Roeder et al. 2017, arXiv:1703.09194    |
+| iwae    | log mean_k w_k                                             | Burda et al. 2016, eq. (8)              |
+| dreg    | the same, the guide's gradient reparameterised twice       | Tucker et al. 2019, arXiv:1810.04152    |
+| elbo-mk | mean over M groups of log mean_k w_k (MIWAE)               | Rainforth et al. 2018, arXiv:1802.04537 |
+| ciwae   | (1 - mix) mean_k log w_k + mix log mean_k w_k              | Rainforth et al. 2018                   |
+| renyi   | log (mean_k w_k^(1-alpha)) / (1-alpha)                     | Li & Turner 2016                        |
+| fivo    | log-evidence of a particle filter                          | Maddison et al. 2017, arXiv:1705.09279  |
 
 beta < 1 inside an importance weight tends to log of the integral of q^(1-beta) p^beta p(x | z) dz: no bound. So
-the weighted objectives have no KL weight to set. What is reported is always at beta = 1.
+the weighted objectives have no KL weight to set (anneal `ciwae` instead). What is reported is always at beta = 1.
 """
 
 from __future__ import annotations
@@ -26,8 +31,20 @@ import torch
 from pyro.infer import ELBO, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
 from torch import Tensor
 
-from pyro_vrnn.annealing import linear
+from pyro_vrnn.annealing import Ramp, ramp
 from pyro_vrnn.errors import ConfigError, at_least
+from pyro_vrnn.estimators import (
+    DoublyReparameterised,
+    Filtering,
+    FreeBits,
+    Grouped,
+    Mixed,
+    StickingTheLanding,
+    grouped,
+    log_mean_exp,
+)
+from pyro_vrnn.models.base import SequenceModel
+from pyro_vrnn.programs.smc import Resampling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,16 +60,24 @@ class Objective(ABC):
         at_least("objective.particles", self.particles, 1)
 
     @abstractmethod
-    def loss(self) -> ELBO:
-        """Pyro's estimator, for SVI."""
+    def loss(self, net: SequenceModel) -> ELBO:
+        """The estimator of a network's program, for SVI."""
 
     @abstractmethod
     def bound(self, log_weights: Tensor, nll: Tensor, kl: Tensor) -> Tensor:
-        """The bound at beta = 1 for each sequence, nats. All three are [K, B]; the result is [B]."""
+        """The bound at beta = 1 for each sequence, nats. All three are [draws, B]; the result is [B]."""
+
+    @property
+    def draws(self) -> int:
+        """Paths of z that it draws for each sequence."""
+        return self.particles
 
     def beta(self, step: int) -> float:
         """KL weight for the update after `step` updates."""
         return 1.0
+
+    def move(self, loss: ELBO, step: int) -> None:  # noqa: B027  (most have nothing to move)
+        """Set what else is scheduled, before the update after `step` updates."""
 
     def _particles(self) -> dict[str, int | bool]:
         # The plate nesting is stated: when Pyro guesses it, it runs the pair once more and spends random numbers.
@@ -61,11 +86,13 @@ class Objective(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Annealed(Objective):
-    """What the two ELBOs share: the KL weight, linear from kl_start to kl_end over kl_steps updates."""
+    """What the ELBOs share: the KL weight, from kl_start to kl_end over kl_steps updates."""
 
     kl_start: float = 1.0
     kl_end: float = 1.0
     kl_steps: int = 0
+    kl_schedule: Ramp = "linear"
+    """constant, linear, cosine, sigmoid, or cyclical: four rises one after the other."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -84,8 +111,8 @@ class Annealed(Objective):
             )
 
     def beta(self, step: int) -> float:
-        """Linear warm-up; SRNN's "+ 0.0001 an update from 0.2" is kl_start=0.2, kl_steps=8000."""
-        return linear(step, self.kl_start, self.kl_end, self.kl_steps)
+        """SRNN's "+ 0.0001 an update from 0.2" is kl_start=0.2, kl_steps=8000, linear."""
+        return ramp(step, self.kl_start, self.kl_end, self.kl_steps, self.kl_schedule)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +120,17 @@ class ElboObjective(Annealed):
     """The ELBO with each step's KL in closed form: the least variance, and the default."""
 
     name: Literal["elbo"] = "elbo"
+    free_bits: float = 0.0
+    """A step's KL counts as this many nats where it is less; 0 is the ELBO. In training only."""
 
-    def loss(self) -> ELBO:
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("objective.free_bits", self.free_bits, 0)
+
+    def loss(self, net: SequenceModel) -> ELBO:
         """`TraceMeanField_ELBO`: its condition holds because z is drawn forward in time on both sides."""
+        if self.free_bits > 0:
+            return FreeBits(self.particles, self.free_bits)
         return TraceMeanField_ELBO(**self._particles())
 
     def bound(self, log_weights: Tensor, nll: Tensor, kl: Tensor) -> Tensor:
@@ -109,13 +144,24 @@ class ElboMCObjective(Annealed):
 
     name: Literal["elbo-mc"] = "elbo-mc"
 
-    def loss(self) -> ELBO:
+    def loss(self, net: SequenceModel) -> ELBO:
         """`Trace_ELBO`."""
         return Trace_ELBO(**self._particles())
 
     def bound(self, log_weights: Tensor, nll: Tensor, kl: Tensor) -> Tensor:
         """mean_k log w_k."""
         return log_weights.mean(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class STLObjective(ElboMCObjective):
+    """The sampled ELBO, sticking the landing: its gradient has no noise left where q is the posterior."""
+
+    name: Literal["stl"] = "stl"  # type: ignore[assignment]
+
+    def loss(self, net: SequenceModel) -> ELBO:
+        """Ours: Pyro has none for a recurrent guide."""
+        return StickingTheLanding(net, self.particles)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +179,10 @@ class Weighted(Objective):
                 "use --objective elbo-mc, or --particles 5",
             )
 
+    def bound(self, log_weights: Tensor, nll: Tensor, kl: Tensor) -> Tensor:
+        """log mean_k w_k."""
+        return log_mean_exp(log_weights)
+
 
 @dataclass(frozen=True, kw_only=True)
 class IwaeObjective(Weighted):
@@ -140,13 +190,88 @@ class IwaeObjective(Weighted):
 
     name: Literal["iwae"] = "iwae"
 
-    def loss(self) -> ELBO:
+    def loss(self, net: SequenceModel) -> ELBO:
         """`RenyiELBO(alpha=0)`; every site is in the batch plate, so it has one weight a sequence."""
         return RenyiELBO(alpha=0, **self._particles())
 
+
+@dataclass(frozen=True, kw_only=True)
+class DregObjective(Weighted):
+    """IWAE's bound, with a gradient of the guide that does not fade as K grows."""
+
+    name: Literal["dreg"] = "dreg"
+
+    def loss(self, net: SequenceModel) -> ELBO:
+        """Ours."""
+        return DoublyReparameterised(net, self.particles)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MKObjective(Weighted):
+    """The mean of M bounds of K particles: between the ELBO's gradient and IWAE's bound."""
+
+    name: Literal["elbo-mk"] = "elbo-mk"
+    groups: int = 2
+    """M."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("objective.groups", self.groups, 1)
+
+    @property
+    def draws(self) -> int:
+        """M K."""
+        return self.groups * self.particles
+
+    def loss(self, net: SequenceModel) -> ELBO:
+        """Ours."""
+        return Grouped(self.groups, self.particles)
+
     def bound(self, log_weights: Tensor, nll: Tensor, kl: Tensor) -> Tensor:
-        """log mean_k w_k."""
-        return torch.logsumexp(log_weights, 0) - math.log(len(log_weights))
+        """mean_m log mean_k w_mk."""
+        return grouped(log_weights, self.groups)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CiwaeObjective(Weighted):
+    """A mix of the ELBO and IWAE that is a bound all the way: what to anneal in the place of beta."""
+
+    name: Literal["ciwae"] = "ciwae"
+    mix: float = 0.5
+    """IWAE's share, at the end."""
+    mix_start: float | None = None
+    """At the start; the same as at the end by default."""
+    mix_steps: int = 0
+    mix_schedule: Ramp = "linear"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("mix", "mix_start"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise ConfigError(
+                    f"objective.{name}={value}: must be in [0, 1]", "0 is the ELBO (elbo-mc), 1 is IWAE (iwae)"
+                )
+        at_least("objective.mix_steps", self.mix_steps, 0)
+        if self.mix_start not in (None, self.mix) and self.mix_steps == 0:
+            raise ConfigError(
+                f"objective.mix_start={self.mix_start} with objective.mix_steps=0: the mix is at its end at once",
+                "set objective.mix_steps to the updates that it should take",
+            )
+
+    def loss(self, net: SequenceModel) -> ELBO:
+        """Ours."""
+        return Mixed(self.particles, self.mix)
+
+    def move(self, loss: ELBO, step: int) -> None:
+        """The mix."""
+        assert isinstance(loss, Mixed)
+        if self.mix_start is not None:
+            loss.mix = ramp(step, self.mix_start, self.mix, self.mix_steps, self.mix_schedule)
+
+    def bound(self, log_weights: Tensor, nll: Tensor, kl: Tensor) -> Tensor:
+        """At the final mix."""
+        return (1 - self.mix) * log_weights.mean(0) + self.mix * log_mean_exp(log_weights)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +289,7 @@ class RenyiObjective(Weighted):
                 "alpha = 1 is the ELBO: use --objective elbo-mc; alpha < 0 is no lower bound",
             )
 
-    def loss(self) -> ELBO:
+    def loss(self, net: SequenceModel) -> ELBO:
         """`RenyiELBO(alpha)`."""
         return RenyiELBO(alpha=self.alpha, **self._particles())
 
@@ -174,9 +299,41 @@ class RenyiObjective(Weighted):
         return (torch.logsumexp(tilted, 0) - math.log(len(tilted))) / (1.0 - self.alpha)
 
 
+@dataclass(frozen=True, kw_only=True)
+class FivoObjective(Weighted):
+    """The particle filter's bound: particles that have gone wrong are dropped on the way."""
+
+    name: Literal["fivo"] = "fivo"
+    threshold: float = 0.5
+    """Particles are drawn anew when their effective number is below this share of K."""
+    resampling: Resampling = "systematic"
+    score: bool = False
+    """Whether the gradient has the score of the choice of ancestors: unbiased, but of much variance."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.threshold <= 1:
+            raise ConfigError(f"objective.threshold={self.threshold}: must be in [0, 1]", "0 never resamples: IWAE")
+        if self.score and self.resampling == "systematic":
+            raise ConfigError(
+                "objective.score with systematic resampling: its choices are not independent, so their score is no "
+                "sum over particles",
+                "add --set objective.resampling=multinomial",
+            )
+
+    def loss(self, net: SequenceModel) -> ELBO:
+        """Ours, on programs/smc.py."""
+        return Filtering(net, self.particles, self.threshold, self.resampling, score=self.score)
+
+
 OBJECTIVES: dict[str, type[Objective]] = {
+    "ciwae": CiwaeObjective,
+    "dreg": DregObjective,
     "elbo": ElboObjective,
     "elbo-mc": ElboMCObjective,
+    "elbo-mk": MKObjective,
+    "fivo": FivoObjective,
     "iwae": IwaeObjective,
     "renyi": RenyiObjective,
+    "stl": STLObjective,
 }

@@ -65,7 +65,7 @@ class Trainer:
             ),
             training.clip_norm,
         )
-        self.loss = config.objective.loss()
+        self.loss = config.objective.loss(net)
         self.svi = SVI(
             self.program.model,
             self.program.guide,
@@ -101,6 +101,7 @@ class Trainer:
             training.decay_steps,
         )
         batch = self._fed(batch)
+        self.config.objective.move(self.loss, at.step)
         steps = int(batch.lengths.sum())
         self.optim.divide_by = steps
         self.optim.set_learning_rate(learning_rate)

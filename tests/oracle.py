@@ -81,6 +81,19 @@ def exact(batch: Batch) -> Tensor:
     return torch.stack(total)
 
 
+def filtering_means(batch: Batch) -> torch.Tensor:
+    """E[z_t | x_1, …, x_t] by the Kalman recursion. [T, B]."""
+    assert batch.x is not None
+    mean, var, found = torch.zeros(batch.size, dtype=torch.float64), 1.0, []
+    for t, x_t in enumerate(batch.x[..., 0].double()):
+        if t:
+            mean, var = A * mean, A**2 * var + Q**2
+        gain = var * C / (C**2 * var + R**2)
+        mean, var = mean + gain * (x_t - C * mean), (1 - gain * C) * var
+        found.append(mean)
+    return torch.stack(found)
+
+
 def simulate(lengths: list[int], seed: int = 0) -> Batch:
     """Data from the chain itself, float64."""
     generator = torch.Generator().manual_seed(seed)

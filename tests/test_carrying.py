@@ -13,8 +13,7 @@ from small import B, T, make_batch, make_net, variants, write_small
 
 import pyro_vrnn as pv
 from pyro_vrnn.errors import ConfigError
-from pyro_vrnn.evaluation import terms
-from pyro_vrnn.programs import PROGRAMS, Stacked
+from pyro_vrnn.programs import PROGRAMS, Stacked, terms
 from pyro_vrnn.replay import Replay
 from pyro_vrnn.sequences import Batch, SequenceDataset, collate, pieces
 
@@ -32,7 +31,7 @@ def in_pieces(pair: Any, batch: Batch, cuts: list[int], z: torch.Tensor | None =
     for begin, end in zip([0, *cuts], [*cuts, T], strict=True):
         piece = Batch(torch.full((B,), end - begin), batch.x[begin:end], memory=memory)
         if z is None:
-            found.append(terms(pair, piece, 1))
+            found.append(terms(pair.model, pair.guide, piece, 1))
         else:
             part = z[begin:end]
             given = (
@@ -57,7 +56,7 @@ def test_pieces_with_carried_state_are_the_whole(sets: tuple[str, ...], program:
     with pyro.get_param_store().scope():
         pair = PROGRAMS[program](net)
         torch.manual_seed(3)
-        whole = terms(pair, batch, 1)
+        whole = terms(pair.model, pair.guide, batch, 1)
         torch.manual_seed(3)
         parts = in_pieces(pair, batch, [2, 5])
     for name in ("log_weights", "nll", "kl"):
@@ -88,9 +87,9 @@ def test_without_the_memory_it_is_another_number() -> None:
     with pyro.get_param_store().scope():
         pair = PROGRAMS["stacked"](net)
         torch.manual_seed(3)
-        whole = terms(pair, batch, 1)
+        whole = terms(pair.model, pair.guide, batch, 1)
         torch.manual_seed(3)
-        parts = [terms(pair, Batch(torch.full((B,), len(x)), x), 1) for x in batch.x.split(4)]
+        parts = [terms(pair.model, pair.guide, Batch(torch.full((B,), len(x)), x), 1) for x in batch.x.split(4)]
     assert not torch.allclose(parts[0].nll + parts[1].nll, whole.nll)
 
 
@@ -98,7 +97,7 @@ def test_of_several_particles_the_first_goes_on() -> None:
     net, batch = make_net(), make_batch()
     with pyro.get_param_store().scope(), torch.no_grad():
         pair = PROGRAMS["stacked"](net)
-        terms(pair, batch, 3)
+        terms(pair.model, pair.guide, batch, 3)
         state, own = pair.carry(batch)
     assert [part.shape for part in state] == [(B, 13)]
     assert own == ()

@@ -74,7 +74,7 @@ def check(model: str, likelihood: str) -> None:
             net.zero_grad()
             torch.manual_seed(2)
             with pyro.get_param_store().scope():
-                loss = OBJECTIVES[name](name=name, particles=particles).loss()
+                loss = OBJECTIVES[name](name=name, particles=particles).loss(net)
                 value = loss.loss_and_grads(pair.model, pair.guide, batch, 1.0 if name == "iwae" else 0.5)
             found.append((value, {k: p.grad.clone() for k, p in net.named_parameters() if p.grad is not None}))
         (a, grads_a), (b, grads_b) = found

@@ -73,7 +73,7 @@ def test_it_equals_pyros_own_loss(dataset: SequenceDataset) -> None:
         order = sorted(range(len(dataset)), key=lambda i: -dataset.lengths[i])
         torch.manual_seed(3)
         with torch.no_grad():
-            loss = objective.loss().loss(pair.model, pair.guide, collate(dataset, order))
+            loss = objective.loss(pair.net).loss(pair.model, pair.guide, collate(dataset, order))
         assert found.nll_per_step == pytest.approx(loss / int(dataset.lengths.sum()), rel=1e-4)
 
 

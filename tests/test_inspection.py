@@ -11,8 +11,7 @@ from small import write_small
 import pyro_vrnn as pv
 from pyro_vrnn import inspection
 from pyro_vrnn.errors import ConfigError, DataError
-from pyro_vrnn.evaluation import terms
-from pyro_vrnn.programs import Stacked
+from pyro_vrnn.programs import Stacked, terms
 from pyro_vrnn.sequences import collate
 
 
@@ -35,7 +34,8 @@ def test_the_report_adds_up(run: pv.Run, tmp_path: Path, particles: int) -> None
     assert [s["name"] for s in found["sites"]] == [f"{v}_{t}" for t in range(1, steps + 1) for v in "zx"]
     torch.manual_seed(5)
     with torch.no_grad():
-        expected = terms(Stacked(run.net), collate(dataset, [1]), particles)
+        pair = Stacked(run.net)
+        expected = terms(pair.model, pair.guide, collate(dataset, [1]), particles)
     log_weights = expected.log_weights[:, 0]
     assert found["bound"] == pytest.approx(float(torch.logsumexp(log_weights, 0)) - math.log(particles), rel=1e-5)
     assert sum(found["kl_by_step"]) == pytest.approx(float(expected.kl.mean()), rel=1e-4)

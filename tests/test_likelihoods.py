@@ -311,7 +311,7 @@ def test_both_programs_say_the_same(name: str, objective: str, particles: int) -
         torch.manual_seed(7)
         pair = program(net)
         with pyro.get_param_store().scope():
-            loss = OBJECTIVES[objective](name=objective, particles=particles).loss()
+            loss = OBJECTIVES[objective](name=objective, particles=particles).loss(net)
             found.append((loss.loss_and_grads(pair.model, pair.guide, Batch(lengths, x), 1.0), {}))
         found[-1][1].update({key: p.grad.clone() for key, p in net.likelihood.named_parameters()})
     (loss_a, grads_a), (loss_b, grads_b) = found

@@ -9,11 +9,10 @@ from pyro import poutine
 from pyro.distributions import Distribution
 from small import LENGTHS, B, T, X, make_batch, make_net, variants
 
-from pyro_vrnn.evaluation import terms
 from pyro_vrnn.latents import Flowed, Ladder
 from pyro_vrnn.models import MODELS, SequenceModel
 from pyro_vrnn.objectives import OBJECTIVES, Objective
-from pyro_vrnn.programs import PROGRAMS, Markov, Stacked
+from pyro_vrnn.programs import PROGRAMS, Markov, Stacked, terms
 from pyro_vrnn.sequences import Batch
 
 
@@ -24,7 +23,7 @@ def loss_and_grads(
     net.zero_grad()
     torch.manual_seed(7)
     with pyro.get_param_store().scope():
-        loss = objective.loss().loss_and_grads(pair.model, pair.guide, batch, beta)
+        loss = objective.loss(net).loss_and_grads(pair.model, pair.guide, batch, beta)
     return loss, {name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
 
 
@@ -71,7 +70,7 @@ def test_terms_add_up_to_a_hand_written_elbo(sets: tuple[str, ...], program: str
         pair = PROGRAMS[program](net)
         guide = poutine.trace(pair.guide).get_trace(batch)
         torch.manual_seed(3)
-        found = terms(pair, batch, 1)
+        found = terms(pair.model, pair.guide, batch, 1)
     if program == "markov":
         z = torch.stack([guide.nodes[f"z_{t}"]["value"] for t in range(1, T + 1)])
     else:
@@ -104,7 +103,8 @@ def test_analytic_kl_is_the_mean_of_the_sampled_one(program: str, particles: int
     """In one step the KL does not depend on the draw, so its Monte Carlo estimate must meet it."""
     net, batch = make_net(), make_batch([1, 1])
     with torch.no_grad(), pyro.get_param_store().scope():
-        found = terms(PROGRAMS[program](net), batch, 4000 * particles)
+        pair = PROGRAMS[program](net)
+        found = terms(pair.model, pair.guide, batch, 4000 * particles)
     sampled = -(found.log_weights + found.nll)  # log q - log p
     error = sampled.std(0) / len(sampled) ** 0.5
     assert torch.all((sampled.mean(0) - found.kl.mean(0)).abs() < 4 * error)
@@ -115,7 +115,8 @@ def test_kl_of_the_prior_to_itself_is_zero() -> None:
     q_z = net.q_z
     net.q_z = lambda state, e_t: net.p_z(state)  # type: ignore[method-assign]
     with torch.no_grad(), pyro.get_param_store().scope():
-        found = terms(Stacked(net), batch, 2)
+        pair = Stacked(net)
+        found = terms(pair.model, pair.guide, batch, 2)
     net.q_z = q_z  # type: ignore[method-assign]
     assert float(found.kl.abs().max()) < 1e-28
 
@@ -133,7 +134,8 @@ def test_padding_changes_nothing(sets: tuple[str, ...], program: str) -> None:
     for given in (wider, padded):
         torch.manual_seed(5)
         with torch.no_grad(), pyro.get_param_store().scope():
-            results.append(terms(PROGRAMS[program](net), given, 2))
+            pair = PROGRAMS[program](net)
+            results.append(terms(pair.model, pair.guide, given, 2))
     for name in ("log_weights", "nll", "kl"):
         torch.testing.assert_close(getattr(results[0], name), getattr(results[1], name), rtol=1e-12, atol=0)
 

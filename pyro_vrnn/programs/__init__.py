@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from pyro_vrnn.programs.markov import Markov, traces
+from pyro_vrnn.programs.markov import Markov
+from pyro_vrnn.programs.smc import Filtered, particle_filter
 from pyro_vrnn.programs.stacked import Stacked
+from pyro_vrnn.programs.weights import Terms, terms, traces
 
 Program = Markov | Stacked
 PROGRAMS: dict[str, type[Markov] | type[Stacked]] = {"markov": Markov, "stacked": Stacked}
 
-__all__ = ["PROGRAMS", "Markov", "Program", "Stacked", "traces"]
+__all__ = ["PROGRAMS", "Filtered", "Markov", "Program", "Stacked", "Terms", "particle_filter", "terms", "traces"]

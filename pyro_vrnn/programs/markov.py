@@ -7,9 +7,8 @@ Shapes: B sequences, T steps; a leading particle dim K comes from the objective'
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 import pyro
 import torch
@@ -26,24 +25,6 @@ def annealed(beta: float | Tensor) -> Iterator[None]:
     """Weight log p(z) and log q(z) by beta in (0, 1]: both programs enter it on both sides, or the KL is wrong."""
     with poutine.scale(scale=beta):
         yield
-
-
-def traces(program: Any, batch: Batch, particles: int) -> tuple[poutine.Trace, poutine.Trace]:
-    """The guide's trace with K particles and the model's, replayed on it, with log-probabilities [K, B]."""
-
-    def with_particles(side: Any) -> Any:
-        # Inside replay, or replay marks a site as done before the plate can broadcast its distribution.
-        def wrapped(batch: Batch) -> Any:
-            with pyro.plate("particles", particles, dim=-2) if particles > 1 else nullcontext():
-                return side(batch)
-
-        return wrapped
-
-    guide = poutine.trace(with_particles(program.guide)).get_trace(batch)
-    model = poutine.trace(poutine.replay(with_particles(program.model), trace=guide)).get_trace(batch)
-    guide.compute_log_prob()
-    model.compute_log_prob()
-    return guide, model
 
 
 def register(net: SequenceModel) -> None:

@@ -19,7 +19,7 @@ from torch.distributions import constraints
 from torch.distributions.kl import register_kl
 
 from pyro_vrnn.latents import kl_by_unit
-from pyro_vrnn.models.base import SequenceModel
+from pyro_vrnn.models.base import SequenceModel, over_particles
 from pyro_vrnn.networks import State
 from pyro_vrnn.programs.markov import annealed, memory, register
 from pyro_vrnn.sequences import Batch
@@ -142,7 +142,8 @@ class Path:
     @cached_property
     def q_z(self) -> Distribution:
         """[T, ..., B | Z]."""
-        return self.net.q_z(self.states, self.net.encode(self.batch, self.features))
+        e = self.net.encode(self.batch, self.features)  # [T, B, E]
+        return self.net.q_z(self.states, over_particles(e, self.z.movedim(-2, 0)))
 
     @cached_property
     def p_x(self) -> Distribution:
