@@ -89,7 +89,10 @@ def train(
     ] = None,
     model: Annotated[str | None, typer.Option(help="Which model.")] = None,
     likelihood: Annotated[str | None, typer.Option(help="Which output distribution.")] = None,
-    objective: Annotated[str | None, typer.Option(help="Which bound is trained: elbo, elbo-mc, iwae, renyi.")] = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(help="The bound to train: elbo, elbo-mc, stl, iwae, dreg, elbo-mk, ciwae, renyi, fivo."),
+    ] = None,
     particles: Annotated[int | None, typer.Option(help="Samples of z for each sequence, K.")] = None,
     program: Annotated[
         str | None, typer.Option(help="stacked (fast) or markov (one site a step); same results.")
@@ -138,7 +141,7 @@ def train(
     seconds = _seconds(max_time)
     if dry_run:
         return _dry_run(resolved, device)
-    from pyro_vrnn import figures
+    from pyro_vrnn import curves
     from pyro_vrnn.console import ConsoleObserver
     from pyro_vrnn.files import make_folder
 
@@ -168,7 +171,7 @@ def train(
         )
     else:
         picture = make_folder(run.folder / "figures") / "training.png"
-        figures.training_curves(runs.read_metrics(run.folder), picture, title=run.folder.name)
+        curves.training_curves(runs.read_metrics(run.folder), picture, title=run.folder.name)
         out.print(f"curves: {picture}")
         out.print(
             f"next: pyro-vrnn evaluate {run.folder}   pyro-vrnn sample {run.folder}   pyro-vrnn inspect {run.folder}"
@@ -212,11 +215,12 @@ def evaluate(
     run: RunArgument,
     data: Annotated[str | None, typer.Option(metavar="FILE.h5|NAME", help="Other data of the same kind.")] = None,
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
-    objective: Annotated[str, typer.Option(help="elbo, elbo-mc, iwae or renyi.")] = "elbo",
+    objective: Annotated[str, typer.Option(help="elbo, elbo-mc, iwae, fivo, …: as in train.")] = "elbo",
     particles: Annotated[
         int | None, typer.Option(help="Samples of z, K; iwae with 100 is what is usually reported.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the samples of z.")] = 0,
+    repeats: Annotated[int, typer.Option(min=1, help="Estimate so often, and tell the spread.")] = 1,
     batch_size: Annotated[int, typer.Option(min=1, help="Sequences at once.")] = 32,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
@@ -230,7 +234,14 @@ def evaluate(
     loaded = runs.load(run, device=device)
     with counting(out.console(), f"{objective} on {split}", quiet=out.quiet) as progress:
         found = loaded.evaluate(
-            split, objective, particles, data=data, batch_size=batch_size, seed=seed, progress=progress
+            split,
+            objective,
+            particles,
+            data=data,
+            batch_size=batch_size,
+            seed=seed,
+            repeats=repeats,
+            progress=progress,
         )
     error = "" if found.stderr is None else f" ± {found.stderr:.4f} (standard error over sequences)"
     out.print(f"{split}: {found.sequences} sequences, {found.steps} steps; bound {found.bound}, K={found.particles}")
@@ -240,6 +251,8 @@ def evaluate(
         ("NLL a sequence", f"{found.nll_per_sequence:.3f}", "nats"),
         ("KL a step", f"{found.kl_per_step:.4f}", "nats"),
     ]
+    if found.stderr_repeats is not None:
+        rows.append(("error", f"{found.stderr_repeats:.4f}", f"of NLL a step over {repeats} repeats"))
     if split == "test" and not out.json and loaded.format.support == "binary":
         simple = floors(loaded.data(data, split).info.path)
         rows.append(
@@ -349,6 +362,40 @@ def inspect(
         f"the largest: {', '.join(f'{v:.3f}' for v in sorted(units, reverse=True)[:5])}",
         *found["files"],
     )
+    return found
+
+
+@command
+def compare(
+    run_folders: Annotated[
+        list[Path], typer.Argument(metavar="RUN RUN…", help="Two runs or more; seeds of one setting are grouped.")
+    ],
+    out_: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="For the figure; default: here.")
+    ] = None,
+) -> dict[str, Any]:
+    """Runs side by side: settings that differ; validation bounds by updates, by sequences seen, and by time."""
+    from pyro_vrnn.comparison import compare as compare_runs
+
+    found = compare_runs(run_folders, out_)
+    names = [Path(one["run"]).name for one in found["runs"]]
+    out.table([("setting", *names), *((key, *values) for key, values in found["differs"].items())])
+    header = ("run", "best on validation", "at update", "updates", "sequences", "seconds", "bound")
+    rows: list[tuple[object, ...]] = [header]
+    for name, one in zip(names, found["runs"], strict=True):
+        best, seconds = one["best"], one["seconds"]
+        took = "" if seconds is None else f"{seconds:.0f}"
+        seen = "" if one["sequences"] is None else one["sequences"]
+        value = f"{best['valid_nll_per_step']:.4f}"
+        rows.append((name, value, best["step"], one["step"], seen, took, one["bound"]))
+    out.table(rows, right=(1, 2, 3, 4, 5))
+    for group in found["groups"]:
+        if group["runs"] > 1:
+            mean, deviation = group["valid_nll_per_step"], group["deviation"]
+            out.print(f"{group['group']}: {mean:.4f} ± {deviation:.4f} (deviation over {group['runs']} seeds)")
+    if not found["comparable"]:
+        out.print("not the same bound or data: the numbers are not comparable (see training.valid_objective)")
+    out.print(f"curves: {found['figure']}")
     return found
 
 

@@ -95,6 +95,10 @@ class TrainingConfig:
     """How many sequences to draw from."""
     validate_every: int = 1
     """Epochs between validations."""
+    valid_objective: str = "own"
+    """The bound that is validated and chooses BEST: the objective's own, or another one to compare runs by."""
+    valid_particles: int = 0
+    """Its particles; 0 is its default."""
     patience: int = 0
     """Validations without a better bound before stopping; 0 never stops early."""
     log_every: int = 20
@@ -107,6 +111,14 @@ class TrainingConfig:
             at_least(f"training.{name}", getattr(self, name), 0)
         for name in ("input_noise", "scheduled_sampling", "scheduled_steps"):
             at_least(f"training.{name}", getattr(self, name), 0)
+        at_least("training.valid_particles", self.valid_particles, 0)
+        if self.valid_objective != "own" and self.valid_objective not in OBJECTIVES:
+            raise choose("training.valid_objective", self.valid_objective, ["own", *OBJECTIVES])
+        if self.valid_objective == "own" and self.valid_particles:
+            raise ConfigError(
+                f"training.valid_particles={self.valid_particles}: the objective's own bound has its own particles",
+                "set training.valid_objective too, such as iwae",
+            )
         at_least("training.replay_size", self.replay_size, 1)
         if not 0 < self.replay_share <= 1:
             raise ConfigError(f"training.replay_share={self.replay_share}: must be in (0, 1]")

@@ -161,9 +161,11 @@ class _Fit:
                 log = (at.step + 1) % self.training.log_every == 0
                 row = guarded(self.trainer, batch, self.run, log=log, indices=indices)
             at.position += 1
+            at.sequences += len(indices)
             self.watch.stepped(at.step)
             if row is not None:
                 now = time.monotonic()
+                row["sequences"] = at.sequences
                 row["seconds"] = self.before + self.seconds()
                 row["steps_per_second"] = (at.step - self.last[1]) / max(now - self.last[0], 1e-9)
                 self.last = now, at.step
@@ -188,7 +190,8 @@ class _Fit:
         found = validation_bound(self.trainer, self.valid, stop)
         best = found.nll_per_step < self.at.best_nll
         bound = {"valid_nll_per_step": found.nll_per_step, "valid_kl_per_step": found.kl_per_step}
-        return {"step": self.at.step, "epoch": self.at.epoch, **bound, "best": best}, best
+        seen = {"sequences": self.at.sequences, "seconds": self.before + self.seconds()}
+        return {"step": self.at.step, "epoch": self.at.epoch, **bound, "best": best, **seen}, best
 
     def scheduled(self, stop: Stop) -> None:
         """Validate, count, write and save."""
@@ -300,12 +303,12 @@ def fit(
 
 
 def validation_bound(trainer: Trainer, valid: SequenceDataset, stop: Stop) -> Evaluation:
-    """The objective's own bound, at beta = 1, with the averaged weights and always the same random numbers."""
+    """The bound that is validated, at beta = 1, with averaged weights and the same random numbers each time."""
     with trainer.averaged():
         return evaluate(
             Stacked(trainer.net),
             valid,
-            trainer.config.objective,
+            trainer.validated,
             split="valid",
             batch_size=max(trainer.config.data.batch_size, 32),
             seed=trainer.config.training.seed,

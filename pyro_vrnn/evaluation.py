@@ -30,7 +30,8 @@ class Evaluation:
     """A bound on a split; nats. The field names are those of `evaluate --json`.
 
     `nll_per_step` is sum NLL / sum steps; `nll_per_step_sequence_mean` the mean over sequences of NLL / steps;
-    `stderr` is the standard error of `nll_per_step` over sequences (a ratio's: residuals NLL_i - r steps_i).
+    `stderr` is the standard error of `nll_per_step` over sequences (a ratio's: residuals NLL_i - r steps_i), and
+    `stderr_repeats` that of its mean over repeats, which differ in the draws of z alone.
     """
 
     bound: str
@@ -43,10 +44,13 @@ class Evaluation:
     nll_per_sequence: float
     kl_per_step: float
     stderr: float | None
+    repeats: int = 1
+    stderr_repeats: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return asdict(self)
+        """JSON-able; with something of repeats only if there were any."""
+        found = asdict(self)
+        return found if self.repeats > 1 else {k: v for k, v in found.items() if "repeats" not in k}
 
 
 class Recorder(Messenger):
@@ -139,6 +143,7 @@ def evaluate(
     batch_size: int,
     seed: int,
     device: torch.device,
+    repeats: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """The bound of `objective` on every sequence of a dataset.
@@ -154,15 +159,13 @@ def evaluate(
         batch_size: sequences at once.
         seed: of the particles.
         device: where the network lives.
+        repeats: how often, with seeds seed, seed + 1, …; the mean is reported.
         progress: called with (particles of sequences done, in all).
     """
     was_training = program.net.training
     program.net.eval()
-    bounds, kls = (
-        torch.zeros(len(dataset), dtype=torch.float64),
-        torch.zeros(len(dataset), dtype=torch.float64),
-    )
-    done = 0
+    bounds, kls = torch.zeros(2, repeats, len(dataset), dtype=torch.float64).unbind()
+    done, total = 0, repeats * len(dataset)
     devices = [device] if device.type == "cuda" else []
     try:
         with (
@@ -170,13 +173,14 @@ def evaluate(
             pyro.validation_enabled(False),  # the reader has checked the data
             torch.random.fork_rng(devices=devices),
         ):
-            torch.manual_seed(seed)
-            for indices in in_order(dataset.lengths, batch_size):
-                batch = collate(dataset, indices).to(device)
-                tell = partial(_tell, progress, done, len(indices), len(dataset), objective.particles)
-                bound, kl = sequence_bounds(program, batch, objective, progress=tell)
-                bounds[indices], kls[indices] = bound.double().cpu(), kl.double().cpu()
-                done += len(indices)
+            for repeat in range(repeats):
+                torch.manual_seed(seed + repeat)
+                for indices in in_order(dataset.lengths, batch_size):
+                    batch = collate(dataset, indices).to(device)
+                    tell = partial(_tell, progress, done, len(indices), total, objective.particles)
+                    bound, kl = sequence_bounds(program, batch, objective, progress=tell)
+                    bounds[repeat, indices], kls[repeat, indices] = bound.double().cpu(), kl.double().cpu()
+                    done += len(indices)
     finally:
         program.net.train(was_training)
     return summarise(objective, split, torch.as_tensor(dataset.lengths), -bounds, kls)
@@ -191,14 +195,18 @@ def _tell(
 
 
 def summarise(objective: Objective, split: str, lengths: Tensor, nll: Tensor, kl: Tensor) -> Evaluation:
-    """Per-sequence NLL and KL [N] to the two averages and their error."""
-    n, steps = len(nll), int(lengths.sum())
+    """Per-sequence NLL and KL [repeats, N] to the two averages and their errors."""
+    repeats, n = nll.shape
+    steps = int(lengths.sum())
     if not bool(torch.isfinite(nll).all()):
         bad = int((~torch.isfinite(nll)).sum())
         raise NumericsError(
             f"the {objective.name} bound on {split} is not finite for {bad} of {n} sequences",
             "the model has diverged: try a smaller training.learning_rate",
         )
+    by_repeat = nll.sum(1) / steps
+    spread = float(by_repeat.std()) / math.sqrt(repeats) if repeats > 1 else None
+    nll, kl = nll.mean(0), kl.mean(0)
     ratio = float(nll.sum()) / steps
     residuals = nll - ratio * lengths
     stderr = math.sqrt(n / (n - 1) * float((residuals**2).sum())) / steps if n > 1 else None
@@ -213,4 +221,6 @@ def summarise(objective: Objective, split: str, lengths: Tensor, nll: Tensor, kl
         nll_per_sequence=float(nll.mean()),
         kl_per_step=float(kl.sum()) / steps,
         stderr=stderr,
+        repeats=repeats,
+        stderr_repeats=spread,
     )

@@ -1,4 +1,4 @@
-"""Figures as PNG files: piano-rolls, the KL by step and by unit, a posterior, and the curves of a training.
+"""Figures as PNG files: piano-rolls, the KL by step and by unit, a posterior. (Curves of trainings: curves.py.)
 
 Drawn through matplotlib's objects on its Agg canvas, never through pyplot: no window and no global state. The
 colours are Okabe and Ito's, told apart by colour-blind readers, and differ in lightness, so that they print.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,7 +51,7 @@ def pianoroll(
         prime_steps: the first so many steps were given; they are drawn in grey and marked.
         probabilities: the probability of each note at each step, shaded behind the notes, [T, X].
     """
-    figure = _figure(10, 4.2)
+    figure = new_figure(10, 4.2)
     axes = figure.add_subplot()
     shown = np.asarray(roll) if probabilities is None else np.asarray(roll).astype(bool) | (probabilities > 0.1)
     _pitch_axis(axes, _span([shown]), lowest_pitch)
@@ -71,8 +71,8 @@ def pianoroll(
         above.set_xlabel("time (s)")
         above.tick_params(labelsize=8, color="#666666")
         above.spines["top"].set_color("#666666")
-    _title(axes, title)
-    _save(figure, path)
+    headline(axes, title)
+    save(figure, path)
 
 
 def pianorolls(
@@ -96,7 +96,7 @@ def pianorolls(
         raise ValueError("no piano-rolls to draw")
     columns = 1 if len(rolls) <= 3 else 2 if len(rolls) <= 12 else 3
     rows = math.ceil(len(rolls) / columns)
-    figure = _figure(10, 0.6 + 1.7 * rows)
+    figure = new_figure(10, 0.6 + 1.7 * rows)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     span, steps = _span([np.asarray(roll) for roll in rolls]), max(len(roll) for roll in rolls)
     for i, axes in enumerate(grid.flat):
@@ -111,10 +111,10 @@ def pianorolls(
         axes.set_xlim(0, steps)
         axes.set_ylabel("")
         axes.tick_params(labelbottom=i + columns >= len(rolls))
-        _title(axes, titles[i] if titles else "", size=9)
+        headline(axes, titles[i] if titles else "", size=9)
     figure.supxlabel("step", fontsize=10)
     figure.supylabel("pitch", fontsize=10)
-    _save(figure, path)
+    save(figure, path)
 
 
 def kl_by_step(kl: Array, path: str | Path, title: str = "") -> None:
@@ -125,13 +125,13 @@ def kl_by_step(kl: Array, path: str | Path, title: str = "") -> None:
         path: the PNG to write.
         title: shown as it is.
     """
-    figure = _figure(10, 2.8)
+    figure = new_figure(10, 2.8)
     axes = figure.add_subplot()
     _kl_steps(axes, np.asarray(kl))
     axes.set_xlim(0, len(kl))
     axes.set_xlabel("step")
-    _title(axes, title)
-    _save(figure, path)
+    headline(axes, title)
+    save(figure, path)
 
 
 def kl_by_unit(kl: Array, path: str | Path, active_threshold: float = 0.01, title: str = "") -> None:
@@ -148,7 +148,7 @@ def kl_by_unit(kl: Array, path: str | Path, active_threshold: float = 0.01, titl
     kl = np.asarray(kl)
     order = np.argsort(-kl, kind="stable")
     active = kl[order] > active_threshold
-    figure = _figure(8, 3.4)
+    figure = new_figure(8, 3.4)
     axes = figure.add_subplot()
     axes.bar(np.arange(len(kl)), kl[order], color=np.where(active, BLUE, "#C4C4C4").tolist(), width=0.8)
     axes.axhline(active_threshold, color=RED, linewidth=1, linestyle="--")
@@ -166,8 +166,8 @@ def kl_by_unit(kl: Array, path: str | Path, active_threshold: float = 0.01, titl
     else:
         axes.set_xlabel("latent units, by KL (rank)")
     axes.set_ylabel("KL (nats a step)")
-    _title(axes, title or f"{int(active.sum())} of {len(kl)} latent units are active")
-    _save(figure, path)
+    headline(axes, title or f"{int(active.sum())} of {len(kl)} latent units are active")
+    save(figure, path)
 
 
 def posterior_figure(
@@ -189,7 +189,7 @@ def posterior_figure(
         lowest_pitch: MIDI note number of column 0.
         title: shown as it is.
     """
-    figure = _figure(10, 7.4)
+    figure = new_figure(10, 7.4)
     given, made, cost = figure.subplots(3, 1, sharex=True, height_ratios=[3, 3, 1.4])
     span = _span([np.asarray(roll).astype(bool) | (np.asarray(probabilities) > 0.1)])
     for axes, name in ((given, "the sequence"), (made, "its reconstruction, one step at a time")):
@@ -202,54 +202,11 @@ def posterior_figure(
     cost.set_xlim(0, len(roll))
     cost.set_xlabel("step")
     if title:
-        figure.suptitle(_plain(title), fontsize=11, parse_math=False)
-    _save(figure, path)
+        figure.suptitle(plain(title), fontsize=11, parse_math=False)
+    save(figure, path)
 
 
-def training_curves(rows: Sequence[Mapping[str, Any]], path: str | Path, title: str = "") -> None:
-    """Draw the rows of a run's `metrics.jsonl`: bound and reconstruction, KL, and KL weight.
-
-    Values that are missing or None are left out. From 100 logged steps on, the bold curve of a training value
-    is its moving average over a fiftieth of them. The first few steps, if far above the rest, leave the page.
-
-    Args:
-        rows: logged steps (`step`, `loss`, `nll`, `kl`, `beta`) and validations (`step`, `best`,
-            `valid_nll_per_step`, `valid_kl_per_step`), nats a step of a sequence.
-        path: the PNG to write.
-        title: shown as it is.
-    """
-    figure = _figure(9, 6.4)
-    top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=[3.4, 1.6, 0.9])
-    _curve(top, rows, "loss", GREY, "training loss")
-    _curve(top, rows, "nll", ORANGE, "reconstruction, training")
-    _curve(top, rows, "valid_nll_per_step", BLUE, "bound, validation", marker="o")
-    _curve(middle, rows, "kl", ORANGE, "training")
-    _curve(middle, rows, "valid_kl_per_step", BLUE, "validation", marker="o")
-    _curve(bottom, rows, "beta", GREEN, "", smooth=False)
-    best = [row for row in rows if row.get("best") and row.get("valid_nll_per_step") is not None]
-    if best:
-        step, value = best[-1]["step"], best[-1]["valid_nll_per_step"]
-        for axes in (top, middle, bottom):
-            axes.axvline(step, color=BLUE, linewidth=0.8, linestyle=":", zorder=1)
-        label = f"best: {value:.3f} at step {step:,}"
-        top.plot([step], [value], "*", markersize=14, color=BLUE, markeredgecolor="white", zorder=5, label=label)
-    top.set_ylabel("nats a step")
-    middle.set_ylabel("KL\n(nats a step)")
-    bottom.set_ylabel("KL weight")
-    bottom.set_xlabel("training step")
-    bottom.set_ylim(0, 1.15 * max([1.0, *_values(rows, "beta")[1]]))
-    middle.set_ylim(0, 1.4 * max([1e-3, *_values(rows, "kl")[1], *_values(rows, "valid_kl_per_step")[1]]))
-    bottom.margins(x=0.01)
-    _fit_to_most(top)
-    for axes in (top, middle):
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(frameon=False, fontsize=8, loc="upper right", ncols=1 if axes is top else 2)
-    _title(top, title)
-    figure.align_ylabels()
-    _save(figure, path)
-
-
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -258,7 +215,7 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _save(figure: Figure, path: str | Path) -> None:
+def save(figure: Figure, path: str | Path) -> None:
     """Write the PNG, whole or not at all, and without matplotlib's version: same figure, same bytes."""
     for axes in figure.axes:
         if axes.get_label() != "<colorbar>":
@@ -274,15 +231,15 @@ def _save(figure: Figure, path: str | Path) -> None:
     write_bytes(path, file.getvalue())
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """A title without control characters, which fonts lack, of at most 100 characters."""
     text = "".join(c if c.isprintable() else "?" for c in text)
     return text if len(text) <= 100 else f"{text[:99]}…"
 
 
-def _title(axes: Axes, text: str, size: float = 11) -> None:
+def headline(axes: Axes, text: str, size: float = 11) -> None:
     if text:
-        axes.set_title(_plain(text), fontsize=size, loc="left", parse_math=False)
+        axes.set_title(plain(text), fontsize=size, loc="left", parse_math=False)
 
 
 def _span(rolls: Sequence[Array]) -> tuple[int, int]:
@@ -346,41 +303,3 @@ def _kl_steps(axes: Axes, kl: Array) -> None:
     axes.set_ylim(bottom=min(0.0, float(np.min(kl))))
     axes.set_ylabel("KL (nats)")
     axes.legend(frameon=False, fontsize=8, loc="upper right")
-
-
-def _values(rows: Sequence[Mapping[str, Any]], key: str) -> tuple[list[int], list[float]]:
-    found = [(row["step"], row[key]) for row in rows if row.get(key) is not None]
-    return [step for step, _ in found], [value for _, value in found]
-
-
-def _curve(
-    axes: Axes,
-    rows: Sequence[Mapping[str, Any]],
-    key: str,
-    colour: str,
-    label: str,
-    marker: str = "",
-    smooth: bool = True,
-) -> None:
-    steps, values = _values(rows, key)
-    window = 2 * (len(steps) // 100) + 1
-    if window > 1 and smooth and not marker:
-        label = f"{label} (moving average)"
-        axes.plot(steps, values, color=colour, linewidth=0.6, alpha=0.35)
-        middles = slice(window // 2, len(steps) - window // 2)
-        steps, values = steps[middles], np.convolve(values, np.full(window, 1 / window), "valid").tolist()
-    if steps:
-        axes.plot(steps, values, color=colour, label=label, linewidth=1.6, marker=marker, markersize=3.5)
-    axes.grid(axis="y", color="#E6E6E6", linewidth=0.7)
-
-
-def _fit_to_most(axes: Axes) -> None:
-    """Let a first few values far above the rest leave the page, so that the rest can be told apart."""
-    lines = [np.asarray(line.get_ydata(), dtype=float) for line in axes.get_lines()]
-    every = np.concatenate([np.empty(0), *(line for line in lines if len(line) > 2)])
-    every = every[np.isfinite(every)]
-    if len(every) == 0:
-        return
-    low, most, high = (float(q) for q in np.quantile(every, (0, 0.95, 1)))
-    if high > most + (most - low):
-        axes.set_ylim(low - 0.08 * (most - low), most + 0.35 * (most - low))

@@ -25,14 +25,14 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pyro.infer import ELBO, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
 from torch import Tensor
 
 from pyro_vrnn.annealing import Ramp, ramp
-from pyro_vrnn.errors import ConfigError, at_least
+from pyro_vrnn.errors import ConfigError, at_least, choose
 from pyro_vrnn.estimators import (
     DoublyReparameterised,
     Filtering,
@@ -337,3 +337,18 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "renyi": RenyiObjective,
     "stl": STLObjective,
 }
+
+
+def make_objective(name: str, particles: int | None, trained: Objective) -> Objective:
+    """An objective to evaluate with; its other settings are those that were trained with, if it is the same one.
+
+    Raises:
+        ConfigError: unknown, or that number of particles makes no sense for it.
+    """
+    if name not in OBJECTIVES:
+        raise choose("objective", name, OBJECTIVES)
+    settings: dict[str, Any] = dict(vars(trained)) if name == trained.name else {}
+    settings.pop("particles", None)
+    if particles is not None:
+        settings["particles"] = particles
+    return OBJECTIVES[name](**settings | {"name": name})

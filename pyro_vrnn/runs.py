@@ -14,10 +14,10 @@ from pyro_vrnn import checkpoint, config, datasets
 from pyro_vrnn.config import DataFormat, RunConfig
 from pyro_vrnn.devices import device as pick_device
 from pyro_vrnn.engine import FitResult
-from pyro_vrnn.errors import CheckpointError, ConfigError, DataError, check_seed, choose
+from pyro_vrnn.errors import CheckpointError, ConfigError, DataError, check_seed
 from pyro_vrnn.evaluation import Evaluation, evaluate
 from pyro_vrnn.models import MODELS, SequenceModel
-from pyro_vrnn.objectives import OBJECTIVES, Objective
+from pyro_vrnn.objectives import make_objective
 from pyro_vrnn.programs import Stacked
 from pyro_vrnn.sequences import DataInfo, SequenceDataset
 from pyro_vrnn.storage import AGAIN
@@ -115,9 +115,12 @@ class Run:
         data: str | Path | None = None,
         batch_size: int = 32,
         seed: int = 0,
+        repeats: int = 1,
         progress: Callable[[int, int], None] | None = None,
     ) -> Evaluation:
         """A bound on log p(x) of a split, at beta = 1; see `evaluation.Evaluation`.
+
+        With `repeats` it is estimated so many times with seeds that follow each other; the mean is reported.
 
         Raises:
             ConfigError: an unknown objective or split, or particles it cannot take.
@@ -130,6 +133,7 @@ class Run:
             split=split,
             batch_size=batch_size,
             seed=check_seed(seed),
+            repeats=repeats,
             device=self.device,
             progress=progress,
         )
@@ -148,18 +152,6 @@ class Run:
         from pyro_vrnn import inspection
 
         return inspection.posterior(self, x, particles, seed=seed).model
-
-
-def make_objective(name: str, particles: int | None, trained: Objective) -> Objective:
-    """An objective to evaluate with; the order of a Rényi bound is the one that was trained, if one was.
-
-    Raises:
-        ConfigError: unknown, or that number of particles makes no sense for it.
-    """
-    if name not in OBJECTIVES:
-        raise choose("objective", name, OBJECTIVES)
-    own = {k: getattr(trained, k) for k in ("alpha",) if name == trained.name and k in vars(trained)}
-    return OBJECTIVES[name](name=name, **own, **({} if particles is None else {"particles": particles}))
 
 
 def load(path: str | Path, *, device: str = "cpu") -> Run:

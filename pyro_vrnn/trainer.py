@@ -24,6 +24,7 @@ from pyro_vrnn.feeding import feed
 from pyro_vrnn.files import write_json
 from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.networks import State
+from pyro_vrnn.objectives import make_objective
 from pyro_vrnn.optimizer import TorchOptim, flatten, unflatten
 from pyro_vrnn.programs import PROGRAMS, Markov, Stacked
 from pyro_vrnn.replay import Replay
@@ -35,6 +36,8 @@ class Progress:
     """Where a run stands: all of it is saved, all of it comes back on resume."""
 
     step: int = 0
+    sequences: int = 0
+    """That were trained on, with those that came again; of a sequence in pieces each piece."""
     epoch: int = 0
     position: int = 0
     """Batches of this epoch that are done."""
@@ -74,6 +77,11 @@ class Trainer:
             loss_and_grads=self._loss_and_grads,
         )
         self.average = {k: v.detach().clone() for k, v in net.named_parameters()} if training.average else {}
+        self.validated = config.objective
+        if training.valid_objective != "own":
+            self.validated = make_objective(
+                training.valid_objective, training.valid_particles or None, config.objective
+            )
         self.at = Progress()
         self.replay = Replay(training.replay, training.replay_share, training.replay_size, training.seed)
         self.memory: tuple[State, State] | None = None

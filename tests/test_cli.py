@@ -157,10 +157,10 @@ def test_dry_run_writes_nothing(data: Path, tmp_path: Path, capsys: pytest.Captu
 
 USAGE = [
     (["train", "--model", "lstm"], "choose from dmm, rnn, srnn"),
-    (["train", "--objective", "vae"], "choose from elbo"),
+    (["train", "--objective", "vae"], "choose from ciwae, dreg, elbo"),
     (["train", "--likelihood", "poisson"], "choose from bernoulli"),
     (["train", "--program", "fast"], "choose from stacked, markov"),
-    (["train", "no-such-recipe"], "choose from chorales-vrnn"),
+    (["train", "no-such-recipe"], "choose from audio-lstm, chorales-vrnn"),
     (["train", "--set", "model.zdim=3"], "no such setting"),
     (["train", "--particles", "x"], "--particles"),
     (["train", "--max-time", "soon"], "--max-time"),

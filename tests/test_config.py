@@ -61,7 +61,7 @@ def test_toml_there_and_back() -> None:
         (["model.name=lstm"], "choose from dmm, rnn, srnn"),
         (["model.likelihood=poisson"], "choose from bernoulli"),
         (["model.dropout=1"], "[0, 1)"),
-        (["objective.name=vae"], "choose from elbo, elbo-mc, iwae, renyi"),
+        (["objective.name=vae"], "choose from ciwae, dreg, elbo"),
         (["objective.alpha=0.5"], "a setting of renyi"),
         (["objective.aplha=0.5"], "objective.particles"),
         (["objective.name=iwae", "objective.kl_start=0.2"], "is no bound"),

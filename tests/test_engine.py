@@ -111,8 +111,10 @@ def test_rows_have_what_scripts_read(data: Path, tmp_path: Path) -> None:
     train = [r for r in rows if "loss" in r]
     valid = [r for r in rows if "valid_nll_per_step" in r]
     names = {"step", "epoch", "seconds", "loss", "nll", "kl", "beta", "lr", "grad_norm", "steps_per_second"}
-    assert all(r.keys() == names for r in train)
-    assert all(r.keys() == {"step", "epoch", "valid_nll_per_step", "valid_kl_per_step", "best"} for r in valid)
+    assert all(r.keys() == names | {"sequences"} for r in train)
+    told = {"step", "epoch", "valid_nll_per_step", "valid_kl_per_step", "best"}
+    assert all(r.keys() == told | {"sequences", "seconds"} for r in valid)
+    assert [r["sequences"] for r in valid] == [24, 48]
     assert [r["beta"] for r in train[:5]] == pytest.approx([0.5, 0.625, 0.75, 0.875, 1.0])
     for r in train:
         assert r["loss"] == pytest.approx(r["nll"] + r["beta"] * r["kl"], rel=1e-5)

@@ -20,8 +20,8 @@ def dataset(tmp_path: Path) -> SequenceDataset:
 
 
 def test_the_two_averages_and_the_error_by_hand() -> None:
-    lengths, nll = torch.tensor([10, 20, 40]), torch.tensor([30.0, 50.0, 160.0]).double()
-    found = summarise(ElboObjective(), "test", lengths, nll, torch.tensor([7.0, 14.0, 14.0]))
+    lengths, nll = torch.tensor([10, 20, 40]), torch.tensor([[30.0, 50.0, 160.0]]).double()
+    found = summarise(ElboObjective(), "test", lengths, nll, torch.tensor([[7.0, 14.0, 14.0]]))
     assert found.nll_per_step == pytest.approx(240 / 70)
     assert found.nll_per_step_sequence_mean == pytest.approx((3 + 2.5 + 4) / 3)
     assert found.nll_per_sequence == pytest.approx(80)
@@ -33,9 +33,8 @@ def test_the_two_averages_and_the_error_by_hand() -> None:
 
 
 def test_one_sequence_has_no_error() -> None:
-    assert (
-        summarise(ElboObjective(), "test", torch.tensor([4]), torch.tensor([8.0]), torch.tensor([1.0])).stderr is None
-    )
+    found = summarise(ElboObjective(), "test", torch.tensor([4]), torch.tensor([[8.0]]), torch.tensor([[1.0]]))
+    assert found.stderr is None
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -86,3 +85,16 @@ def test_it_leaves_the_random_state_and_the_mode_alone(dataset: SequenceDataset)
     assert torch.equal(before, torch.get_rng_state())
     assert net.training
     assert evaluate(Stacked(net), dataset, ElboObjective(), **options) == first
+
+
+def test_repeats_tell_the_error_of_the_draws(dataset: SequenceDataset) -> None:
+    net = make_net(dtype=torch.float32)
+    pair, objective = Stacked(net), IwaeObjective(particles=3)
+    single = [
+        evaluate(pair, dataset, objective, split="test", batch_size=4, seed=5 + i, device=CPU).nll_per_step
+        for i in range(3)
+    ]
+    found = evaluate(pair, dataset, objective, split="test", batch_size=4, seed=5, device=CPU, repeats=3)
+    assert found.nll_per_step == pytest.approx(sum(single) / 3)
+    assert found.repeats == 3
+    assert found.stderr_repeats == pytest.approx(float(torch.tensor(single).double().std()) / 3**0.5, rel=1e-4)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pyro_vrnn import figures
+from pyro_vrnn import curves, figures
 
 STEPS = 40
 RANDOM = np.random.default_rng(0)
@@ -51,11 +51,11 @@ CASES: dict[str, Draw] = {
     "kl-by-unit-many": lambda path: figures.kl_by_unit(RANDOM.gamma(0.2, 0.1, 300), path, active_threshold=0.05),
     "kl-by-unit-none-active": lambda path: figures.kl_by_unit(np.zeros(3), path),
     "posterior": lambda path: figures.posterior_figure(ROLL, KL, PROBABILITIES, path, title="test 3"),
-    "curves": lambda path: figures.training_curves(rows(30), path, "chorales-vrnn"),
-    "curves-long": lambda path: figures.training_curves(rows(300), path),
-    "curves-one": lambda path: figures.training_curves(rows(1), path),
-    "curves-none": lambda path: figures.training_curves([], path),
-    "curves-gaps": lambda path: figures.training_curves([{"step": 1, "loss": None, "nll": float("nan")}], path),
+    "curves": lambda path: curves.training_curves(rows(30), path, "chorales-vrnn"),
+    "curves-long": lambda path: curves.training_curves(rows(300), path),
+    "curves-one": lambda path: curves.training_curves(rows(1), path),
+    "curves-none": lambda path: curves.training_curves([], path),
+    "curves-gaps": lambda path: curves.training_curves([{"step": 1, "loss": None, "nll": float("nan")}], path),
     "odd-title": lambda path: figures.kl_by_step(KL, path, "[bold] $\\frac{1 \0\n日本語 \ud800" + "x" * 500),
 }
 
@@ -83,7 +83,7 @@ def test_no_global_state(tmp_path: Path) -> None:
     code = """if True:
         import sys
         import numpy as np
-        from pyro_vrnn import figures
+        from pyro_vrnn import curves, figures
         assert "matplotlib" not in sys.modules
         import matplotlib
         before = matplotlib.rcParams.copy()  # reading them all one by one would import pyplot

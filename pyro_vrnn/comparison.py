@@ -1,0 +1,119 @@
+"""Runs side by side: what differs in their settings, and their validation bounds by updates, sequences and time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyro_vrnn import checkpoint, curves
+from pyro_vrnn.errors import ConfigError
+from pyro_vrnn.files import make_folder
+from pyro_vrnn.runs import read_config, read_metrics
+
+AXES = {"step": "updates", "sequences": "sequences seen", "seconds": "seconds of training"}
+IGNORED = {"training.seed"}
+"""Runs that differ in these alone are repeats of one another."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One run: its folder, its settings by dotted name, and its validations."""
+
+    folder: Path
+    settings: dict[str, Any]
+    rows: list[dict[str, Any]]
+
+    @property
+    def bound(self) -> str:
+        """What its validations measure."""
+        name, particles = (self.settings[f"training.valid_{k}"] for k in ("objective", "particles"))
+        if name == "own":
+            name, particles = (self.settings[f"objective.{k}"] for k in ("name", "particles"))
+        return f"{name}, K={particles}"
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """The row of the best validation."""
+        return min(self.rows, key=lambda row: float(row["valid_nll_per_step"]))
+
+
+def read(run: Path) -> Compared:
+    """A run folder's settings and validations.
+
+    Raises:
+        CheckpointError: no run there.
+        ConfigError: it has not been validated yet.
+    """
+    folder, _ = checkpoint.find(run)
+    nested = read_config(folder).to_dict()
+    settings = {f"{section}.{key}": value for section, part in nested.items() for key, value in part.items()}
+    rows = [row for row in read_metrics(folder) if "valid_nll_per_step" in row]
+    if not rows:
+        raise ConfigError(f"{folder}: no validation yet", "train it for longer; a validation comes after an epoch")
+    return Compared(folder, settings, rows)
+
+
+def compare(runs: Sequence[Path], out: Path | None = None) -> dict[str, Any]:
+    """The report of `compare --json`; the figure is written below `out`.
+
+    Args:
+        runs: two run folders or more.
+        out: folder of the figure; default: the current one.
+
+    Raises:
+        ConfigError: fewer than two runs, or runs that measured different bounds or data.
+    """
+    if len(runs) < 2:
+        raise ConfigError("compare takes two runs or more", "pyro-vrnn compare runs/a runs/b")
+    found = [read(run) for run in runs]
+    bounds = sorted({run.bound for run in found})
+    data = sorted({Path(run.settings["data.path"]).name for run in found})
+    keys = sorted({key for run in found for key in run.settings})
+    differs = {key: [run.settings.get(key) for run in found] for key in keys}
+    differs = {key: values for key, values in differs.items() if any(v != values[0] for v in values)}
+    varied = [key for key in differs if key not in IGNORED]
+    groups: dict[str, list[Compared]] = {}
+    for run in found:
+        groups.setdefault(_label(run, varied), []).append(run)
+    picture = make_folder(out or Path()) / "comparison.png"
+    curves.comparison(
+        {name: [run.rows for run in members] for name, members in groups.items()},
+        picture,
+        AXES,
+        ylabel=f"validation NLL, nats a step ({bounds[0]})" if len(bounds) == 1 else "validation NLL by own bound",
+    )
+    return {
+        "schema": 1,
+        "runs": [
+            {
+                "run": str(run.folder),
+                "group": _label(run, varied),
+                "seed": run.settings["training.seed"],
+                "bound": run.bound,
+                "best": {k: run.best[k] for k in ("step", "valid_nll_per_step")},
+                **{key: run.rows[-1].get(key) for key in AXES},
+            }
+            for run in found
+        ],
+        "groups": [_summary(name, members) for name, members in groups.items()],
+        "differs": differs,
+        "comparable": len(bounds) == 1 and len(data) == 1,
+        "figure": str(picture),
+    }
+
+
+def _label(run: Compared, varied: list[str]) -> str:
+    """What tells a group from the others: the values of what varies."""
+    values = [(key.partition(".")[2], run.settings.get(key)) for key in varied]
+    return ", ".join(f"{key}={value}" for key, value in values if value is not None) or run.folder.name
+
+
+def _summary(name: str, members: list[Compared]) -> dict[str, Any]:
+    """Mean and standard deviation over seeds of the best validation."""
+    values = [float(run.best["valid_nll_per_step"]) for run in members]
+    mean = sum(values) / len(values)
+    spread = math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1)) if len(values) > 1 else None
+    return {"group": name, "runs": len(values), "valid_nll_per_step": mean, "deviation": spread}

@@ -1,0 +1,77 @@
+"""Runs side by side: what differs, seeds as one group, bounds over three axes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from small import write_small
+
+import pyro_vrnn as pv
+from pyro_vrnn import runs
+from pyro_vrnn.comparison import compare
+from pyro_vrnn.errors import ConfigError
+
+SMALL = {
+    "model.latent_dim": 3,
+    "model.hidden_dim": 8,
+    "model.network_dims": [8],
+    "data.batch_size": 5,
+    "training.log_every": 1,
+    "training.valid_objective": "iwae",
+    "training.valid_particles": 4,
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("runs")
+    data = write_small(folder / "small.h5")
+    found = []
+    for objective, particles in (("elbo", 1), ("iwae", 3)):
+        for seed in (0, 1):
+            name = f"{objective}-{seed}"
+            pv.train(
+                "jsb-vrnn",
+                data=data,
+                out=folder / name,
+                epochs=6,
+                objective=objective,
+                particles=particles,
+                seed=seed,
+                settings=SMALL | {"training.validate_every": 2},
+            )
+            found.append(folder / name)
+    return found
+
+
+def test_groups_differences_and_the_figure(trained: list[Path], tmp_path: Path) -> None:
+    found = compare(trained, tmp_path)
+    assert found["comparable"]
+    assert {"objective.name", "objective.particles", "training.seed"} <= found["differs"].keys()
+    assert found["differs"]["objective.name"] == ["elbo", "elbo", "iwae", "iwae"]
+    assert "model.latent_dim" not in found["differs"]
+    assert [group["runs"] for group in found["groups"]] == [2, 2]
+    best = [run["best"]["valid_nll_per_step"] for run in found["runs"]]
+    group = found["groups"][0]
+    assert group["valid_nll_per_step"] == pytest.approx((best[0] + best[1]) / 2)
+    assert group["deviation"] == pytest.approx(abs(best[0] - best[1]) / 2**0.5)
+    assert {run["bound"] for run in found["runs"]} == {"iwae, K=4"}
+    assert all(run["sequences"] == 6 * 24 for run in found["runs"])
+    assert (tmp_path / "comparison.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_common_bound_is_what_evaluate_says(trained: list[Path]) -> None:
+    run = runs.load(trained[0])
+    rows = [r for r in runs.read_metrics(trained[0]) if "valid_nll_per_step" in r]
+    best = min(r["valid_nll_per_step"] for r in rows)
+    assert run.evaluate("valid", "iwae", 4, seed=0).nll_per_step == pytest.approx(best, rel=1e-5)
+
+
+def test_what_cannot_be_compared(trained: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="two runs"):
+        compare(trained[:1], tmp_path)
+    with pytest.raises(ConfigError, match="own particles"):
+        pv.train("jsb-vrnn", settings={"training.valid_particles": 3})
+    with pytest.raises(ConfigError, match="valid_objective"):
+        pv.train("jsb-vrnn", settings={"training.valid_objective": "nonsense"})
