@@ -67,7 +67,7 @@ class DataInfo:
     support: str
     x_dim: int
     steps_per_second: float | None
-    frame_length: int  # samples a step; 1 unless the steps are frames of audio
+    frame_length: int  # samples a step: X for audio, else 1
     mean: Array
     std: Array
     source: str
@@ -190,8 +190,7 @@ class _Checker:
             self.refuse(f"{kind[:40]!r} is none of {', '.join(KINDS)}")
         if (support := self.text("support")) not in SUPPORTS:
             self.refuse(f"{support[:40]!r} is none of {', '.join(SUPPORTS)}")
-        if (frame_length := int(self.attribute("frame_length", "i", 0))) != 1:
-            self.refuse(f"{frame_length}, this program reads 1")
+        frame_length = int(self.attribute("frame_length", "i", 0))
         rate = None
         if h5py.h5a.exists(self.file.id, b"steps_per_second"):
             rate = float(self.attribute("steps_per_second", "f", 0))
@@ -202,6 +201,9 @@ class _Checker:
         if splits["train"].sequences == 0:
             self.refuse("no training sequence")
         x_dim = int(self.file["train"]["x"].shape[1])
+        if frame_length not in ((1, x_dim) if kind == "audio" else (1,)):
+            self.at = "attribute 'frame_length'"
+            self.refuse(f"{frame_length} samples a step of {x_dim} columns, of kind {kind}")
         return DataInfo(
             path=self.path,
             kind=kind,

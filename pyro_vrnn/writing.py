@@ -44,6 +44,7 @@ def write_sequences(
     kind: str,
     support: str,
     steps_per_second: float | None,
+    frame_length: int = 1,
     source: str,
     licence: str,
     options: Mapping[str, Any] | None = None,
@@ -60,6 +61,7 @@ def write_sequences(
         kind: one of `KINDS`.
         support: one of `SUPPORTS`.
         steps_per_second: of the sequences' steps, or None where time has no unit.
+        frame_length: samples a step: X for audio, whose moments are then those of all samples together; else 1.
         options: what the data set was made with; JSON values.
         extra: anything more a reader may want (the pitch of the first column, ...); JSON values.
         overwrite: replace an existing file.
@@ -76,6 +78,8 @@ def write_sequences(
         raise choose("support", support, SUPPORTS)
     if unknown := set(splits) - set(SPLITS):
         raise choose("split", min(unknown), SPLITS)
+    if frame_length != 1 and (kind != "audio" or frame_length < 1):
+        raise ConfigError(f"frame_length {frame_length}", "more than 1 sample a step is for audio")
     if steps_per_second is not None and not 0 < steps_per_second < math.inf:
         raise ConfigError(f"{steps_per_second} steps a second", "a number above 0, or None")
     check_free(path, overwrite)
@@ -86,10 +90,10 @@ def write_sequences(
             disk = _Disk(raw)
             try:
                 with h5py.File(disk, "w", libver=("v110", "v110")) as file:
-                    _write_attributes(file, kind, support, source, licence, options or {}, extra or {})
+                    _write_attributes(file, kind, support, frame_length, source, licence, options or {}, extra or {})
                     if steps_per_second is not None:
                         file.attrs["steps_per_second"] = np.float64(steps_per_second)
-                    writer = _Writer(file, support)
+                    writer = _Writer(file, support, frame_length)
                     for split in SPLITS:
                         writer.write(split, splits.get(split, ()), ids.get(split, ()))
             finally:
@@ -172,15 +176,15 @@ class _Disk:
 class _Writer:
     """Streams the splits into an open file; the first sequence of `train` settles X and the dtype."""
 
-    def __init__(self, file: h5py.File, support: str) -> None:
-        self.file, self.support = file, support
+    def __init__(self, file: h5py.File, support: str, frame_length: int) -> None:
+        self.file, self.support, self.frame_length = file, support, frame_length
         self.dtype: np.dtype[Any] | None = None
         self.x_dim = 0
 
     def write(self, split: str, sequences: Iterable[Array], ids: Sequence[str]) -> None:
         """One split: x, offsets, ids; and for `train` the moments."""
         group = self.file.create_group(split)
-        x, lengths, moments = _Rows(group), [], _Moments()
+        x, lengths, moments = _Rows(group), [], _Moments(pooled=self.frame_length > 1)
         for i, raw in enumerate(sequences):
             values = self._checked(raw, split, i, ids)
             lengths.append(len(values))
@@ -190,7 +194,8 @@ class _Writer:
         if split == "train":
             if not lengths:
                 raise DataError("no training sequence", "give at least one sequence for the training split")
-            self.file.attrs["mean"], self.file.attrs["std"] = moments.mean, moments.std
+            ones = np.ones(self.x_dim)
+            self.file.attrs["mean"], self.file.attrs["std"] = moments.mean * ones, moments.std * ones
         x.finish(np.empty((0, self.x_dim), self.dtype))
         offsets = np.cumsum([0, *lengths], dtype="<i8")
         _create(group, "offsets", offsets, len(offsets))
@@ -211,6 +216,8 @@ class _Writer:
             self.dtype, self.x_dim = values.dtype, values.shape[1]
         if len(values) == 0:
             raise DataError(f"{name} has no steps", "leave empty sequences out")
+        if self.frame_length not in (1, values.shape[1]):
+            raise DataError(f"{name} has {values.shape[1]} samples a step, not {self.frame_length}")
         if values.shape[1] != self.x_dim:
             raise DataError(f"{name} has {values.shape[1]} values a step, the first had {self.x_dim}")
         if values.dtype != self.dtype:
@@ -251,13 +258,15 @@ class _Rows:
 class _Moments:
     """Mean and deviation of each column in one pass, float64 (Chan, Golub, LeVeque's update by blocks)."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, pooled: bool) -> None:
+        self.pooled = pooled
         self.count = 0
         self.mean: Array = np.zeros(1)
         self.square: Array = np.zeros(1)
 
     def add(self, values: Array) -> None:
         block = values.astype(np.float64)
+        block = block.reshape(-1, 1) if self.pooled else block
         n, mean = len(block), block.mean(0)
         shift, total = mean - self.mean, self.count + n
         self.square = self.square + ((block - mean) ** 2).sum(0) + shift**2 * (self.count * n / total)
@@ -301,6 +310,7 @@ def _write_attributes(
     file: h5py.File,
     kind: str,
     support: str,
+    frame_length: int,
     source: str,
     licence: str,
     options: Mapping[str, Any],
@@ -308,7 +318,7 @@ def _write_attributes(
 ) -> None:
     """The attributes that are known before the data."""
     file.attrs["schema"] = np.int64(SCHEMA)
-    file.attrs["frame_length"] = np.int64(1)
+    file.attrs["frame_length"] = np.int64(frame_length)
     texts = {
         "format": FORMAT,
         "kind": kind,
