@@ -263,9 +263,19 @@ def evaluate(
             )
         )
         rows.append(("floor", f"{simple['last']:.4f}", "nats a step; each note from its own last value"))
+    sound = found.by_sample(loaded.format)
+    if sound:
+        value, bits = sound["nll_per_sample"], sound["bits_per_sample"]
+        rows.append(("NLL a sample", f"{value:.4f}", f"nats ({bits:.4f} bits); amplitude in {sound['amplitude_unit']}"))
     out.table(rows, right=(1,))
-    data_file = str(loaded.data(data, split).info.path)
-    return {"schema": 1, **found.as_dict(), "run": str(run), "checkpoint": loaded.step_folder.name, "data": data_file}
+    where = {"run": str(run), "checkpoint": loaded.step_folder.name}
+    return {
+        "schema": 1,
+        **found.as_dict(),
+        **sound,
+        **where,
+        "data": str(loaded.data(data, split).info.path),
+    }
 
 
 @command
@@ -277,7 +287,7 @@ def sample(
     ] = None,
     seconds: Annotated[float | None, typer.Option(help="The same in seconds.")] = None,
     temperature: Annotated[float, typer.Option(help="Below 1 surer, above 1 wilder.")] = 1.0,
-    prime: Annotated[Path | None, typer.Option(metavar="FILE", help="A MIDI file to go on from.")] = None,
+    prime: Annotated[Path | None, typer.Option(metavar="FILE", help="A file of the same kind to go on from.")] = None,
     prime_index: Annotated[
         str | None, typer.Option(metavar="I", help="Go on from this test sequence (number or id).")
     ] = None,
@@ -287,7 +297,7 @@ def sample(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> dict[str, Any]:
-    """Draw sequences from the model, or go on from a given one: .mid to play, .png to look at, .json to repeat."""
+    """Draw sequences, or go on from a given one: .mid, .wav, .svg or .txt, a picture, and a .json to repeat it."""
     _threads(threads)
     from pyro_vrnn import runs
     from pyro_vrnn.console import counting
@@ -306,9 +316,9 @@ def sample(
             out=out_,
             progress=progress,
         )
-    media = [f for f in files if f.suffix not in (".png", ".json")]
-    out.print(*media)
-    out.print(f"pictures and how to repeat them beside; all at a glance: {files[-1]}")
+    out.print(*(f for f in files if f.suffix not in (".png", ".json")))
+    glance = f"; all at a glance: {files[-1]}" if files[-1].suffix == ".png" else ""
+    out.print(f"pictures and how to repeat them beside{glance}")
     return {"schema": 1, "files": [str(f) for f in files], "seed": seed}
 
 
@@ -401,51 +411,58 @@ def compare(
 
 @command
 def prepare(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="chorales, pianoroll.", show_default=False)],
+    kind: Annotated[
+        str,
+        typer.Argument(
+            metavar="KIND",
+            help="chorales, pianoroll, midi, audio, timit, iamondb, strokes, text, symbols or vectors.",
+            show_default=False,
+        ),
+    ],
     source: Annotated[
-        str | None,
-        typer.Argument(metavar="SOURCE", help="File of raw data, or a known name.", show_default=False),
+        list[str] | None,
+        typer.Argument(metavar="SOURCE", help="File or folder of raw data, or a known name.", show_default=False),
     ] = None,
     out_: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE.h5", help="Default: a name below data/.")
     ] = None,
     resolution: Annotated[str | None, typer.Option(help="chorales: quarter, eighth or sixteenth notes a step.")] = None,
+    sample_rate: Annotated[int | None, typer.Option(min=1, help="audio: samples a second, 16000.")] = None,
+    frame: Annotated[int | None, typer.Option(min=1, help="audio, timit: samples a step, 200.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="audio, timit: length of the windows; 0 for whole recordings.")
+    ] = None,
+    resample: Annotated[bool | None, typer.Option("--resample", help="audio: bring other rates to this one.")] = None,
+    splits: Annotated[str | None, typer.Option(help="audio: shares of train, valid, test: 90,5,5 or 80,10,10.")] = None,
+    split_by: Annotated[str | None, typer.Option(help="audio: file, or folder (a speaker each).")] = None,
+    index: Annotated[str | None, typer.Option(help="audio: index.csv of one file a split.")] = None,
+    normalise: Annotated[str | None, typer.Option(help="audio: standard (deviation) or range (max - min).")] = None,
+    rate: Annotated[float | None, typer.Option(help="midi: steps a second, 20.")] = None,
+    window: Annotated[int | None, typer.Option(min=1, help="midi, text: steps of a sequence.")] = None,
+    hop: Annotated[int | None, typer.Option(min=1, help="midi: steps from one window to the next.")] = None,
+    level: Annotated[str | None, typer.Option(help="text: char or word.")] = None,
+    binary: Annotated[bool | None, typer.Option("--binary", help="vectors: pixels to bits.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the splits.")] = None,
+    strict: Annotated[bool | None, typer.Option("--strict", help="Stop at the first thing that is skipped.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="audio: processes that decode.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE.h5.")] = False,
 ) -> dict[str, Any]:
     """Raw files to one HDF5 data set."""
-    from pyro_vrnn import datasets
     from pyro_vrnn.console import counting
+    from pyro_vrnn.preparing import plan
     from pyro_vrnn.sequences import describe
-    from pyro_vrnn.sources import source as find_source
 
-    make = find_source(kind)
-    options: dict[str, Any] = {}
-    if kind == "chorales":
-        if source is not None:
-            raise ConfigError("prepare chorales takes no SOURCE", "the chorales are music21's own")
-        name = resolution or "quarter"
-        options["resolution"] = name
-        path = out_ or datasets.FOLDER / ("chorales.h5" if name == "quarter" else f"chorales_{name}.h5")
+    given = {k: v for k, v in locals().items() if k not in ("kind", "source", "out_", "overwrite")}
+    options = {k: v for k, v in given.items() if v is not None and k not in ("counting", "plan", "describe")}
+    job = plan(kind, source or [], out_, options)
+    if job.done and not overwrite:
+        out.say(f"{job.path}: already prepared (--overwrite makes it again)")
     else:
-        if resolution is not None:
-            raise ConfigError("--resolution is for chorales only")
-        if source is None:
-            raise ConfigError(
-                f"prepare {kind} needs a SOURCE", f"a file, or one of {', '.join(sorted(datasets.NAMES))}"
-            )
-        options["source"] = source
-        path = out_ or datasets.FOLDER / datasets.NAMES.get(source, f"{Path(source).stem}.h5")
-    if kind == "chorales" and path.exists() and not overwrite:
-        found = describe(path)
-        if found["options"].get("resolution") == name:
-            out.say(f"{path}: already prepared (--overwrite makes it again)")
-            _describe(path, found)
-            return {"schema": 1, "file": str(path), **found}
-    with counting(out.console(), f"preparing {kind}", quiet=out.quiet) as progress:
-        make(path, overwrite=overwrite, progress=progress, **options)
-    found = describe(path)
-    _describe(path, found)
-    return {"schema": 1, "file": str(path), **found}
+        with counting(out.console(), f"preparing {kind}", quiet=out.quiet) as progress:
+            job.run(overwrite=overwrite, progress=progress)
+    found = describe(job.path)
+    _describe(job.path, found)
+    return {"schema": 1, "file": str(job.path), **found}
 
 
 @command

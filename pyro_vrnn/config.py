@@ -157,6 +157,18 @@ class DataFormat:
     """MIDI note of column 0, for piano-rolls."""
     steps_per_quarter: int = 1
     """Steps in a quarter note, for piano-rolls."""
+    pitches: tuple[int, ...] = ()
+    """The MIDI note of each column, where they are not consecutive."""
+    frame_length: int = 1
+    """Samples a step, for audio."""
+    center: tuple[float, ...] = ()
+    """Subtracted from stored values; one for each column, or one for all."""
+    scale: tuple[float, ...] = ()
+    """What they are then divided by."""
+    symbols: tuple[str, ...] = ()
+    """The symbols by number, for text and the like."""
+    level: str = ""
+    """What a symbol is: char, word or token."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyro
 import torch
@@ -20,6 +20,9 @@ from pyro_vrnn.errors import NumericsError
 from pyro_vrnn.objectives import FivoObjective, Objective
 from pyro_vrnn.programs import Program, particle_filter, terms
 from pyro_vrnn.sequences import Batch, SequenceDataset, collate, in_order
+
+if TYPE_CHECKING:
+    from pyro_vrnn.config import DataFormat
 
 VALUES_AT_ONCE = 40_000_000
 """Particles x sequences x steps x the widest layer, held at once: what bounds the memory of any K (about 1 GB)."""
@@ -51,6 +54,14 @@ class Evaluation:
         """JSON-able; with something of repeats only if there were any."""
         found = asdict(self)
         return found if self.repeats > 1 else {k: v for k, v in found.items() if "repeats" not in k}
+
+    def by_sample(self, form: DataFormat) -> dict[str, Any]:
+        """Of audio, the NLL of each sample, and the unit of amplitude that its density is over; else nothing."""
+        if form.kind != "audio":
+            return {}
+        nats = self.nll_per_step / form.frame_length
+        unit = f"{form.scale[0]:.6g} 16-bit steps"
+        return {"nll_per_sample": nats, "bits_per_sample": nats / math.log(2), "amplitude_unit": unit}
 
 
 class Recorder(Messenger):

@@ -13,6 +13,7 @@ from typing import Any
 from pyro_vrnn import checkpoint, config, datasets
 from pyro_vrnn.config import DataFormat, RunConfig
 from pyro_vrnn.devices import device as pick_device
+from pyro_vrnn.encoding import Encoding, encoding_of
 from pyro_vrnn.engine import FitResult
 from pyro_vrnn.errors import CheckpointError, ConfigError, DataError, check_seed
 from pyro_vrnn.evaluation import Evaluation, evaluate
@@ -44,12 +45,22 @@ def data_format(info: DataInfo) -> DataFormat:
         raise DataError(f"{info.path}: /extra: lowest_pitch is {pitch!r} for {info.x_dim} columns", AGAIN, info.path)
     if quarters is not None and (type(quarters) not in (int, float) or not 1 <= quarters <= 1000):
         raise DataError(f"{info.path}: /extra: quarters_per_minute is {quarters!r}", AGAIN, info.path)
+    reads, pitches = encoding_of(info), info.extra.get("pitches", [])
+    rises = isinstance(pitches, list) and all(type(p) is int and 0 <= p <= 127 for p in pitches)
+    if not rises or (pitches and (len(pitches) != info.x_dim or sorted(set(pitches)) != pitches)):
+        raise DataError(f"{info.path}: /extra: pitches are not {info.x_dim} rising MIDI notes", AGAIN, info.path)
     return DataFormat(
         kind=info.kind,
         support=info.support,
-        x_dim=info.x_dim,
+        x_dim=reads.x_dim(info.x_dim),
         steps_per_second=rate,
         lowest_pitch=pitch,
+        pitches=tuple(pitches),
+        frame_length=info.frame_length,
+        center=reads.center,
+        scale=reads.scale,
+        symbols=tuple(info.extra["symbols"]) if reads.symbols else (),
+        level=str(info.extra.get("level", "")),
         steps_per_quarter=1 if quarters is None or rate is None else min(64, max(1, round(60 * rate / quarters))),
     )
 
@@ -83,6 +94,11 @@ class Run:
     def __repr__(self) -> str:
         return f"<Run {self.folder} ({self.config.model.name}, {self.step_folder.name})>"
 
+    @property
+    def encoding(self) -> Encoding:
+        """How the model reads stored values."""
+        return Encoding(self.format.center, self.format.scale, len(self.format.symbols))
+
     def data(self, data: str | Path | None = None, split: str = "test") -> SequenceDataset:
         """A split of the run's own data file, or of another of the same format.
 
@@ -92,9 +108,9 @@ class Run:
         named = str(data or self.config.data.path)
         moved = datasets.FOLDER / Path(named).name  # a checkout that was moved, or a run that was copied
         path = moved if data is None and not Path(named).exists() and moved.exists() else datasets.find(named)
-        dataset = SequenceDataset(path, split)
+        dataset = SequenceDataset(path, split, encoding=self.encoding)
         theirs = data_format(dataset.info)
-        for name in ("kind", "support", "x_dim"):
+        for name in ("kind", "support", "x_dim", "steps_per_second", "frame_length", "symbols", "pitches"):
             given, known = getattr(theirs, name), getattr(self.format, name)
             if given != known:
                 raise DataError(

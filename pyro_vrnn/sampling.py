@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyro
 import torch
 from pyro import poutine
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
-from pyro_vrnn import figures, rendering
+from pyro_vrnn import media
 from pyro_vrnn.errors import ConfigError, check_seed
 from pyro_vrnn.files import make_folder, safe_name, write_json
 from pyro_vrnn.models import SequenceModel
@@ -105,15 +104,15 @@ def write(
     out: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
-    """Draw and write sequences: a .mid, a .png and a .json each, and one picture of all.
+    """Draw and write sequences: media, picture and a .json each, and one picture of all (media.py says which).
 
     Args:
-        run: of piano-rolls.
+        run: a trained run.
         num: how many.
         steps: length of each, the given beginning included; default 64, or the beginning and 64 more.
         seconds: the same in seconds.
         temperature: below 1 surer, above 1 wilder.
-        prime: a MIDI file to go on from.
+        prime: a file of the kind that the model draws, to go on from.
         prime_index: a number or id of the run's test split to go on from.
         prime_steps: how much of it; default 16.
         seed: the same seed draws the same.
@@ -135,14 +134,14 @@ def write(
         raise ConfigError(f"--seconds {seconds}: must be above 0")
     if not (math.isfinite(temperature) and temperature > 0):
         raise ConfigError(f"--temperature {temperature}: must be above 0", "1 is the model as it was trained")
-    if form.kind != "pianoroll" or form.steps_per_second is None:
-        raise ConfigError(f"cannot draw {form.kind} yet", "a run of piano-rolls can be sampled")
+    if seconds is not None and form.steps_per_second is None:
+        raise ConfigError(f"--seconds {seconds}: these {form.kind} have no time", "use --steps")
     given = _prime(run, prime, prime_index, prime_steps)
     first = 0 if given is None else len(given)
     if steps is not None and seconds is not None:
         raise ConfigError("--steps and --seconds: give one of them")
     if seconds is not None:
-        steps = round(seconds * form.steps_per_second)
+        steps = round(seconds * (form.steps_per_second or 1.0))
     length = first + DEFAULT_STEPS if steps is None else steps
     if length < max(1, first):
         raise ConfigError(f"{length} steps: must be at least {max(1, first)}", "the given beginning is counted in")
@@ -151,36 +150,23 @@ def write(
     with torch.random.fork_rng(devices=[run.device] if run.device.type == "cuda" else []):
         torch.manual_seed(seed)
         drawn = draw(run.net, num, length, prime=given, temperature=temperature)
-    rolls = drawn.x.movedim(1, 0).cpu().numpy().astype(np.uint8)  # [B, T, X]
+    stored = [run.encoding.decode(x) for x in drawn.x.movedim(1, 0).double().cpu().numpy()]  # B of [T, columns]
     folder = make_folder(out or run.folder / "samples")
-    media: list[Path] = []
+    files: list[Path] = []
     others: list[Path] = []
     width = max(2, len(str(num - 1)))
     source = "" if given is None else f"-from-{safe_name(str(prime_index or Path(str(prime)).stem))}-{first}"
     stem = f"{seed}{source}" + ("" if temperature == 1.0 else f"-at-{temperature:g}")
-    for i, roll in enumerate(rolls):
+    for i, sequence in enumerate(stored):
         name = f"sample-{stem}-{i:0{width}d}"
-        midi, picture, about = (folder / f"{name}.{end}" for end in ("mid", "png", "json"))
-        facts = rendering.write_midi(
-            roll,
-            midi,
-            lowest_pitch=form.lowest_pitch,
-            steps_per_second=form.steps_per_second,
-            steps_per_quarter=form.steps_per_quarter,
-        )
-        figures.pianoroll(
-            roll,
-            picture,
-            lowest_pitch=form.lowest_pitch,
-            steps_per_second=form.steps_per_second,
-            title=f"{run.config.model.name}, {run.folder.name}, seed {seed}, draw {i}",
-            prime_steps=first,
-        )
+        title = f"{run.config.model.name}, {run.folder.name}, seed {seed}, draw {i}"
+        medium, picture, facts = media.write(form, sequence, folder / name, title=title, given=first)
+        about = folder / f"{name}.json"
         write_json(
             about,
             {
                 "schema": 1,
-                "file": midi.name,
+                "file": medium.name,
                 "run": str(run.folder),
                 "checkpoint": run.step_folder.name,
                 "draw": i,
@@ -192,22 +178,16 @@ def write(
                 "prime_steps": first,
                 "seed": seed,
                 "log_joint": float(drawn.log_prob[i]),  # of x and z, nats
-                "midi": facts,
+                **facts,
             },
         )
-        media.append(midi)
-        others += [picture, about]
+        files.append(medium)
+        others += [about] if picture is None else [picture, about]
         if progress is not None:
             progress(i + 1, num)
-    overview = folder / f"samples-{stem}.png"
-    figures.pianorolls(
-        list(rolls),
-        overview,
-        [f"draw {i}" for i in range(num)],
-        lowest_pitch=form.lowest_pitch,
-        prime_steps=first,
-    )
-    return [*media, *others, overview]
+    titles = [f"draw {i}" for i in range(num)]
+    picture = media.overview(form, stored, folder / f"samples-{stem}.png", titles, first)
+    return [*files, *others, *([] if picture is None else [picture])]
 
 
 def _prime(run: Run, file: str | Path | None, index: str | None, steps: int | None) -> Tensor | None:
@@ -220,13 +200,7 @@ def _prime(run: Run, file: str | Path | None, index: str | None, steps: int | No
     if file is not None and index is not None:
         raise ConfigError("--prime and --prime-index: give one of them")
     if file is not None:
-        assert form.steps_per_second is not None
-        roll = rendering.read_midi(
-            Path(file),
-            steps_per_second=form.steps_per_second,
-            lowest_pitch=form.lowest_pitch,
-            columns=form.x_dim,
-        ).astype(np.float32)
+        roll = run.encoding.encode(media.read(form, Path(file)))
     else:
         assert index is not None
         dataset = run.data()

@@ -16,8 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyro_vrnn.errors import ConfigError, choose
+from pyro_vrnn.encoding import Encoding, encoding_of
+from pyro_vrnn.errors import ConfigError, DataError, choose
 from pyro_vrnn.storage import (
+    AGAIN,
     SPLITS,
     DataInfo,
     SplitInfo,
@@ -27,6 +29,7 @@ from pyro_vrnn.storage import (
     read_info,
     read_offsets,
     read_rows,
+    read_split,
 )
 from pyro_vrnn.summaries import describe, floors
 from pyro_vrnn.writing import write_sequences
@@ -42,6 +45,7 @@ __all__ = [
     "epoch_plan",
     "floors",
     "in_order",
+    "moments",
     "pieces",
     "read_info",
     "write_sequences",
@@ -95,7 +99,7 @@ class Batch:
 
 
 class SequenceDataset:
-    """One split of a data file, as float32 arrays [T_i, X].
+    """One split of a data file, encoded (encoding.py) as float32 arrays [T_i, X].
 
     The file is opened in each process that reads it (an HDF5 handle does not survive a fork or a pickle). A
     split of up to 64 MiB is read once and kept; of a bigger one no more than a sequence is in memory.
@@ -105,6 +109,7 @@ class SequenceDataset:
         split: train, valid or test.
         window: cut each sequence into pieces of at most this many steps (nothing is dropped; a sequence's
             last piece may be short). Ids then end in `#k`, the piece's number. For training.
+        encoding: how values are read; the file's own by default, a trained model's to score other data.
         hop: steps from one piece's start to the next one's; the window by default, 1 for a piece at every step.
 
     Raises:
@@ -112,7 +117,14 @@ class SequenceDataset:
         DataError: see `read_info`; and on reading, damaged values or values outside the support.
     """
 
-    def __init__(self, path: str | Path, split: str, window: int | None = None, hop: int | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        split: str,
+        window: int | None = None,
+        hop: int | None = None,
+        encoding: Encoding | None = None,
+    ) -> None:
         if split not in SPLITS:
             raise choose("split", split, SPLITS)
         if window is not None and window < 1:
@@ -122,6 +134,8 @@ class SequenceDataset:
             raise ConfigError(f"hop {hop}: must be from 1 to the window, {window}")
         self.split = split
         file, self.info = open_data(path)
+        self.encoding = encoding_of(self.info) if encoding is None else encoding
+        self.x_dim = self.encoding.x_dim(self.info.x_dim)
         with file:
             offsets = read_offsets(file, split, self.info)
             self.ids = read_ids(file, split, self.info)
@@ -153,7 +167,11 @@ class SequenceDataset:
             check_support(values, self.info.support, f"{self.info.path}: {name}", self.info.path)
         else:
             values = read_rows(x, start, stop, name, self.info)
-        return values.astype(np.float32)
+        if self.encoding.symbols and int(values.max()) >= self.encoding.symbols:
+            worst = int(values.max())
+            message = f"{self.info.path}: {name}: symbol {worst}, there are {self.encoding.symbols}"
+            raise DataError(message, AGAIN, self.info.path)
+        return self.encoding.encode(values)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": None}
@@ -188,7 +206,7 @@ def collate(dataset: SequenceDataset, indices: Sequence[int], begin: int = 0, st
     """These sequences side by side, or a piece of each: x [T, B, X] float32, zero-padded on the right; lengths [B]."""
     sequences = [dataset[i] if steps is None else dataset.piece(i, begin, steps) for i in indices]
     lengths = [len(sequence) for sequence in sequences]
-    x = np.zeros((max(lengths), len(lengths), dataset.info.x_dim), np.float32)
+    x = np.zeros((max(lengths), len(lengths), dataset.x_dim), np.float32)
     for b, sequence in enumerate(sequences):
         x[: lengths[b], b] = sequence
     return Batch(torch.tensor(lengths), torch.from_numpy(x))
@@ -261,3 +279,14 @@ def _batch_size(size: int) -> int:
     if size < 1:
         raise ConfigError(f"batch size {size}: a batch has at least 1 sequence", "set --batch-size to 1 or more")
     return size
+
+
+def moments(dataset: SequenceDataset) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and deviation of each column of the training split as models read it, [X] each; of symbols their rates."""
+    if not dataset.encoding.symbols:
+        return dataset.encoding.moments(dataset.info.mean, dataset.info.std)
+    counts = np.ones(dataset.x_dim)  # one for each, so that none is impossible
+    for stored in read_split(dataset.info.path, "train"):
+        counts += np.bincount(stored[:, 0].astype(np.int64), minlength=dataset.x_dim)[: dataset.x_dim]
+    rates = counts / counts.sum()
+    return rates, np.sqrt(rates * (1 - rates))

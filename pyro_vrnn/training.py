@@ -25,8 +25,11 @@ from pyro_vrnn.files import cannot_write, write_bytes, write_json
 from pyro_vrnn.likelihoods import LIKELIHOODS
 from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.runs import Run, build_net, data_format, load, read_config
-from pyro_vrnn.sequences import DataInfo, SequenceDataset, read_info
+from pyro_vrnn.sequences import DataInfo, SequenceDataset, moments, read_info
 from pyro_vrnn.trainer import Trainer
+
+FULL_SCALE = 32768.0
+"""16-bit steps in an amplitude of 1."""
 
 OURS = (
     "config.toml",
@@ -155,7 +158,12 @@ def _train(
     torch.manual_seed(settings.training.seed)
     net = build_net(settings)
     _check_fit(settings, net)
-    net.likelihood.fit_start(torch.from_numpy(info.mean), torch.from_numpy(info.std))
+    form = settings.format
+    assert form is not None
+    if form.kind == "audio":
+        net.likelihood.set_units(torch.tensor(form.center) / FULL_SCALE, torch.tensor(form.scale) / FULL_SCALE)
+    mean, std = moments(training_set)
+    net.likelihood.fit_start(torch.from_numpy(mean), torch.from_numpy(std))
     if init_from is not None:
         _, source = checkpoint.find(Path(init_from))
         checkpoint.load_weights(net, checkpoint.load(source).model, source)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from pyro_vrnn import sequences
+from pyro_vrnn.encoding import Encoding
 from pyro_vrnn.errors import ConfigError, DataError
 from pyro_vrnn.sequences import (
     SequenceDataset,
@@ -64,6 +65,10 @@ def path(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.Mon
     return tmp_path / "x.h5"
 
 
+RAW = Encoding()
+"""Values as they are stored."""
+
+
 # ----------------------------------------------------------------------------------------- the data set
 
 
@@ -72,7 +77,7 @@ def test_sequences_come_back_as_float32(path: Path) -> None:
         path.unlink(missing_ok=True)
         splits = make(path, support)
         for split, expected in splits.items():
-            data = SequenceDataset(path, split)
+            data = SequenceDataset(path, split, encoding=RAW)
             assert len(data) == len(expected)
             assert data.lengths.dtype == np.int64
             assert data.lengths.tolist() == LENGTHS[split]
@@ -85,14 +90,14 @@ def test_sequences_come_back_as_float32(path: Path) -> None:
 
 def test_a_sequence_can_be_changed_without_changing_the_data(path: Path) -> None:
     make(path)
-    data = SequenceDataset(path, "train")
+    data = SequenceDataset(path, "train", encoding=RAW)
     data[0][:] = 9
     assert not (data[0] == 9).any()
 
 
 def test_windows_drop_nothing(path: Path) -> None:
     splits = make(path)
-    data = SequenceDataset(path, "train", window=4)
+    data = SequenceDataset(path, "train", window=4, encoding=RAW)
     assert data.lengths.tolist() == [4, 1, 2, 4, 3, 1, 4, 4, 3]
     assert data.ids[:4] == ["train a#0", "train a#1", "train b#0", "train c#0"]
     np.testing.assert_array_equal(np.concatenate(list(data)), np.concatenate(splits["train"]))
@@ -113,7 +118,7 @@ def test_an_empty_split_has_no_sequences(tmp_path: Path) -> None:
         licence="",
     )
     for window in (None, 3):
-        data = SequenceDataset(tmp_path / "x.h5", "valid", window=window)
+        data = SequenceDataset(tmp_path / "x.h5", "valid", window=window, encoding=RAW)
         assert list(data) == []
         assert data.ids == []
         assert epoch_plan(data.lengths, 4, seed=0, epoch=0) == in_order(data.lengths, 4) == []
@@ -121,7 +126,7 @@ def test_an_empty_split_has_no_sequences(tmp_path: Path) -> None:
 
 def test_find_takes_an_id_or_a_number(path: Path) -> None:
     make(path)
-    data = SequenceDataset(path, "train")
+    data = SequenceDataset(path, "train", encoding=RAW)
     assert data.find("train c") == data.find("2") == 2
     for wrong in ("5", "-1", "1.0", "", "tran c", "²"):
         with pytest.raises(ConfigError) as error:
@@ -137,7 +142,7 @@ def test_wrong_settings(path: Path) -> None:
     with pytest.raises(ConfigError, match="window 0"):
         SequenceDataset(path, "train", window=0)
     with pytest.raises(IndexError):
-        SequenceDataset(path, "train")[5]
+        SequenceDataset(path, "train", encoding=RAW)[5]
     with pytest.raises(DataError):
         SequenceDataset(path.with_name("missing.h5"), "train")
 
@@ -146,7 +151,7 @@ def test_wrong_settings(path: Path) -> None:
 def test_each_process_opens_the_file_for_itself(path: Path) -> None:
     """A fork, a pickle and the workers of a DataLoader read the same, also after the parent has read."""
     splits = make(path)
-    data = SequenceDataset(path, "train")
+    data = SequenceDataset(path, "train", encoding=RAW)
     _ = data[0]
     copy = pickle.loads(pickle.dumps(data))
     assert copy._opened is None
@@ -168,7 +173,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, monkeypatch: pytest.
     asked = []
     real = sequences.read_rows
     monkeypatch.setattr(sequences, "read_rows", lambda x, a, b, *more: asked.append((a, b)) or real(x, a, b, *more))
-    data = SequenceDataset(tmp_path / "x.h5", "train")
+    data = SequenceDataset(tmp_path / "x.h5", "train", encoding=RAW)
     _ = data[2]
     assert asked == [(7, 14)]
 
@@ -178,7 +183,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, monkeypatch: pytest.
 
 def test_collate_pads_with_zeros_time_first(path: Path) -> None:
     splits = make(path)
-    batch = collate(SequenceDataset(path, "train"), [4, 1, 0])
+    batch = collate(SequenceDataset(path, "train", encoding=RAW), [4, 1, 0])
     assert batch.x is not None
     assert (batch.x.dtype, tuple(batch.x.shape)) == (torch.float32, (11, 3, 3))
     assert batch.lengths.dtype == torch.int64

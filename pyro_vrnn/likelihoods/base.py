@@ -52,6 +52,9 @@ class Likelihood(nn.Module, ABC):
         do: for one Bernoulli, categorical or Gaussian that is its density to the power 1/temperature.
         """
 
+    def set_units(self, mean: Tensor, std: Tensor) -> None:
+        """Told of audio: x = (amplitude - mean) / std, the amplitude in [-1, 1) by steps of 1/32768."""
+
     def output(self, p_x: Distribution) -> Tensor:
         """What the model is fed of its own in scheduled sampling: a draw. [..., X]."""
         drawn: Tensor = p_x.sample()

@@ -1,0 +1,262 @@
+"""What a model draws as files that a person can hear, play, look at or read; and such a file back to values.
+
+| kind      | file                | picture                        |
+|-----------|---------------------|--------------------------------|
+| pianoroll | .mid                | the notes                      |
+| audio     | .wav, 16 bit, mono  | waveform and spectrogram       |
+| strokes   | .svg                | the drawing                    |
+| symbols   | .txt                | none                           |
+| vectors   | .csv                | the columns as shades          |
+
+Values here are as they are stored in a data file ("stored": samples, points, numbers of symbols), [T, columns].
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyro_vrnn import figures, pictures, rendering
+from pyro_vrnn.config import DataFormat
+from pyro_vrnn.errors import DataError, NumericsError
+from pyro_vrnn.files import cannot_write, write_bytes
+
+Array = NDArray[Any]
+MOST_BYTES = 1 << 26
+"""Of a text or table that is read as a beginning."""
+
+
+def write(
+    form: DataFormat, stored: Array, stem: Path, *, title: str = "", given: int = 0
+) -> tuple[Path, Path | None, dict[str, Any]]:
+    """Write one sequence.
+
+    Args:
+        form: of the data that the model was trained on.
+        stored: [T, columns].
+        stem: the files' path without its ending.
+        title: of the picture.
+        given: so many first steps were not drawn; the picture marks them.
+
+    Returns:
+        The media file, its picture if there is one, and facts about it for the JSON beside it.
+
+    Raises:
+        NumericsError: values that are not finite.
+        ResourceError, ConfigError: it cannot be written.
+    """
+    if not np.isfinite(stored).all():
+        raise NumericsError(
+            f"{stem.name}: {int((~np.isfinite(stored)).sum())} drawn values are not finite",
+            "the model has diverged: train with a smaller training.learning_rate, or draw at a lower --temperature",
+        )
+    picture = stem.with_name(stem.name + ".png")
+    if form.kind == "pianoroll":
+        return _pianoroll(form, stored, stem, picture, title, given)
+    if form.kind == "audio":
+        return _audio(form, stored, stem, picture, title, given)
+    if form.kind == "strokes":
+        path = stem.with_name(stem.name + ".svg")
+        lines = polylines(stored)
+        write_bytes(path, svg(lines, title).encode())
+        pictures.drawings([lines], picture, [title])
+        return path, picture, {"strokes": len(lines)}
+    if form.kind == "symbols":
+        path = stem.with_name(stem.name + ".txt")
+        text = spell(form, stored)
+        write_bytes(path, text.encode("utf-8", "backslashreplace"))
+        return path, None, {"symbols": len(stored)}
+    path = stem.with_name(stem.name + ".csv")
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow([f"x{j + 1}" for j in range(stored.shape[1])])
+    writer.writerows([[repr(float(v)) for v in row] for row in stored])
+    write_bytes(path, table.getvalue().encode())
+    pictures.columns(stored, picture, title=title, given=given)
+    return path, picture, {"rows": len(stored)}
+
+
+def overview(form: DataFormat, sequences: list[Array], path: Path, titles: list[str], given: int) -> Path | None:
+    """One picture of several sequences, for the kinds that are looked at."""
+    if form.kind == "pianoroll":
+        rolls, lowest = zip(*(spread(form, stored) for stored in sequences), strict=True)
+        figures.pianorolls(list(rolls), path, titles, lowest_pitch=lowest[0], prime_steps=given)
+    elif form.kind == "audio":
+        waves = [stored.reshape(-1) / 32768 for stored in sequences]
+        pictures.waves(waves, path, titles, sample_rate(form), given * form.frame_length)
+    elif form.kind == "strokes":
+        pictures.drawings([polylines(stored) for stored in sequences], path, titles)
+    else:
+        return None
+    return path
+
+
+def read(form: DataFormat, path: Path) -> Array:
+    """A file of the kind that the model draws, as stored values [T, columns].
+
+    Raises:
+        DataError: it is not of this kind, rate or width.
+    """
+    if form.kind == "pianoroll":
+        assert form.steps_per_second is not None
+        columns = _columns(form)
+        low, high = int(columns.min()), int(columns.max())
+        roll = rendering.read_midi(
+            path, steps_per_second=form.steps_per_second, lowest_pitch=low, columns=high - low + 1
+        )
+        return np.asarray(roll[:, columns - low])
+    if form.kind == "audio":
+        return _read_audio(form, path)
+    if form.kind == "symbols":
+        return _read_symbols(form, path)
+    if form.kind == "vectors":
+        return _read_table(form, path)
+    raise DataError(f"{path}: drawings cannot be read back", "give --prime-index, a sequence of the test split", path)
+
+
+def sample_rate(form: DataFormat) -> int:
+    """Samples a second, of audio."""
+    assert form.steps_per_second is not None
+    return round(form.steps_per_second * form.frame_length)
+
+
+def spread(form: DataFormat, stored: Array) -> tuple[Array, int]:
+    """A roll with a column for every note from its lowest to its highest, and the lowest note."""
+    columns = _columns(form)
+    low = int(columns.min())
+    roll = np.zeros((len(stored), int(columns.max()) - low + 1), np.uint8)
+    roll[:, columns - low] = stored
+    return roll, low
+
+
+def _columns(form: DataFormat) -> Array:
+    return np.asarray(form.pitches) if form.pitches else form.lowest_pitch + np.arange(form.x_dim)
+
+
+def _pianoroll(
+    form: DataFormat, stored: Array, stem: Path, picture: Path, title: str, given: int
+) -> tuple[Path, Path, dict[str, Any]]:
+    assert form.steps_per_second is not None
+    roll, low = spread(form, stored)
+    path = stem.with_name(stem.name + ".mid")
+    facts = rendering.write_midi(
+        roll,
+        path,
+        lowest_pitch=low,
+        steps_per_second=form.steps_per_second,
+        steps_per_quarter=form.steps_per_quarter,
+    )
+    figures.pianoroll(
+        roll, picture, lowest_pitch=low, steps_per_second=form.steps_per_second, title=title, prime_steps=given
+    )
+    return path, picture, {"midi": facts}
+
+
+def _audio(
+    form: DataFormat, stored: Array, stem: Path, picture: Path, title: str, given: int
+) -> tuple[Path, Path, dict[str, Any]]:
+    """The samples as they are, unless one is beyond 16 bits: then all are turned down, and by how much is told."""
+    import soundfile
+
+    wave = stored.reshape(-1)
+    peak = float(np.abs(wave).max())
+    gain = min(1.0, 32767 / peak) if peak > 0 else 1.0
+    samples = np.rint(wave * gain).astype(np.int16)
+    path = stem.with_name(stem.name + ".wav")
+    held = io.BytesIO()
+    soundfile.write(held, samples, sample_rate(form), format="WAV", subtype="PCM_16")
+    with cannot_write(path, len(samples) * 2):
+        write_bytes(path, held.getvalue())
+    pictures.sound(samples / 32768, sample_rate(form), picture, title=title, given=given * form.frame_length)
+    facts = {"sample_rate": sample_rate(form), "samples": len(samples), "peak": peak / 32768, "gain": gain}
+    return path, picture, facts
+
+
+def polylines(stored: Array) -> list[Array]:
+    """(dx, dy, pen) to the strokes of a drawing: lists of points [N, 2], y upwards. The pen is lifted after a 1."""
+    points = np.concatenate([np.zeros((1, 2)), np.cumsum(np.asarray(stored[:, :2], np.float64), axis=0)])
+    lifted = np.flatnonzero(stored[:, 2] > 0.5) + 1
+    return [line for line in np.split(points, lifted + 1) if len(line) > 1]
+
+
+def svg(lines: list[Array], title: str = "") -> str:
+    """A drawing of strokes [N, 2], y upwards."""
+    points = np.concatenate(lines) if lines else np.zeros((1, 2))
+    low, high = points.min(0), points.max(0)
+    size = max(float((high - low).max()), 1e-9)
+    margin = 0.05 * size
+    left, top = low[0] - margin, -high[1] - margin
+    width, height = (high - low) + 2 * margin
+    paths = "\n".join('<polyline points="' + " ".join(f"{x:.4g},{-y:.4g}" for x, y in line) + '"/>' for line in lines)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{left:.6g} {top:.6g} {width:.6g} {height:.6g}">\n'
+        f"<title>{escape(title)}</title>\n"
+        f'<g fill="none" stroke="black" stroke-width="{0.012 * size:.4g}" stroke-linecap="round" '
+        f'stroke-linejoin="round">\n{paths}\n</g>\n</svg>\n'
+    )
+
+
+def spell(form: DataFormat, stored: Array) -> str:
+    """Numbers of symbols to text: characters side by side, words and other tokens with a space between."""
+    between = "" if form.level == "char" else " "
+    return between.join(form.symbols[int(n)] for n in stored[:, 0])
+
+
+def _read_audio(form: DataFormat, path: Path) -> Array:
+    import soundfile
+
+    try:
+        if not path.is_file():
+            raise DataError(f"{path}: not a regular file", "give a wav, flac, ogg or mp3 file", path)
+        with soundfile.SoundFile(path) as file:
+            if file.samplerate != sample_rate(form):
+                raise DataError(
+                    f"{path}: {file.samplerate} samples a second, the model was trained on {sample_rate(form)}",
+                    "`pyro-vrnn prepare audio --resample` shows how to bring a file to another rate",
+                    path,
+                )
+            frames = min(file.frames, 600 * file.samplerate)
+            wave = file.read(frames, dtype="float64", always_2d=True).mean(1) * 32768
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise DataError(f"{path}: {error}", "give a wav, flac, ogg or mp3 file", path) from None
+    steps = len(wave) // form.frame_length
+    if steps == 0 or not np.isfinite(wave).all():
+        raise DataError(f"{path}: shorter than a frame of {form.frame_length} samples, or not finite", "", path)
+    return np.asarray(wave[: steps * form.frame_length].reshape(steps, form.frame_length))
+
+
+def _text(path: Path) -> str:
+    try:
+        if not path.is_file() or path.stat().st_size > MOST_BYTES:
+            raise DataError(f"{path}: not a regular file of at most {MOST_BYTES} bytes", "give a text file", path)
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: {error}", "give a text file in UTF-8", path) from None
+
+
+def _read_symbols(form: DataFormat, path: Path) -> Array:
+    text = _text(path)
+    parts = list(text) if form.level == "char" else text.split()
+    numbers = {symbol: n for n, symbol in enumerate(form.symbols)}
+    unknown = [part for part in parts if part not in numbers and "<unk>" not in numbers]
+    if unknown or not parts:
+        what = f"{unknown[0]!r} is no symbol that the model knows" if unknown else "no symbols"
+        raise DataError(f"{path}: {what}", f"it knows {' '.join(form.symbols[:20])} …", path)
+    return np.array([[numbers.get(part, numbers.get("<unk>", 0))] for part in parts])
+
+
+def _read_table(form: DataFormat, path: Path) -> Array:
+    rows = list(csv.reader(io.StringIO(_text(path))))
+    try:
+        values = np.array([[float(cell) for cell in row] for row in rows[1:]], np.float64)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}", f"give a CSV of {form.x_dim} columns with a header", path) from None
+    if values.ndim != 2 or values.shape[1] != form.x_dim or not np.isfinite(values).all():
+        raise DataError(f"{path}: not {form.x_dim} columns of finite numbers under a header", "", path)
+    return values

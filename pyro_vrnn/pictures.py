@@ -1,0 +1,95 @@
+"""Pictures of sound, of pen strokes and of plain columns, as PNG files (piano-rolls: figures.py)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyro_vrnn.figures import BLUE, PRIME, headline, new_figure, save
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Array = NDArray[Any]
+
+
+def sound(wave: Array, rate: int, path: str | Path, *, title: str = "", given: int = 0) -> None:
+    """Draw a waveform above its spectrogram.
+
+    Args:
+        wave: amplitudes in [-1, 1], [samples].
+        rate: samples a second.
+        path: the PNG to write.
+        title: shown as it is.
+        given: so many first samples were not drawn by the model; a line marks their end.
+    """
+    figure = new_figure(10, 5)
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1, 1.6])
+    _wave(top, wave, rate, given)
+    window = min(512, max(16, len(wave) // 4))
+    if len(wave) >= window and np.abs(wave).max() > 0:
+        quiet = float(np.abs(wave).max()) * 1e-5  # digital silence has no decibels
+        noise = quiet * np.random.default_rng(0).standard_normal(len(wave))
+        bottom.specgram(wave + noise, NFFT=window, Fs=rate, noverlap=window * 3 // 4, cmap="magma")
+    if given:
+        bottom.axvline(given / rate, color="white", linewidth=1)
+    bottom.set_ylabel("frequency (Hz)")
+    bottom.set_xlabel("time (s)")
+    headline(top, title)
+    save(figure, path)
+
+
+def waves(sounds: Sequence[Array], path: str | Path, titles: Sequence[str], rate: int, given: int = 0) -> None:
+    """Draw several waveforms one below the other, on one scale."""
+    figure = new_figure(10, 1 + 1.3 * len(sounds))
+    panels = figure.subplots(len(sounds), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    for panel, wave, title in zip(panels, sounds, titles, strict=True):
+        _wave(panel, wave, rate, given)
+        headline(panel, title, size=9)
+    panels[-1].set_xlabel("time (s)")
+    save(figure, path)
+
+
+def _wave(axes: Axes, wave: Array, rate: int, given: int) -> None:
+    time = np.arange(len(wave)) / rate
+    axes.plot(time[:given], wave[:given], color=PRIME, linewidth=0.5)
+    axes.plot(time[given:], wave[given:], color=BLUE, linewidth=0.5)
+    if given:
+        axes.axvline(given / rate, color="black", linewidth=1)
+    axes.set_ylabel("amplitude")
+    axes.margins(x=0)
+
+
+def drawings(sketches: Sequence[Sequence[Array]], path: str | Path, titles: Sequence[str]) -> None:
+    """Draw pen drawings side by side, each a list of strokes [N, 2] with y upwards."""
+    across = min(4, len(sketches))
+    down = math.ceil(len(sketches) / across)
+    figure = new_figure(3 * across if across > 1 else 5, 3 * down if across > 1 else 5)
+    panels = figure.subplots(down, across, squeeze=False).ravel()
+    for panel in panels:
+        panel.set_axis_off()
+    for panel, strokes, title in zip(panels, sketches, titles, strict=False):
+        for stroke in strokes:
+            panel.plot(stroke[:, 0], stroke[:, 1], color="black", linewidth=1.6, solid_capstyle="round")
+        panel.set_aspect("equal", adjustable="datalim")
+        headline(panel, title, size=9)
+    save(figure, path)
+
+
+def columns(values: Array, path: str | Path, *, title: str = "", given: int = 0) -> None:
+    """Draw the columns of a table over time, as shades. values [T, X]."""
+    figure = new_figure(10, 3.6)
+    axes = figure.add_subplot()
+    shades = axes.imshow(values.T, aspect="auto", origin="lower", cmap="viridis", interpolation="nearest")
+    figure.colorbar(shades, ax=axes)
+    if given:
+        axes.axvline(given - 0.5, color="white", linewidth=1.2)
+    axes.set_xlabel("step")
+    axes.set_ylabel("column")
+    headline(axes, title)
+    save(figure, path)

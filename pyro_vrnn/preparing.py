@@ -1,0 +1,91 @@
+"""What `prepare` is asked to do: which source, with which options, into which file."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyro_vrnn import datasets
+from pyro_vrnn.errors import ConfigError, DataError
+from pyro_vrnn.sources import source as find_source
+from pyro_vrnn.storage import DataInfo, read_info
+
+GENERAL = ("path", "source", "overwrite", "progress")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One data file to make."""
+
+    path: Path
+    make: Callable[..., DataInfo]
+    options: dict[str, Any]
+    done: bool
+    """Whether the file is there already, made with the same options (of data that cannot change)."""
+
+    def run(self, *, overwrite: bool, progress: Callable[[int, int], None]) -> DataInfo:
+        """Make it; errors are the source's own."""
+        return self.make(self.path, overwrite=overwrite, progress=progress, **self.options)
+
+
+def plan(kind: str, sources: Sequence[str], out: Path | None, options: dict[str, Any]) -> Job:
+    """Check a `prepare` before any work.
+
+    Args:
+        kind: of source.
+        sources: files, folders or known names; most kinds take one.
+        out: the file to make; a name below data/ by default.
+        options: by name, as texts or numbers from the command line.
+
+    Raises:
+        ConfigError: an unknown kind, an option that it does not have, no source or too many.
+    """
+    make = find_source(kind)
+    known = inspect.signature(make).parameters
+    for name in options:
+        if name not in known:
+            own = [f"--{k.replace('_', '-')}" for k in known if k not in GENERAL]
+            raise ConfigError(
+                f"--{name.replace('_', '-')}: prepare {kind} has no such option", f"it has {', '.join(own) or 'none'}"
+            )
+    options = dict(options)
+    if "splits" in options:
+        options["splits"] = _shares(options["splits"])
+    if options.get("seconds") == 0:
+        options["seconds"] = None
+    if "source" not in known:
+        if sources:
+            raise ConfigError(f"prepare {kind} takes no SOURCE", "the chorales are music21's own")
+        name = options.setdefault("resolution", "quarter")
+        path = out or datasets.FOLDER / ("chorales.h5" if name == "quarter" else f"chorales_{name}.h5")
+        return Job(path, make, options, _made_with(path, options))
+    if not sources:
+        names = f", or one of {', '.join(sorted(datasets.NAMES))}" if kind == "pianoroll" else ""
+        raise ConfigError(f"prepare {kind} needs a SOURCE", f"a file or folder{names}")
+    if len(sources) > 1 and kind != "audio":
+        raise ConfigError(f"prepare {kind} takes one SOURCE, not {len(sources)}", "give a folder for several files")
+    options["source"] = list(sources) if kind == "audio" else sources[0]
+    stem = Path(sources[0]).resolve().stem
+    path = out or datasets.FOLDER / datasets.NAMES.get(sources[0], f"{stem}.h5")
+    return Job(path, make, options, done=False)
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    try:
+        shares = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        shares = ()
+    if len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 100) > 1e-9:
+        raise ConfigError(f"--splits {text!r}: expected three shares that sum to 100", "for example 90,5,5")
+    return shares
+
+
+def _made_with(path: Path, options: dict[str, Any]) -> bool:
+    try:
+        made = read_info(path).options if path.exists() else {}
+    except DataError:
+        return False
+    return all(made.get(name) == value for name, value in options.items()) and bool(made)
