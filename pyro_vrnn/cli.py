@@ -376,6 +376,100 @@ def inspect(
 
 
 @command
+def reconstruct(
+    run: RunArgument,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="Of the kind the model draws; else --sequence.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    sequence: Annotated[str, typer.Option(metavar="I|ID", help="Which sequence of the split.")] = "0",
+    steps: Annotated[int | None, typer.Option(min=1, help="Its first steps; default: all.")] = None,
+    noise: Annotated[float, typer.Option(help="Spoil what the model is given: deviation, or share of bits.")] = 0.0,
+    hide: Annotated[str | None, typer.Option(metavar="A:B", help="Hide steps A to B - 1, and fill them in.")] = None,
+    draw: Annotated[bool, typer.Option("--draw", help="Draws of x in the place of means.")] = False,
+    seed: Annotated[int, typer.Option(help="Of all that is random.")] = 0,
+    out_: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Default: RUN/reconstructions.")
+    ] = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+) -> dict[str, Any]:
+    """Through the posterior and back: what the model makes of a sequence; --noise cleans it, --hide fills a hole."""
+    _threads(threads)
+    from pyro_vrnn import reconstruction, runs
+
+    hole = _pair(hide)
+    files = reconstruction.write(
+        runs.load(run, device=device),
+        file=file,
+        split=split,
+        sequence=sequence,
+        steps=steps,
+        noise=noise,
+        hide=hole,
+        draw=draw,
+        seed=seed,
+        out=out_,
+    )
+    out.print(*files)
+    return {"schema": 1, "files": [str(f) for f in files], "seed": seed}
+
+
+def _pair(text: str | None) -> tuple[int, int] | None:
+    """A:B."""
+    if text is None:
+        return None
+    begin, _, end = text.partition(":")
+    if not (begin.isascii() and begin.isdigit() and end.isascii() and end.isdigit()):
+        raise ConfigError(f"--hide {text!r}: expected A:B, two whole numbers", "--hide 16:32 hides steps 16 to 31")
+    return int(begin), int(end)
+
+
+@command
+def interpolate(
+    run: RunArgument,
+    first: Annotated[str, typer.Argument(metavar="A", help="A sequence (number or id) or a file.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    points: Annotated[int, typer.Option(min=2, help="How many pieces, both ends included.")] = 5,
+    steps: Annotated[int | None, typer.Option(min=1, help="Of each piece; default: as long as A.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    out_: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Default: RUN/interpolations.")
+    ] = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+) -> dict[str, Any]:
+    """Between two sequences: draws from points on the line between their z, and a medley of all (vrae)."""
+    _threads(threads)
+    from pyro_vrnn import embedding, runs
+
+    loaded = runs.load(run, device=device)
+    files = embedding.interpolate(loaded, first, second, split=split, points=points, steps=steps, seed=seed, out=out_)
+    out.print(*files)
+    return {"schema": 1, "files": [str(f) for f in files], "seed": seed}
+
+
+@command
+def encode(
+    run: RunArgument,
+    file: Annotated[str | None, typer.Argument(metavar="FILE", help="Other data of the same kind (.h5).")] = None,
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    seed: Annotated[int, typer.Option(help="Of the map.")] = 0,
+    out_: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Default: RUN/latents.")] = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+) -> dict[str, Any]:
+    """Latents of a split as arrays (.npz), and their map."""
+    _threads(threads)
+    from pyro_vrnn import embedding, runs
+
+    files = embedding.encode(runs.load(run, device=device), data=file, split=split, seed=seed, out=out_)
+    out.print(*files)
+    return {"schema": 1, "files": [str(f) for f in files]}
+
+
+@command
 def compare(
     run_folders: Annotated[
         list[Path], typer.Argument(metavar="RUN RUN…", help="Two runs or more; seeds of one setting are grouped.")

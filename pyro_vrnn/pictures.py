@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyro_vrnn.figures import BLUE, PRIME, headline, new_figure, save
+from pyro_vrnn.figures import BLUE, PRIME, headline, new_figure, plain, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -91,5 +91,26 @@ def columns(values: Array, path: str | Path, *, title: str = "", given: int = 0)
         axes.axvline(given - 0.5, color="white", linewidth=1.2)
     axes.set_xlabel("step")
     axes.set_ylabel("column")
+    headline(axes, title)
+    save(figure, path)
+
+
+def scatter(points: Array, groups: Sequence[str], path: str | Path, *, title: str = "") -> None:
+    """Draw a map: points [N, 2], those of one group in one colour; up to ten groups are named."""
+    import matplotlib
+
+    names = sorted(set(groups))
+    figure = new_figure(7, 6)
+    axes = figure.add_subplot()
+    colours = matplotlib.colormaps["tab10" if len(names) <= 10 else "turbo"]
+    for n, name in enumerate(names):
+        chosen = np.array([group == name for group in groups])
+        colour = colours(n if len(names) <= 10 else n / (len(names) - 1))
+        label = plain(name) if len(names) <= 10 else None
+        axes.scatter(points[chosen, 0], points[chosen, 1], s=14, color=colour, label=label, linewidths=0)
+    if len(names) <= 10:
+        axes.legend(fontsize=8, frameon=False, loc="best")
+    axes.set_xticks([])
+    axes.set_yticks([])
     headline(axes, title)
     save(figure, path)

@@ -200,7 +200,7 @@ def _check_fit(settings: RunConfig, net: SequenceModel) -> None:
         ConfigError: it has nothing that the setting is about.
     """
     name, training = settings.model.name, settings.training
-    if settings.data.carry and not net.cuttable:
+    if settings.data.carry and not net.per_step:
         raise ConfigError(
             f"data.carry: {name!r} has one z a sequence, so nothing can be carried from one piece to the next",
             "leave data.carry out: each window is then a sequence of its own",

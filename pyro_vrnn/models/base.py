@@ -86,8 +86,8 @@ class SequenceModel(nn.Module, ABC):
     likelihood: Likelihood
     latent_dim: int
     """Z; 0 for a model without latent variables, whose bounds are all its exact likelihood."""
-    cuttable: ClassVar[bool] = True
-    """Whether a sequence can be trained in pieces, the state carried from one to the next."""
+    per_step: ClassVar[bool] = True
+    """Whether there is a z_t for every step; else z_1 is about the whole sequence, which has no pieces then."""
 
     @abstractmethod
     def start(self, size: int) -> State:

@@ -45,7 +45,7 @@ class VRAE(SequenceModel):
     """See the module's docstring. State before t: (1 at t = 1, else 0; h_{t-1}[, c_{t-1}])."""
 
     Config = VRAEConfig
-    cuttable = False  # its z is about the whole sequence
+    per_step = False  # its z is about the whole sequence
 
     def __init__(self, config: VRAEConfig, x_dim: int) -> None:
         super().__init__()
