@@ -42,6 +42,8 @@ class DataConfig:
     """Steps from one piece's start to the next one's; 0 is the window, 1 starts a piece at every step."""
     carry: bool = False
     """Truncated BPTT: a sequence's pieces follow each other, and the state is carried from each to the next."""
+    dither: bool = False
+    """Add uniform noise of one 16-bit step to audio wherever it is read, so that digital silence has a density."""
 
     def __post_init__(self) -> None:
         at_least("data.batch_size", self.batch_size, 1)

@@ -108,7 +108,7 @@ class Run:
         named = str(data or self.config.data.path)
         moved = datasets.FOLDER / Path(named).name  # a checkout that was moved, or a run that was copied
         path = moved if data is None and not Path(named).exists() and moved.exists() else datasets.find(named)
-        dataset = SequenceDataset(path, split, encoding=self.encoding)
+        dataset = SequenceDataset(path, split, encoding=self.encoding, dither=self.config.data.dither)
         theirs = data_format(dataset.info)
         for name in ("kind", "support", "x_dim", "steps_per_second", "frame_length", "symbols", "pitches"):
             given, known = getattr(theirs, name), getattr(self.format, name)

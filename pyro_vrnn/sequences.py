@@ -110,6 +110,7 @@ class SequenceDataset:
         window: cut each sequence into pieces of at most this many steps (nothing is dropped; a sequence's
             last piece may be short). Ids then end in `#k`, the piece's number. For training.
         encoding: how values are read; the file's own by default, a trained model's to score other data.
+        dither: add uniform noise of one 16-bit step to audio, the same whenever the same steps are read.
         hop: steps from one piece's start to the next one's; the window by default, 1 for a piece at every step.
 
     Raises:
@@ -124,6 +125,8 @@ class SequenceDataset:
         window: int | None = None,
         hop: int | None = None,
         encoding: Encoding | None = None,
+        *,
+        dither: bool = False,
     ) -> None:
         if split not in SPLITS:
             raise choose("split", split, SPLITS)
@@ -132,7 +135,7 @@ class SequenceDataset:
         hop = hop or window or 1
         if window is not None and not 1 <= hop <= window:
             raise ConfigError(f"hop {hop}: must be from 1 to the window, {window}")
-        self.split = split
+        self.split, self.dither = split, dither
         file, self.info = open_data(path)
         self.encoding = encoding_of(self.info) if encoding is None else encoding
         self.x_dim = self.encoding.x_dim(self.info.x_dim)
@@ -171,6 +174,9 @@ class SequenceDataset:
             worst = int(values.max())
             message = f"{self.info.path}: {name}: symbol {worst}, there are {self.encoding.symbols}"
             raise DataError(message, AGAIN, self.info.path)
+        if self.dither:
+            random = np.random.default_rng([SPLITS.index(self.split), start])
+            values = values + random.uniform(-0.5, 0.5, values.shape).astype(np.float32)
         return self.encoding.encode(values)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -115,8 +115,11 @@ def train(
         data=dataclasses.replace(settings.data, path=str(path.resolve())),
     )
     cut = settings.data.window if not settings.data.carry else 0
-    training_set = SequenceDataset(path, "train", cut or None, settings.data.hop or None)
-    valid = SequenceDataset(path, "valid")
+    dither = settings.data.dither
+    if dither and info.kind != "audio":
+        raise ConfigError(f"data.dither: {path} is {info.kind}", "it is for audio, whose samples are steps of 16 bits")
+    training_set = SequenceDataset(path, "train", cut or None, settings.data.hop or None, dither=dither)
+    valid = SequenceDataset(path, "valid", dither=dither)
     if len(valid) == 0:
         raise DataError(
             f"{path}: no validation sequences", "the best model is chosen on them; prepare with a split", path

@@ -112,24 +112,25 @@ def write_small(
     return path
 
 
-def write_vectors(path: Path, *, seed: int = 0, x_dim: int = 5) -> Path:
-    """A small data set of real vectors: random walks, standardised."""
-    generator = np.random.default_rng(seed)
+def write_audio(path: Path, *, frame: int = 20) -> Path:
+    """A small data set of audio: noisy tones."""
+    generator = np.random.default_rng(0)
     splits = {}
     for name, count in [("train", 12), ("valid", 4), ("test", 4)]:
-        walks = [generator.normal(size=(int(generator.integers(4, 13)), x_dim)).cumsum(0) for _ in range(count)]
-        splits[name] = [np.asarray(walk / 3, np.float32) for walk in walks]
+        tones = [9000 * np.sin(np.arange(12 * frame) * generator.uniform(0.1, 0.5)) for _ in range(count)]
+        splits[name] = [
+            (tone + 100 * generator.normal(size=tone.shape)).astype(np.int16).reshape(12, frame) for tone in tones
+        ]
     write_sequences(
         path,
         splits,
-        ids={name: [f"{name}-{i}" for i in range(len(walks))] for name, walks in splits.items()},
-        kind="vectors",
+        ids={name: [f"{name}-{i}" for i in range(len(rows))] for name, rows in splits.items()},
+        kind="audio",
         support="real",
-        steps_per_second=None,
+        steps_per_second=8000 / frame,
+        frame_length=frame,
         source="made by a test",
         licence="none",
-        options={},
-        extra={},
         overwrite=True,
     )
     return path

@@ -13,7 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from small import make_rolls, write_small, write_vectors
+from small import make_rolls, write_audio, write_small
 
 from pyro_vrnn import __version__, cli, recipes
 from pyro_vrnn.config import resolve
@@ -373,10 +373,10 @@ def test_a_reader_that_leaves_is_no_traceback() -> None:
 
 
 def test_every_recipe_trains(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    vectors = write_vectors(tmp_path / "vectors.h5")
+    audio = write_audio(tmp_path / "audio.h5")
     for name in recipes.names():
         real = LIKELIHOODS[resolve(name).config.model.likelihood].support == "real"
-        argv = ["train", name, "--data", vectors if real else data, "--out", tmp_path / name, "--max-steps", 3]
+        argv = ["train", name, "--data", audio if real else data, "--out", tmp_path / name, "--max-steps", 3]
         argv += ["--json", "--device", "cpu"]
         assert call(*argv) == 0
         assert answer(capsys)["steps"] == 3

@@ -138,3 +138,15 @@ def test_a_trained_run_reads_other_data_as_its_own(tmp_path: Path) -> None:
     assert run.evaluate(data=other).nll_per_step == pytest.approx(run.evaluate().nll_per_step)
     again = pv.load(tmp_path / "run")
     assert again.encoding == encoding_of(read_info(own))
+
+
+def test_dither_is_one_step_wide_and_the_same_each_time(tmp_path: Path) -> None:
+    flat = [np.zeros((40, 5), np.int16) + np.arange(5, dtype=np.int16) * 100 for _ in range(3)]
+    path = write(tmp_path / "a.h5", {"train": flat, "valid": flat}, "audio", "real", frame_length=5)
+    plain, dithered = SequenceDataset(path, "train"), SequenceDataset(path, "train", dither=True)
+    noise = (dithered[0] - plain[0]) * plain.encoding.scale[0]
+    assert float(np.abs(noise).max()) <= 0.5 + 1e-3
+    assert float(noise.std()) == pytest.approx(12**-0.5, rel=0.1)
+    assert np.array_equal(dithered[0], SequenceDataset(path, "train", dither=True)[0])
+    assert not np.array_equal(dithered[0], dithered[1])
+    assert not np.array_equal(dithered[0], SequenceDataset(path, "valid", dither=True)[0])

@@ -1,0 +1,125 @@
+"""The IWAE experiment: one VRNN trained by several bounds, at equal sequences seen and at equal time, over seeds.
+
+    python benchmarks/iwae_experiment.py --recipe iwae-jsb --out runs/iwae-jsb
+
+Every run is validated by the same bound (the recipe's training.valid_objective), so the curves can be compared. It can
+be stopped and started again: finished runs stay, an unfinished one goes on. Then an ELBO run of each seed goes on as
+IWAE and as FIVO, and as ELBO for as many updates. Prints a table, writes summary.json and two figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import pyro_vrnn as pv
+from pyro_vrnn.comparison import compare
+from pyro_vrnn.runs import read_metrics
+
+ARMS = {"elbo": 1, "elbo-mc": 5, "iwae": 5, "dreg": 5, "fivo": 5}
+CONTINUED = {"elbo": 1, "iwae": 5, "fivo": 5}
+
+
+def validations(run: Path) -> list[dict[str, Any]]:
+    return [row for row in read_metrics(run) if "valid_nll_per_step" in row]
+
+
+def best_until(run: Path, key: str, limit: float) -> float | None:
+    """The best validation up to so many sequences or seconds."""
+    values = [row["valid_nll_per_step"] for row in validations(run) if row[key] <= limit]
+    return min(values) if values else None
+
+
+def spread(values: list[float | None]) -> dict[str, Any]:
+    found = [v for v in values if v is not None]
+    deviation = statistics.stdev(found) if len(found) > 1 else None
+    return {"mean": statistics.mean(found) if found else None, "deviation": deviation, "seeds": len(found)}
+
+
+def table(title: str, arms: dict[str, list[Path]], particles: int) -> list[dict[str, Any]]:
+    """The arms of one experiment: mean and deviation over seeds."""
+    seconds = min(validations(run)[-1]["seconds"] for runs in arms.values() for run in runs)
+    sequences = min(validations(run)[-1]["sequences"] for runs in arms.values() for run in runs)
+    rows = []
+    for name, runs in arms.items():
+        loaded = [pv.load(run) for run in runs]
+        test = {
+            bound: [r.evaluate("test", bound, particles).nll_per_step for r in loaded] for bound in ("iwae", "fivo")
+        }
+        kl = [r.evaluate("test", "iwae", 2).kl_per_step for r in loaded]
+        row = {
+            "arm": name,
+            "equal_sequences": spread([best_until(run, "sequences", sequences) for run in runs]),
+            "equal_time": spread([best_until(run, "seconds", seconds) for run in runs]),
+            "test_iwae": spread(list(test["iwae"])),
+            "test_fivo": spread(list(test["fivo"])),
+            "kl_per_step": spread(list(kl)),
+        }
+        rows.append(row)
+
+    def cell(value: dict[str, Any]) -> str:
+        if value["mean"] is None:
+            return "-"
+        return f"{value['mean']:.3f}" + ("" if value["deviation"] is None else f" ± {value['deviation']:.3f}")
+
+    print(f"\n{title}: {sequences} sequences, {seconds:.0f} s, test bounds at K={particles}")
+    names = ["equal_sequences", "equal_time", "test_iwae", "test_fivo", "kl_per_step"]
+    print("| trained by | " + " | ".join(n.replace("_", " ") for n in names) + " |")
+    print("|" + "---|" * (len(names) + 1))
+    for row in rows:
+        print(f"| {row['arm']} | " + " | ".join(cell(row[n]) for n in names) + " |")
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", default="iwae-jsb")
+    parser.add_argument("--data")
+    parser.add_argument("--out", type=Path, default=Path("runs/iwae"))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, help="updates of each run; the recipe's by default")
+    parser.add_argument("--more", type=int, help="updates that an ELBO run goes on for; half of --steps by default")
+    parser.add_argument("--particles", type=int, default=128, help="of the bounds on the test split")
+    parser.add_argument("--arms", default=",".join(ARMS))
+    parser.add_argument("--device", default="auto")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    common: dict[str, Any] = {"data": options.data, "device": options.device}
+    if options.steps:
+        common["max_steps"] = options.steps
+    chosen = options.arms.split(",")
+
+    def run(name: str, seed: int, objective: str, particles: int, **more: Any) -> Path:
+        out = options.out / f"{name}-{seed}"
+        print(f"{out}", flush=True)
+        given = common | {"objective": objective, "particles": particles, "seed": seed} | more
+        pv.train(options.recipe, out=out, **given)
+        return out
+
+    arms = {f"{n}, K={ARMS[n]}": [run(n, s, n, ARMS[n]) for s in range(options.seeds)] for n in chosen}
+    summary: dict[str, Any] = {"recipe": options.recipe, "steps": options.steps, "particles": options.particles}
+    summary["scratch"] = table("from scratch", arms, options.particles)
+    compare([r for runs in arms.values() for r in runs], options.out)
+    if "elbo" in chosen:
+        first = pv.load(arms["elbo, K=1"][0])
+        more = options.more or (options.steps or first.config.training.max_steps) // 2
+        continued = {
+            f"elbo, then {n}": [
+                run(f"then-{n}", s, n, k, init_from=options.out / f"elbo-{s}", max_steps=more)
+                for s in range(options.seeds)
+            ]
+            for n, k in CONTINUED.items()
+        }
+        summary["continued"] = table("an ELBO run goes on", continued, options.particles)
+        compare([r for runs in continued.values() for r in runs], options.out / "continued")
+    (options.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    print(f"\n{options.out}/summary.json, {options.out}/comparison.png")
+
+
+if __name__ == "__main__":
+    main()
