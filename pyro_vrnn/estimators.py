@@ -187,6 +187,8 @@ class Filtering(Estimator):
     ) -> None:
         super().__init__(particles)
         self.net, self.threshold, self.resampling, self.score = net, threshold, resampling, score
+        self.terms: tuple[Tensor, Tensor] | None = None
+        """Of the last run, for each sequence: what is not KL of minus the bound, and the particles' mean KL. [B]"""
 
     def differentiable_loss(self, model: Side, guide: Side, batch: Batch, beta: float = 1.0) -> Tensor:
         """The filter runs the network's arrows itself: `model` and `guide` say one whole path, with no choice in it."""
@@ -194,6 +196,8 @@ class Filtering(Estimator):
         found = particle_filter(
             self.net, batch, self.num_particles, threshold=self.threshold, resampling=self.resampling
         )
+        kl = found.kl.sum(0)
+        self.terms = -found.log_evidence.detach() - kl, kl
         loss = -found.log_evidence.sum()
         if self.score:
             to_come = found.increments.detach().flip(0).cumsum(0).flip(0) - found.increments.detach()  # [T, B]

@@ -81,7 +81,7 @@ class Recorder(Messenger):
             return
         name, fn, mask = msg["name"], msg["fn"], msg["mask"]
         sequences = fn.batch_shape[-1]
-        if msg["is_observed"]:
+        if msg["is_observed"] and name not in self._guide:  # some estimators condition the model on the guide's draw
             log_prob = scale_and_mask(fn.log_prob(msg["value"]), mask=mask).detach()
             self.nll = self.nll - log_prob.reshape(-1, sequences).mean(0)
         elif name not in self._guide:

@@ -19,6 +19,7 @@ from pyro_vrnn.annealing import decayed, linear
 from pyro_vrnn.checkpoint import Checkpoint
 from pyro_vrnn.config import RunConfig
 from pyro_vrnn.errors import CheckpointError, NumericsError
+from pyro_vrnn.estimators import Filtering
 from pyro_vrnn.evaluation import Recorder
 from pyro_vrnn.feeding import feed
 from pyro_vrnn.files import write_json
@@ -125,16 +126,22 @@ class Trainer:
             with torch.no_grad():
                 for name, value in self.net.named_parameters():
                     self.average[name].lerp_(value, weight)
-        if recorder is not None and training.replay != "none":
-            self.replay.saw(indices, (recorder.nll + recorder.kl) / batch.lengths)
-        if recorder is None or not log:
+        if recorder is None:
+            return None
+        nll, kl = recorder.nll, recorder.kl
+        if isinstance(self.loss, Filtering):  # it has no sites to read them off
+            assert self.loss.terms is not None
+            nll, kl = self.loss.terms
+        if training.replay != "none":
+            self.replay.saw(indices, (nll + kl) / batch.lengths)
+        if not log:
             return None
         return {
             "step": at.step,
             "epoch": at.epoch + 1,
             "loss": loss / steps,
-            "nll": float(recorder.nll.sum()) / steps,
-            "kl": float(recorder.kl.sum()) / steps,
+            "nll": float(nll.sum()) / steps,
+            "kl": float(kl.sum()) / steps,
             "beta": beta,
             "lr": learning_rate,
             "grad_norm": self.optim.grad_norm,

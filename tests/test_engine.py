@@ -120,6 +120,23 @@ def test_rows_have_what_scripts_read(data: Path, tmp_path: Path) -> None:
         assert r["loss"] == pytest.approx(r["nll"] + r["beta"] * r["kl"], rel=1e-5)
 
 
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_every_objective_logs_its_parts_and_resumes(objective: str, data: Path, tmp_path: Path) -> None:
+    """loss = nll + KL where the bound is a sum; for all, both parts are there and of the size they must have."""
+    particles = 3 if OBJECTIVES[objective].weighted else 2
+    options = {"objective": objective, "particles": particles}
+    replayed = {"training.replay": "hard", "training.replay_share": 0.4}
+    whole = fit(data, tmp_path / "a", max_steps=9, settings=replayed, **options)
+    for steps in (4, 9):
+        part = fit(data, tmp_path / "b", max_steps=steps, settings=replayed, **options)
+    for a, b in zip(whole.net.parameters(), part.net.parameters(), strict=True):
+        assert torch.equal(a, b)
+    for row in (r for r in losses(tmp_path / "a") if "loss" in r):
+        assert row["kl"] > 0
+        assert row["nll"] > 0
+        assert row["nll"] + row["kl"] == pytest.approx(row["loss"], rel=0.25)
+
+
 def test_training_learns_and_best_is_the_best_on_validation(data: Path, tmp_path: Path) -> None:
     run = fit(data, tmp_path / "a", epochs=12, lr=2e-2)
     valid = [r for r in runs.read_metrics(tmp_path / "a") if "valid_nll_per_step" in r]

@@ -66,4 +66,5 @@ def test_links_lead_somewhere() -> None:
     links = re.findall(r"\]\((?!http)([^)#]+)", README)
     assert len(links) >= 3
     for link in links:
-        assert (ROOT / link).exists(), link
+        found = ROOT / link
+        assert found.is_dir() or found.stat().st_size > 200, link
