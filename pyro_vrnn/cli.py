@@ -637,6 +637,35 @@ def config(
 
 
 @command
+def bench(
+    case: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Which case; repeat for more. Default: all.")
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Timed rounds; medians are shown.")] = 7,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+) -> dict[str, Any]:
+    """Training steps timed here: markov, stacked and a plain PyTorch loop, beside what the arithmetic alone takes."""
+    _threads(threads)
+    from pyro_vrnn import bench as benches
+    from pyro_vrnn.console import counting
+    from pyro_vrnn.devices import device as pick_device
+
+    names = case or list(benches.CASES)
+    rows = []
+    with counting(out.console(), "timing", quiet=out.quiet) as progress:
+        for n, name in enumerate(names):
+            rows.append(benches.bench(name, device=device, repeats=repeats))
+            progress(n + 1, len(names))
+    columns = ("markov_ms", "plain_loop_ms", "stacked_ms", "graph_ms", "arithmetic_ms")
+    table: list[tuple[object, ...]] = [("case", *(c.removesuffix("_ms").replace("_", " ") for c in columns))]
+    table += [(r["name"], *("" if r[c] is None else f"{r[c]:.1f}" for c in columns)) for r in rows]
+    out.table(table, right=(1, 2, 3, 4, 5))
+    out.print(f"milliseconds for loss and gradients, {threads or 1} thread(s), medians of {repeats}")
+    return {"schema": 1, "device": str(pick_device(device)), "threads": threads or 1, "cases": rows}
+
+
+@command
 def doctor() -> dict[str, Any]:
     """Versions, devices, codecs; what is missing and how to get it."""
     from pyro_vrnn.doctor import report
