@@ -509,7 +509,8 @@ def prepare(
         str,
         typer.Argument(
             metavar="KIND",
-            help="chorales, pianoroll, midi, audio, timit, iamondb, strokes, text, symbols or vectors.",
+            help="chorales, pianoroll, midi, audio, timit, iamondb, strokes, text, symbols or vectors; "
+            "or convert (recordings to wav or npy files).",
             show_default=False,
         ),
     ],
@@ -536,6 +537,8 @@ def prepare(
     hop: Annotated[int | None, typer.Option(min=1, help="midi: steps from one window to the next.")] = None,
     level: Annotated[str | None, typer.Option(help="text: char or word.")] = None,
     binary: Annotated[bool | None, typer.Option("--binary", help="vectors: pixels to bits.")] = None,
+    clip: Annotated[float | None, typer.Option(help="strokes, iamondb: longest move, in deviations, 10.")] = None,
+    to: Annotated[str | None, typer.Option(help="convert: wav or npy.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the splits.")] = None,
     strict: Annotated[bool | None, typer.Option("--strict", help="Stop at the first thing that is skipped.")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="audio: processes that decode.")] = None,
@@ -543,11 +546,36 @@ def prepare(
 ) -> dict[str, Any]:
     """Raw files to one HDF5 data set."""
     from pyro_vrnn.console import counting
-    from pyro_vrnn.preparing import plan
+    from pyro_vrnn.preparing import convert, plan
     from pyro_vrnn.sequences import describe
 
-    given = {k: v for k, v in locals().items() if k not in ("kind", "source", "out_", "overwrite")}
-    options = {k: v for k, v in given.items() if v is not None and k not in ("counting", "plan", "describe")}
+    asked = {
+        "resolution": resolution,
+        "sample_rate": sample_rate,
+        "frame": frame,
+        "seconds": seconds,
+        "resample": resample,
+        "splits": splits,
+        "split_by": split_by,
+        "index": index,
+        "normalise": normalise,
+        "rate": rate,
+        "window": window,
+        "hop": hop,
+        "level": level,
+        "binary": binary,
+        "clip": clip,
+        "to": to,
+        "seed": seed,
+        "strict": strict,
+        "jobs": jobs,
+    }
+    options = {name: value for name, value in asked.items() if value is not None}
+    if kind == "convert":
+        with counting(out.console(), "converting", quiet=out.quiet) as progress:
+            files = convert(source or [], out_, options, overwrite=overwrite, progress=progress, say=out.say)
+        out.print(*files)
+        return {"schema": 1, "files": [str(f) for f in files]}
     job = plan(kind, source or [], out_, options)
     if job.done and not overwrite:
         out.say(f"{job.path}: already prepared (--overwrite makes it again)")

@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from pyro_vrnn import checkpoint, curves
+from pyro_vrnn.config import RunConfig
 from pyro_vrnn.errors import ConfigError
 from pyro_vrnn.files import make_folder
+from pyro_vrnn.objectives import make_objective
 from pyro_vrnn.runs import read_config, read_metrics
 
 AXES = {"step": "updates", "sequences": "sequences seen", "seconds": "seconds of training"}
+BOUND = ("alpha", "groups", "mix", "resampling", "threshold")
+"""Settings of an objective that make it another bound."""
 IGNORED = {"training.seed"}
 """Runs that differ in these alone are repeats of one another."""
 
@@ -23,16 +27,18 @@ class Compared:
     """One run: its folder, its settings by dotted name, and its validations."""
 
     folder: Path
+    config: RunConfig
     settings: dict[str, Any]
     rows: list[dict[str, Any]]
 
     @property
     def bound(self) -> str:
         """What its validations measure."""
-        name, particles = (self.settings[f"training.valid_{k}"] for k in ("objective", "particles"))
-        if name == "own":
-            name, particles = (self.settings[f"objective.{k}"] for k in ("name", "particles"))
-        return f"{name}, K={particles}"
+        training, found = self.config.training, self.config.objective
+        if training.valid_objective != "own":
+            found = make_objective(training.valid_objective, training.valid_particles or None, found)
+        values = {k: v for k, v in vars(found).items() if k in BOUND}
+        return ", ".join([found.name, f"K={found.particles}", *(f"{k}={v}" for k, v in values.items())])
 
     @property
     def best(self) -> dict[str, Any]:
@@ -48,12 +54,12 @@ def read(run: Path) -> Compared:
         ConfigError: it has not been validated yet.
     """
     folder, _ = checkpoint.find(run)
-    nested = read_config(folder).to_dict()
-    settings = {f"{section}.{key}": value for section, part in nested.items() for key, value in part.items()}
+    config = read_config(folder)
+    settings = {f"{section}.{key}": value for section, part in config.to_dict().items() for key, value in part.items()}
     rows = [row for row in read_metrics(folder) if "valid_nll_per_step" in row]
     if not rows:
         raise ConfigError(f"{folder}: no validation yet", "train it for longer; a validation comes after an epoch")
-    return Compared(folder, settings, rows)
+    return Compared(folder, config, settings, rows)
 
 
 def compare(runs: Sequence[Path], out: Path | None = None) -> dict[str, Any]:
@@ -70,7 +76,7 @@ def compare(runs: Sequence[Path], out: Path | None = None) -> dict[str, Any]:
         raise ConfigError("compare takes two runs or more", "pyro-vrnn compare runs/a runs/b")
     found = [read(run) for run in runs]
     bounds = sorted({run.bound for run in found})
-    data = sorted({Path(run.settings["data.path"]).name for run in found})
+    data = sorted({str(Path(run.settings["data.path"]).resolve()) for run in found})
     keys = sorted({key for run in found for key in run.settings})
     differs = {key: [run.settings.get(key) for run in found] for key in keys}
     differs = {key: values for key, values in differs.items() if any(v != values[0] for v in values)}
@@ -108,7 +114,7 @@ def compare(runs: Sequence[Path], out: Path | None = None) -> dict[str, Any]:
 def _label(run: Compared, varied: list[str]) -> str:
     """What tells a group from the others: the values of what varies."""
     values = [(key.partition(".")[2], run.settings.get(key)) for key in varied]
-    return ", ".join(f"{key}={value}" for key, value in values if value is not None) or run.folder.name
+    return ", ".join(f"{key}={value}" for key, value in values if value is not None) or run.config.model.name
 
 
 def _summary(name: str, members: list[Compared]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from pyro_vrnn.errors import ConfigError, at_least, choose
 from pyro_vrnn.likelihoods import LIKELIHOODS
 from pyro_vrnn.models import MODELS
 from pyro_vrnn.models.base import LatentConfig
-from pyro_vrnn.objectives import OBJECTIVES, Objective
+from pyro_vrnn.objectives import OBJECTIVES, Objective, make_objective
 
 MAX_RECIPE_BYTES = 1 << 20
 DEFAULT_RECIPE = "chorales-vrnn"
@@ -83,10 +83,10 @@ class TrainingConfig:
     clip_norm: float = 5.0
     """Of the gradient of the loss per sequence step, over all parameters."""
     input_noise: float = 0.0
-    """Noise on what the networks read, in training: the deviation of Gaussian noise (real data), or the probability
+    """Noise on what the transition reads, in training: the deviation of Gaussian noise (real data), or the probability
     that a bit is flipped or a symbol drawn anew."""
     scheduled_sampling: float = 0.0
-    """The share of steps at which the networks read the model's own draw in the place of x_t, in training."""
+    """The share of steps at which the transition reads the model's own draw in the place of x_t, in training."""
     scheduled_steps: int = 0
     """Updates over which that share rises from 0."""
     replay: Literal["none", "recent", "hard"] = "none"
@@ -335,6 +335,15 @@ def build(raw: dict[str, Any]) -> RunConfig:
             "variables, so all particles are one and every bound is its exact likelihood",
             "use --objective elbo --particles 1",
         )
+    if cls.scores_twice and config.model.dropout > 0:
+        raise ConfigError(
+            f"objective {objective_name!r} with model.dropout={config.model.dropout}: it runs the guide again to score "
+            "its draw, and the dropout would be another",
+            "set model.dropout=0, or use another objective",
+        )
+    training = config.training
+    if training.valid_objective != "own":
+        make_objective(training.valid_objective, training.valid_particles or None, config.objective)
     if config.model.likelihood not in LIKELIHOODS:
         raise choose("likelihood", config.model.likelihood, LIKELIHOODS)
     return config
@@ -381,8 +390,6 @@ def _cast(hint: Any, value: Any, at: str) -> Any:
         if args[-1] is not Ellipsis and len(value) != len(args):
             raise ConfigError(f"{at}={value!r}: expected {len(args)} values")
         cast = tuple(_cast(args[0], part, at) for part in value)
-        if args[0] is int and any(part < 1 for part in cast):
-            raise ConfigError(f"{at}={value!r}: widths must be at least 1")
         return cast
     wrong = ConfigError(f"{at}={value!r}: expected {_WORDS.get(hint, str(hint))}")
     if hint is str:

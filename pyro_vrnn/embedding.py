@@ -17,7 +17,7 @@ from torch import Tensor
 from pyro_vrnn import media, pictures
 from pyro_vrnn.errors import ConfigError, check_seed
 from pyro_vrnn.files import make_folder, safe_name, write_bytes, write_json
-from pyro_vrnn.latents import Flowed, Ladder
+from pyro_vrnn.latents import center
 from pyro_vrnn.programs import Markov
 from pyro_vrnn.sequences import Batch, SequenceDataset, collate, in_order
 
@@ -29,7 +29,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Latents:
-    """The posterior's means of some sequences; of a model with one z a sequence, one row each."""
+    """The posterior's centers of some sequences; of a model with one z a sequence, one row each."""
 
     z: Array  # [rows, Z]
     lengths: Array  # rows of each sequence, [N]
@@ -43,7 +43,7 @@ class Latents:
 
 @torch.no_grad()
 def latents(run: Run, dataset: SequenceDataset, *, batch_size: int = 32) -> Latents:
-    """The mean of q(z_t | ·) at each step, the earlier z at their means too.
+    """The center of q(z_t | ·) at each step (`latents.center`), the earlier z at theirs.
 
     Raises:
         ConfigError: a model without latent variables.
@@ -57,7 +57,7 @@ def latents(run: Run, dataset: SequenceDataset, *, batch_size: int = 32) -> Late
         features = net.features(batch.read)
         e, state, path = net.encode(batch, features), net.begin(batch), []
         for t, e_t in enumerate(e):
-            path.append(_mean(net.q_z(state, e_t)))
+            path.append(center(net.q_z(state, e_t)))
             if not net.per_step:
                 break
             state = net.next(state, path[-1], features[t])
@@ -66,12 +66,6 @@ def latents(run: Run, dataset: SequenceDataset, *, batch_size: int = 32) -> Late
             found[i] = row[: dataset.lengths[i]]
     lengths = np.array([len(rows) for rows in found])
     return Latents(np.concatenate(found), lengths, list(dataset.ids))
-
-
-def _mean(q: Any) -> Tensor:
-    """Of a Gaussian its mean; of layers and flows one draw, which has no closed form. [B, Z]."""
-    mean: Tensor = q.rsample() if isinstance(q, Ladder | Flowed) else q.base_dist.loc
-    return mean
 
 
 def encode(
@@ -90,6 +84,8 @@ def encode(
     points = found.by_sequence()
     if points.shape[1] > 2:
         points = _tsne(points, seed)
+    elif points.shape[1] == 1:
+        points = np.column_stack([points, np.zeros_like(points)])
     folder = make_folder(out or run.folder / "latents")
     held = io.BytesIO()
     np.savez(held, z=found.z, lengths=found.lengths, ids=np.array(found.ids))
@@ -181,10 +177,10 @@ def _given(run: Run, name: str, split: str) -> Tensor:
 
 
 def _code(run: Run, x: Tensor) -> Tensor:
-    """The posterior's mean of z_1. [1, Z]."""
+    """The posterior's center of z_1. [1, Z]."""
     batch = Batch(torch.tensor([len(x)]), x[:, None]).to(run.device)
     e = run.net.encode(batch, run.net.features(batch.read))
-    return _mean(run.net.q_z(run.net.begin(batch), e[0]))
+    return center(run.net.q_z(run.net.begin(batch), e[0]))
 
 
 def _drawn(run: Run, z: Tensor, steps: int) -> Tensor:

@@ -39,7 +39,9 @@ class Encoding:
     def encode(self, stored: Array) -> NDArray[np.float32]:
         """[..., columns] -> [..., X] float32."""
         if self.symbols:
-            return np.eye(self.symbols, dtype=np.float32)[stored[..., 0].astype(np.int64)]
+            x = np.zeros((*stored.shape[:-1], self.symbols), np.float32)
+            np.put_along_axis(x, stored.astype(np.int64), 1.0, axis=-1)
+            return x
         if not self.scale:
             return stored.astype(np.float32)
         center, scale = self._arrays(np.float32)
@@ -75,7 +77,7 @@ def encoding_of(info: DataInfo) -> Encoding:
         return Encoding()
     if info.support == "categorical":
         symbols = info.extra.get("symbols")
-        if not isinstance(symbols, list) or not all(isinstance(s, str) for s in symbols):
+        if not isinstance(symbols, list) or not all(isinstance(s, str) and _is_text(s) for s in symbols):
             symbols = []
         if not 1 <= len(symbols) <= MOST_SYMBOLS or info.x_dim != 1:
             raise DataError(f"{info.path}: /extra: symbols is no list of 1 to {MOST_SYMBOLS} names", AGAIN, info.path)
@@ -92,3 +94,8 @@ def encoding_of(info: DataInfo) -> Encoding:
     if info.frame_length > 1:
         center, scale = center[:1], scale[:1]
     return Encoding(tuple(float(v) for v in center), tuple(float(v) for v in scale))
+
+
+def _is_text(symbol: str) -> bool:
+    """Whether UTF-8 can say it."""
+    return symbol.encode("utf-8", "replace").decode() == symbol

@@ -179,7 +179,8 @@ class Filtering(Estimator):
     """FIVO: minus the particle filter's log-evidence (Maddison et al. 2017, arXiv:1705.09279).
 
     Its gradient leaves out what the choice of ancestors depends on, as the paper's experiments do; with `score` that
-    is added, by the score function with the evidence that is still to come as its reward: unbiased, of much variance.
+    is added, by the score function with the evidence that is still to come as its reward. It is then unbiased where
+    every step resamples (threshold = 1); whether to resample has no score.
     """
 
     def __init__(

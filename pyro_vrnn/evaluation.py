@@ -113,8 +113,7 @@ def sequence_bounds(
         found = _filtered(program, batch, objective, values_at_once)
         progress(objective.particles)
         return found
-    widest = max((max(p.shape) for p in program.net.parameters() if p.dim() > 0), default=1)
-    whole = batch.size * batch.steps * widest
+    whole = batch.size * batch.steps * _widest(program)
     chunk = max(1, values_at_once // whole)
     parts, done = [], 0
     while done < objective.draws:
@@ -127,11 +126,15 @@ def sequence_bounds(
     return objective.bound(log_weights, nll, kl), kl.mean(0)
 
 
+def _widest(program: Program) -> int:
+    """The widest layer."""
+    return max((max(p.shape) for p in program.net.parameters() if p.dim() > 0), default=1)
+
+
 def _filtered(program: Program, batch: Batch, objective: FivoObjective, values: int) -> tuple[Tensor, Tensor]:
     """The same by the particle filter, which needs all particles at once: sequences in chunks."""
     net = program.net
-    widest = max((max(p.shape) for p in net.parameters() if p.dim() > 0), default=1)
-    size = max(1, values // (objective.particles * widest))
+    size = max(1, values // (objective.particles * _widest(program)))
     assert batch.x is not None
     bounds, kls = [], []
     for start in range(0, batch.size, size):

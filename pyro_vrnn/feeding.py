@@ -1,7 +1,8 @@
-"""What the networks read in training in the place of x, against drift: x with noise, or the model's own draws.
+"""What the transition reads in training in the place of x, against drift: x with noise, or the model's own draws.
 
-A model that has only ever read real data does not know what to make of its own slightly wrong output, and drifts. What
-is scored stays x. Validation, evaluation and drawing read what there is: nothing here touches a reported bound.
+A model that has only ever read real data does not know what to make of its own slightly wrong output, and drifts.
+What is scored stays x, and so does what the guide sees: z_t is about the x_t that it is to explain. Validation,
+evaluation and drawing read what there is: nothing here touches a reported bound.
 """
 
 from __future__ import annotations
@@ -36,18 +37,19 @@ def noisy(x: Tensor, support: str, amount: float) -> Tensor:
 def own_draws(net: SequenceModel, batch: Batch, share: float) -> Tensor:
     """Scheduled sampling (Bengio et al. 2015, arXiv:1506.03099): at a share of the steps, the model's own draw of x_t.
 
-    The draw at t comes from the state that earlier draws have led to; z_t from the guide, which sees what the batch
-    has. No gradient goes through the draws, as in the paper.
+    The draw at t comes from the state that earlier draws have led to; z_t from the guide, which sees x. No gradient
+    goes through the draws, as in the paper.
 
     Args:
         net: a model that feeds x_t back.
-        batch: as it is read without draws.
+        batch: as the transition reads it without draws.
         share: the probability of a draw at each step of each sequence.
 
     Returns:
         [T, B, X].
     """
-    e = net.encode(batch, net.features(batch.read))  # [T, B, E]
+    assert batch.x is not None
+    e = net.encode(batch, net.features(batch.x))  # [T, B, E]
     state, path = net.begin(batch), []
     for x_t, e_t in zip(batch.read, e, strict=True):
         z_t = net.q_z(state, e_t).sample()  # [B, Z]

@@ -187,14 +187,27 @@ def _kl_flowed(q: Flowed, p: Distribution) -> Tensor:
     return kl_by_unit(q, p, q.drawn[0][0]).sum(-1)
 
 
-def stack_steps(path: list[Distribution], draws: list[Tensor]) -> Distribution:
-    """The T steps' distributions [..., B | Z] as one over [T, ..., B | Z], along what each of them drew [..., B, Z]."""
-    first = path[0]
+def stack_steps(path: list[Distribution], z: Tensor) -> Distribution:
+    """The T steps' distributions [..., B | Z] as one over [T, ..., B | Z], along the path they drew [..., B, T, Z]."""
+    first, z = path[0], z.movedim(-2, 0)
     if isinstance(first, Flowed):
         logs = torch.stack([q.drawn[0][1] for q in path])
-        z = torch.stack(draws, dim=-2).movedim(-2, 0)
         return Flowed(_stack_normals([q.base for q in path]), first.flows, [(z, logs)])
-    return _stack_normals([q.at(z) if isinstance(q, Ladder) else q for q, z in zip(path, draws, strict=True)])
+    return _stack_normals([q.at(z_t) if isinstance(q, Ladder) else q for q, z_t in zip(path, z, strict=True)])
+
+
+def center(q: Distribution) -> Tensor:
+    """Where a step's z is to be looked for: a Gaussian's mean; of layers each one's mean given the one above; of flows
+    where they take the mean. Not random. [..., Z]."""
+    if isinstance(q, Ladder):
+        path = [q.top.base_dist.loc]
+        while len(path) < q.layers:
+            path.append(q.layer(len(path), path[-1]).base_dist.loc)
+        return torch.cat([part.expand(*q.batch_shape, -1) for part in path], dim=-1)
+    z: Tensor = q.base.base_dist.loc if isinstance(q, Flowed) else q.base_dist.loc
+    for flow in q.flows if isinstance(q, Flowed) else ():
+        z = flow(z)[0]
+    return z
 
 
 def _stack_normals(path: list[Distribution]) -> Distribution:

@@ -189,16 +189,15 @@ def svg(lines: list[Array], title: str = "") -> str:
     """A drawing of strokes [N, 2], y upwards."""
     points = np.concatenate(lines) if lines else np.zeros((1, 2))
     low, high = points.min(0), points.max(0)
-    size = max(float((high - low).max()), 1e-9)
-    margin = 0.05 * size
-    left, top = low[0] - margin, -high[1] - margin
-    width, height = (high - low) + 2 * margin
-    paths = "\n".join('<polyline points="' + " ".join(f"{x:.4g},{-y:.4g}" for x, y in line) + '"/>' for line in lines)
+    unit = 1000 / max(float((high - low).max()), 1e-9)
+    width, height = (high - low) * unit
+    moved = [(line - [low[0], high[1]]) * [unit, -unit] for line in lines]
+    paths = "\n".join('<polyline points="' + " ".join(f"{x:.2f},{y:.2f}" for x, y in line) + '"/>' for line in moved)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{left:.6g} {top:.6g} {width:.6g} {height:.6g}">\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-50 -50 {width + 100:.2f} {height + 100:.2f}">\n'
         f"<title>{escape(title)}</title>\n"
-        f'<g fill="none" stroke="black" stroke-width="{0.012 * size:.4g}" stroke-linecap="round" '
-        f'stroke-linejoin="round">\n{paths}\n</g>\n</svg>\n'
+        f'<g fill="none" stroke="black" stroke-width="12" stroke-linecap="round" stroke-linejoin="round">\n'
+        f"{paths}\n</g>\n</svg>\n"
     )
 
 
@@ -242,6 +241,8 @@ def _text(path: Path) -> str:
 
 def _read_symbols(form: DataFormat, path: Path) -> Array:
     text = _text(path)
+    if "\n" not in form.symbols:
+        text = text.rstrip("\n")  # what editors put at the end
     parts = list(text) if form.level == "char" else text.split()
     numbers = {symbol: n for n, symbol in enumerate(form.symbols)}
     unknown = [part for part in parts if part not in numbers and "<unk>" not in numbers]
@@ -252,10 +253,10 @@ def _read_symbols(form: DataFormat, path: Path) -> Array:
 
 
 def _read_table(form: DataFormat, path: Path) -> Array:
-    rows = list(csv.reader(io.StringIO(_text(path))))
     try:
+        rows = list(csv.reader(io.StringIO(_text(path))))
         values = np.array([[float(cell) for cell in row] for row in rows[1:]], np.float64)
-    except ValueError as error:
+    except (ValueError, csv.Error) as error:
         raise DataError(f"{path}: {error}", f"give a CSV of {form.x_dim} columns with a header", path) from None
     if values.ndim != 2 or values.shape[1] != form.x_dim or not np.isfinite(values).all():
         raise DataError(f"{path}: not {form.x_dim} columns of finite numbers under a header", "", path)

@@ -55,6 +55,8 @@ class Objective(ABC):
     particles: int = 1
     weighted: ClassVar[bool] = False
     """Whether particles are weighed against each other inside a logarithm."""
+    scores_twice: ClassVar[bool] = False
+    """Whether the guide is run again on its own draw: dropout would then score another guide than the one that drew."""
 
     def __post_init__(self) -> None:
         at_least("objective.particles", self.particles, 1)
@@ -104,6 +106,11 @@ class Annealed(Objective):
                     "poutine.scale rejects 0; start at a small weight such as 0.01",
                 )
         at_least("objective.kl_steps", self.kl_steps, 0)
+        if self.kl_start != self.kl_end and self.kl_schedule == "constant":
+            raise ConfigError(
+                f"objective.kl_schedule='constant' with objective.kl_start={self.kl_start}: it is at kl_end at once",
+                "choose linear, cosine, sigmoid or cyclical",
+            )
         if self.kl_start != self.kl_end and self.kl_steps == 0:
             raise ConfigError(
                 f"objective.kl_start={self.kl_start} with objective.kl_steps=0: the weight is at kl_end at once",
@@ -158,6 +165,7 @@ class STLObjective(ElboMCObjective):
     """The sampled ELBO, sticking the landing: its gradient has no noise left where q is the posterior."""
 
     name: Literal["stl"] = "stl"  # type: ignore[assignment]
+    scores_twice: ClassVar[bool] = True
 
     def loss(self, net: SequenceModel) -> ELBO:
         """Ours: Pyro has none for a recurrent guide."""
@@ -200,6 +208,7 @@ class DregObjective(Weighted):
     """IWAE's bound, with a gradient of the guide that does not fade as K grows."""
 
     name: Literal["dreg"] = "dreg"
+    scores_twice: ClassVar[bool] = True
 
     def loss(self, net: SequenceModel) -> ELBO:
         """Ours."""
@@ -253,10 +262,11 @@ class CiwaeObjective(Weighted):
                     f"objective.{name}={value}: must be in [0, 1]", "0 is the ELBO (elbo-mc), 1 is IWAE (iwae)"
                 )
         at_least("objective.mix_steps", self.mix_steps, 0)
-        if self.mix_start not in (None, self.mix) and self.mix_steps == 0:
+        if self.mix_start not in (None, self.mix) and (self.mix_steps == 0 or self.mix_schedule == "constant"):
             raise ConfigError(
-                f"objective.mix_start={self.mix_start} with objective.mix_steps=0: the mix is at its end at once",
-                "set objective.mix_steps to the updates that it should take",
+                f"objective.mix_start={self.mix_start} with objective.mix_steps={self.mix_steps}, "
+                f"{self.mix_schedule}: the mix is at its end at once",
+                "set objective.mix_steps to the updates that it should take, and a schedule that is not constant",
             )
 
     def loss(self, net: SequenceModel) -> ELBO:
@@ -308,12 +318,18 @@ class FivoObjective(Weighted):
     """Particles are drawn anew when their effective number is below this share of K."""
     resampling: Resampling = "systematic"
     score: bool = False
-    """Whether the gradient has the score of the choice of ancestors: unbiased, but of much variance."""
+    """Whether the gradient has the score of the choice of ancestors, which makes it unbiased; of much variance."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.threshold <= 1:
             raise ConfigError(f"objective.threshold={self.threshold}: must be in [0, 1]", "0 never resamples: IWAE")
+        if self.score and self.threshold != 1:
+            raise ConfigError(
+                f"objective.score with objective.threshold={self.threshold}: whether to resample is a choice too, "
+                "which has no score",
+                "add --set objective.threshold=1",
+            )
         if self.score and self.resampling == "systematic":
             raise ConfigError(
                 "objective.score with systematic resampling: its choices are not independent, so their score is no "

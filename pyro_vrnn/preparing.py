@@ -10,10 +10,13 @@ from typing import Any
 
 from pyro_vrnn import datasets
 from pyro_vrnn.errors import ConfigError, DataError
+from pyro_vrnn.sources import audio
 from pyro_vrnn.sources import source as find_source
 from pyro_vrnn.storage import DataInfo, read_info
 
 GENERAL = ("path", "source", "overwrite", "progress")
+COMMON = ("seed", "strict", "jobs")
+"""Options that every kind takes; without effect where the splits are given, nothing is skipped, or one process does."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +49,12 @@ def plan(kind: str, sources: Sequence[str], out: Path | None, options: dict[str,
     make = find_source(kind)
     known = inspect.signature(make).parameters
     for name in options:
-        if name not in known:
+        if name not in known and name not in COMMON:
             own = [f"--{k.replace('_', '-')}" for k in known if k not in GENERAL]
             raise ConfigError(
                 f"--{name.replace('_', '-')}: prepare {kind} has no such option", f"it has {', '.join(own) or 'none'}"
             )
-    options = dict(options)
+    options = {k: v for k, v in options.items() if k in known}
     if "splits" in options:
         options["splits"] = _shares(options["splits"])
     if options.get("seconds") == 0:
@@ -73,12 +76,46 @@ def plan(kind: str, sources: Sequence[str], out: Path | None, options: dict[str,
     return Job(path, make, options, done=False)
 
 
+def convert(
+    sources: Sequence[str],
+    out: Path | None,
+    options: dict[str, Any],
+    *,
+    overwrite: bool,
+    progress: Callable[[int, int], None],
+    say: Callable[[str], None],
+) -> list[Path]:
+    """Recordings to wav or npy files, what `prepare convert` does; see `sources.audio.convert`.
+
+    Raises:
+        ConfigError: no source, no folder to write to, or an option that is not one of convert's.
+    """
+    own = ("sample_rate", "to", "resample", "strict")
+    for name in options:
+        if name not in own and name not in COMMON:
+            message = f"--{name.replace('_', '-')}: prepare convert has no such option"
+            raise ConfigError(message, "it has --to, --sample-rate, --resample, --strict, --out, --overwrite")
+    if not sources or out is None:
+        raise ConfigError(
+            "prepare convert needs a SOURCE and --out DIR", "for example: prepare convert mp3s --out wavs"
+        )
+    given: dict[str, Any] = {"sample_rate": 16000, "to": "wav"} | {k: v for k, v in options.items() if k in own}
+    return audio.convert(
+        list(sources),
+        out,
+        overwrite=overwrite,
+        progress=progress,
+        skipped=lambda name, reason: say(f"skipped {name}: {reason}"),
+        **given,
+    )
+
+
 def _shares(text: str) -> tuple[float, ...]:
     try:
         shares = tuple(float(part) for part in text.split(","))
     except ValueError:
         shares = ()
-    if len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 100) > 1e-9:
+    if len(shares) != 3 or not all(0 <= s <= 100 for s in shares) or abs(sum(shares) - 100) > 1e-9:
         raise ConfigError(f"--splits {text!r}: expected three shares that sum to 100", "for example 90,5,5")
     return shares
 

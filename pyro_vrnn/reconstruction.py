@@ -38,7 +38,7 @@ class Hole:
 def reconstruct(
     net: SequenceModel, x: Tensor, *, hole: Hole | None = None, rounds: int = ROUNDS, draw: bool = False
 ) -> Tensor:
-    """E[x_t | z] (or a draw) along one draw of z ~ q(z | x). [T, X].
+    """E[x_t | z, x_{<t}] (or a draw) along one draw of z ~ q(z | x). [T, X].
 
     With a hole, x there is first what the model draws on its own account, and then `rounds` times drawn anew from
     p(x_t | z) with z ~ q(z | x so far): a Markov chain whose draws come to agree with what is around the hole. What

@@ -34,7 +34,8 @@ class Replay:
         seen = list(self.scores)[::-1]
         if self.kind == "hard":
             seen.sort(key=lambda i: -self.scores[i])
-        others = [i for i in seen[: self.size] if i not in set(batch)]
+        here = set(batch)
+        others = [i for i in seen[: self.size] if i not in here]
         count = min(len(others), round(self.share * len(batch)))
         return [int(i) for i in np.random.default_rng([self.seed, step]).choice(others, count, replace=False)]
 
@@ -54,5 +55,5 @@ class Replay:
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Back from `state`."""
-        if self.kind != "none":
+        if self.kind != "none" and "replay.index" in state:
             self.scores = dict(zip(state["replay.index"].tolist(), state["replay.score"].tolist(), strict=True))

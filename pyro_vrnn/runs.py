@@ -49,6 +49,8 @@ def data_format(info: DataInfo) -> DataFormat:
     rises = isinstance(pitches, list) and all(type(p) is int and 0 <= p <= 127 for p in pitches)
     if not rises or (pitches and (len(pitches) != info.x_dim or sorted(set(pitches)) != pitches)):
         raise DataError(f"{info.path}: /extra: pitches are not {info.x_dim} rising MIDI notes", AGAIN, info.path)
+    if info.kind in ("audio", "pianoroll") and rate is None:
+        raise DataError(f"{info.path}: {info.kind} without steps_per_second", AGAIN, info.path)
     return DataFormat(
         kind=info.kind,
         support=info.support,

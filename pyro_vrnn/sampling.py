@@ -18,7 +18,7 @@ from pyro_vrnn import media
 from pyro_vrnn.errors import ConfigError, check_seed
 from pyro_vrnn.files import make_folder, safe_name, write_json
 from pyro_vrnn.models import SequenceModel
-from pyro_vrnn.programs import Markov
+from pyro_vrnn.programs import Markov, weights
 from pyro_vrnn.sequences import Batch
 
 if TYPE_CHECKING:
@@ -84,10 +84,7 @@ def log_joint(net: SequenceModel, x: Tensor, z: Tensor) -> Tensor:
     batch = Batch(torch.full((x.shape[1],), len(x), device=x.device), x)
     given = {f"z_{t + 1}": z_t for t, z_t in enumerate(z)}
     with pyro.get_param_store().scope(), pyro.validation_enabled(False):
-        trace = poutine.trace(poutine.condition(Markov(net).model, data=given)).get_trace(batch)
-        trace.compute_log_prob()
-    sites = [v for v in trace.nodes.values() if v["type"] == "sample" and not site_is_subsample(v)]
-    return torch.stack([site["log_prob"] for site in sites]).sum(0)
+        return weights.log_joint(Markov(net).model, batch, given, 1)[0]
 
 
 def write(

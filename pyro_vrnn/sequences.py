@@ -65,7 +65,8 @@ class Batch:
     lengths: Tensor  # [B] int64
     x: Tensor | None = None  # [T, B, X], zero-padded on the right (0 is in every support)
     seen: Tensor | None = None
-    """What the networks read in the place of x (noise, the model's own draws); x is what is scored. [T, B, X]"""
+    """What the transition reads in the place of x (noise, the model's own draws); x is scored, and the guide sees it.
+    [T, B, X]"""
     memory: tuple[tuple[Tensor, ...], tuple[Tensor, ...]] | None = None
     """Where model and guide stand before the first step, if these steps go on from others; each part [B, ·]."""
 
@@ -86,7 +87,7 @@ class Batch:
 
     @property
     def read(self) -> Tensor:
-        """What the networks read. [T, B, X]."""
+        """What the transition reads. [T, B, X]."""
         found = self.x if self.seen is None else self.seen
         assert found is not None, "a guide needs x"
         return found
@@ -175,8 +176,9 @@ class SequenceDataset:
             message = f"{self.info.path}: {name}: symbol {worst}, there are {self.encoding.symbols}"
             raise DataError(message, AGAIN, self.info.path)
         if self.dither:
-            random = np.random.default_rng([SPLITS.index(self.split), start])
-            values = values + random.uniform(-0.5, 0.5, values.shape).astype(np.float32)
+            # One number a sample, counted from the split's first: a sample's noise is the same in any window.
+            counted = np.random.PCG64(SPLITS.index(self.split)).advance(start * values.shape[1])
+            values = values + (np.random.Generator(counted).random(values.shape) - 0.5).astype(np.float32)
         return self.encoding.encode(values)
 
     def __getstate__(self) -> dict[str, Any]:

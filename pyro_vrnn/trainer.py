@@ -87,6 +87,7 @@ class Trainer:
         self.replay = Replay(training.replay, training.replay_share, training.replay_size, training.seed)
         self.memory: tuple[State, State] | None = None
         """Where model and guide stood after the last batch, for the pieces that go on from it."""
+        self._carried: tuple[State, State] | None = None  # the same, until the update is done
 
     def step(self, batch: Batch, *, log: bool, indices: Sequence[int] = ()) -> dict[str, Any] | None:
         """One SVI update; the row of metrics if asked for.
@@ -109,7 +110,7 @@ class Trainer:
             training.decay_begin,
             training.decay_steps,
         )
-        batch = self._fed(batch)
+        batch = self.fed(batch)
         self.config.objective.move(self.loss, at.step)
         steps = int(batch.lengths.sum())
         self.optim.divide_by = steps
@@ -121,6 +122,7 @@ class Trainer:
             with recorder:
                 loss = self.svi.step(batch, beta)
         at.step += 1
+        self.memory = self._carried
         if self.average:
             weight = 1.0 - min(training.average, (1 + at.step) / (10 + at.step))
             with torch.no_grad():
@@ -147,7 +149,7 @@ class Trainer:
             "grad_norm": self.optim.grad_norm,
         }
 
-    def _fed(self, batch: Batch) -> Batch:
+    def fed(self, batch: Batch) -> Batch:
         """With the noise and the share of own draws of this update."""
         training = self.config.training
         share = linear(self.at.step, 0.0, training.scheduled_sampling, training.scheduled_steps)
@@ -158,7 +160,7 @@ class Trainer:
         if not math.isfinite(loss):
             raise NumericsError(f"the loss is {loss}")
         if self.config.data.carry:
-            self.memory = self.program.carry(args[0])
+            self._carried = self.program.carry(args[0])
         return loss
 
     def goes_on(self, batch: Batch, rows: Sequence[int]) -> Batch:
@@ -210,6 +212,8 @@ class Trainer:
         random = {k: own.pop(k) for k in list(own) if k.startswith("random.")}
         raw = {k.removeprefix("raw."): own.pop(k) for k in list(own) if k.startswith("raw.")}
         kept = {k: own.pop(k) for k in list(own) if k.startswith(("replay.", "memory."))}
+        if self.replay.kind == "none":
+            kept = {k: v for k, v in kept.items() if not k.startswith("replay.")}
         at = _progress(saved.state, path)
         expected: dict[str, Tensor] = {}
         for i, p in enumerate(self.optim.params if at.step else ()):
@@ -237,8 +241,8 @@ class Trainer:
     def _kept(self, found: dict[str, Tensor]) -> dict[str, Tensor]:
         """What replay and memory should look like in a checkpoint; their lengths are their own affair."""
         expected: dict[str, Tensor] = {}
-        if self.replay.kind != "none":
-            count = len(found.get("replay.index", ()))
+        if self.replay.kind != "none" and "replay.index" in found:
+            count = len(found["replay.index"])
             expected["replay.index"] = torch.zeros(count, dtype=torch.int64)
             expected["replay.score"] = torch.zeros(count, dtype=torch.float64)
         if self.config.data.carry and "memory.0.00" in found:
@@ -262,7 +266,7 @@ def _progress(state: dict[str, Any], path: Path) -> Progress:
     """The place in a checkpoint's state.json; CheckpointError if it is not one."""
     values: dict[str, Any] = {}
     for field in fields(Progress):
-        value: Any = state.get(field.name)
+        value: Any = state.get(field.name, 0 if field.name == "sequences" else None)  # not there before 2026-11-21
         if field.name == "best_nll" and value is None:
             value = math.inf
         count = field.type == "int"
@@ -286,7 +290,7 @@ def guarded(
         torch.set_rng_state(random)
         path = run / "diagnostics" / f"step-{trainer.at.step + 1}.json"
         path.parent.mkdir(exist_ok=True)
-        found = diagnose(trainer, batch)
+        found = diagnose(trainer, trainer.fed(batch))
         torch.set_rng_state(random)
         found |= {"step": trainer.at.step + 1, "what": error.message}
         write_json(path, found)

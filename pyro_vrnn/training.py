@@ -24,9 +24,13 @@ from pyro_vrnn.feeding import feeds_back
 from pyro_vrnn.files import cannot_write, write_bytes, write_json
 from pyro_vrnn.likelihoods import LIKELIHOODS
 from pyro_vrnn.models import SequenceModel
+from pyro_vrnn.objectives import FivoObjective
 from pyro_vrnn.runs import Run, build_net, data_format, load, read_config
 from pyro_vrnn.sequences import DataInfo, SequenceDataset, moments, read_info
 from pyro_vrnn.trainer import Trainer
+
+FATAL = ("training.seed", "training.average", "training.valid_objective", "training.valid_particles")
+"""Settings of training that a run cannot change when it goes on: what came before would mean something else."""
 
 FULL_SCALE = 32768.0
 """16-bit steps in an amplitude of 1."""
@@ -161,15 +165,13 @@ def _train(
     torch.manual_seed(settings.training.seed)
     net = build_net(settings)
     _check_fit(settings, net)
-    form = settings.format
-    assert form is not None
-    if form.kind == "audio":
-        net.likelihood.set_units(torch.tensor(form.center) / FULL_SCALE, torch.tensor(form.scale) / FULL_SCALE)
+    _set_units(net, settings)
     mean, std = moments(training_set)
     net.likelihood.fit_start(torch.from_numpy(mean), torch.from_numpy(std))
     if init_from is not None:
         _, source = checkpoint.find(Path(init_from))
         checkpoint.load_weights(net, checkpoint.load(source).model, source)
+        _set_units(net, settings)  # the other run's came with its weights
     with _owned(out, overwrite and not going_on):
         checkpoint.clean(out)
         watch.path = out / "log.txt"
@@ -196,6 +198,14 @@ def _train(
     return run
 
 
+def _set_units(net: SequenceModel, settings: RunConfig) -> None:
+    """Tell the likelihood of audio in which units it reads amplitudes."""
+    form = settings.format
+    assert form is not None
+    if form.kind == "audio":
+        net.likelihood.set_units(torch.tensor(form.center) / FULL_SCALE, torch.tensor(form.scale) / FULL_SCALE)
+
+
 def _check_fit(settings: RunConfig, net: SequenceModel) -> None:
     """Whether this model can be trained this way.
 
@@ -213,11 +223,30 @@ def _check_fit(settings: RunConfig, net: SequenceModel) -> None:
             "training.replay with data.carry: a replayed piece would need the state before it",
             "leave one of the two out",
         )
-    if training.scheduled_sampling and not feeds_back(net):
+    if settings.data.carry and isinstance(settings.objective, FivoObjective):
         raise ConfigError(
-            f"training.scheduled_sampling: what {name!r} draws at t does not depend on the x before t, "
-            "so nothing of its own is fed back",
-            "choose a model that reads x_{t-1}: vrnn, srnn, storn, rnn",
+            "data.carry with objective 'fivo': a filter's particles are not carried from one piece to the next",
+            "leave data.carry out: each window is then a sequence of its own",
+        )
+    for key in ("scheduled_sampling", "input_noise"):
+        if getattr(training, key) and not feeds_back(net):
+            raise ConfigError(
+                f"training.{key}: what {name!r} draws at t does not depend on the x before t, so nothing is fed back",
+                "choose a model that reads x_{t-1}: vrnn, srnn, storn, rnn",
+            )
+    if training.input_noise > 1 and net.likelihood.support != "real":
+        raise ConfigError(
+            f"training.input_noise={training.input_noise}: for {net.likelihood.support} data a probability"
+        )
+    if settings.data.dither and net.likelihood.quantised:
+        raise ConfigError(
+            f"data.dither with likelihood {settings.model.likelihood!r}: it gives 16-bit steps a probability already",
+            "leave data.dither out, or choose a density such as gaussian or gmm",
+        )
+    if getattr(settings.objective, "free_bits", 0) and not (net.per_step and net.latent_dim):
+        raise ConfigError(
+            f"objective.free_bits: {name!r} has no z for every step, so it would only add a constant",
+            "leave it out, or choose another model",
         )
 
 
@@ -314,7 +343,7 @@ def _go_on(trainer: Trainer, out: Path, chosen: Path | None, settings: RunConfig
         for key in sorted({*before.get(section, {}), *now.get(section, {})})
         if before.get(section, {}).get(key) != now.get(section, {}).get(key)
     ]
-    fatal = [c for c in changed if not c.startswith("training.") or c.startswith(("training.seed", "training.average"))]
+    fatal = [c for c in changed if not c.startswith("training.") or c.startswith(FATAL)]
     if fatal:
         raise CheckpointError(
             f"{out}: holds a run with other settings: {'; '.join(fatal)}",

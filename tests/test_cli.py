@@ -168,7 +168,7 @@ USAGE = [
     (["train", "--objective", "iwae", "--set", "objective.kl_start=0.1"], "no bound"),
     (["train", "--objective", "iwae", "--particles", "1"], "is the ELBO"),
     (["trian"], "trian"),
-    (["prepare", "vinyl"], "choose from chorales, pianoroll"),
+    (["prepare", "vinyl"], "choose from audio, chorales"),
     (["prepare", "pianoroll"], "needs a SOURCE"),
 ]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyro
 import pytest
 import torch
+from pyro import poutine
 from small import B, T, X, make_batch, make_net, variants, write_small
 
 import pyro_vrnn as pv
@@ -38,7 +39,7 @@ def test_noise_stays_in_the_support() -> None:
 def test_programs_agree_on_what_is_read(sets: tuple[str, ...]) -> None:
     net, batch = make_net(*sets), make_batch()
     torch.manual_seed(4)
-    batch = feed(net, batch, "binary", 0.2, 0.5 if feeds_back(net) else 0.0)
+    batch = feed(net, batch, "binary", 0.2, 0.5)
     found = []
     for program in PROGRAMS.values():
         pair = program(net)
@@ -51,7 +52,23 @@ def test_programs_agree_on_what_is_read(sets: tuple[str, ...]) -> None:
     with pyro.get_param_store().scope():
         pair = PROGRAMS["stacked"](net)
         other = OBJECTIVES["elbo"](name="elbo").loss(net).loss(pair.model, pair.guide, plain, 1.0)
-    assert other != pytest.approx(found[0], rel=1e-6)
+    assert (other != pytest.approx(found[0], rel=1e-6)) is feeds_back(net)
+
+
+@pytest.mark.parametrize("sets", VARIANTS)
+def test_the_guide_sees_x_whatever_the_transition_reads(sets: tuple[str, ...]) -> None:
+    """At the first step nothing has been fed back yet: q(z_1) is that of x, and moves with x."""
+    net, batch = make_net(*sets), make_batch([T] * B)
+    if net.latent_dim == 0:
+        return
+    fed = replace(batch, seen=1 - batch.x)
+    found = []
+    for given in (batch, fed, replace(fed, x=1 - batch.x)):
+        torch.manual_seed(0)
+        with pyro.get_param_store().scope(), torch.no_grad():
+            found.append(poutine.trace(PROGRAMS["markov"](net).guide).get_trace(given).nodes["z_1"]["value"])
+    assert torch.equal(found[0], found[1]) or "model.posterior=smoothing" in sets or sets[0] == "model.name=srnn"
+    assert not torch.equal(found[1], found[2])
 
 
 def test_who_feeds_back() -> None:
@@ -119,7 +136,10 @@ def test_resuming_is_not_stopping(model: str, data: Path, tmp_path: Path) -> Non
 
 
 def test_nothing_to_feed_is_refused(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="nothing of its own is fed back"):
-        pv.train("jsb-dmm", data=data, out=tmp_path / "a", settings=SMALL | {"training.scheduled_sampling": 0.5})
+    for key in ("scheduled_sampling", "input_noise"):
+        with pytest.raises(ConfigError, match="nothing is fed back"):
+            pv.train("jsb-dmm", data=data, out=tmp_path / "a", settings=SMALL | {f"training.{key}": 0.5})
+    with pytest.raises(ConfigError, match="probability"):
+        pv.train("jsb-rnn", data=data, out=tmp_path / "a", settings=SMALL | {"training.input_noise": 1.5})
     with pytest.raises(ConfigError, match="no share"):
         pv.train("jsb-rnn", data=data, out=tmp_path / "a", settings=SMALL | {"training.scheduled_steps": 5})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from pyro.distributions import Distribution
@@ -28,6 +29,8 @@ class Likelihood(nn.Module, ABC):
     """
 
     support: str
+    quantised: ClassVar[bool] = False
+    """Whether it gives whole 16-bit steps a probability, so that noise within a step adds nothing."""
 
     def __init__(self, in_dim: int, x_dim: int) -> None:
         super().__init__()

@@ -32,6 +32,7 @@ class LogisticMixture(Likelihood):
     """
 
     support = "real"
+    quantised = True
     components = 10
     step = 1 / 32768
     bin_width: Tensor

@@ -35,6 +35,8 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         at_least("model.hidden_dim", self.hidden_dim, 1)
+        if any(width < 1 for width in self.network_dims):
+            raise ConfigError(f"model.network_dims={list(self.network_dims)}: widths must be at least 1")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"model.dropout={self.dropout}: must be in [0, 1)")
         if self.norm == "batch":
@@ -170,7 +172,8 @@ class SequenceModel(nn.Module, ABC):
             if t < len(e) - 1:
                 state = expand(self.next(state, draws[-1], features[t]), shape)  # each [..., B, ·]
                 states.append(state)
-        return Inference(torch.stack(draws, dim=-2), stack_steps(posteriors, draws), stack(states))
+        z = torch.stack(draws, dim=-2)
+        return Inference(z, stack_steps(posteriors, z), stack(states))
 
 
 def expand(state: State, shape: torch.Size) -> State:

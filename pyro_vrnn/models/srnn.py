@@ -85,7 +85,8 @@ class SRNN(SequenceModel):
 
     def encode(self, batch: Batch, features: Tensor) -> Tensor:
         """[a_t, d_t]: d from one call over the sequence, a from one call backward. [T, B, 2H]."""
-        d = self.f_d.path_before(features, self.begin(batch)[1:])  # [T, B, H]
+        read = features if batch.seen is None else self.features(batch.seen)
+        d = self.f_d.path_before(read, self.begin(batch)[1:])  # [T, B, H]
         both = cat(d, features)
         if isinstance(self.f_a, Cell):
             a = reverse_padded(self.f_a.path(reverse_padded(both, batch.lengths)), batch.lengths)
@@ -116,4 +117,4 @@ class SRNN(SequenceModel):
             z_before.append(draws[-1])
         z = torch.stack(draws, dim=-2)
         states = torch.stack(z_before[:-1]), over_particles(d, z.movedim(-2, 0))
-        return Inference(z, stack_steps(posteriors, draws), states)
+        return Inference(z, stack_steps(posteriors, z), states)

@@ -7,7 +7,7 @@
 
 `stochastic_layers = L`: z_t = (z^L, …, z^1), p(z_t | ·) = prod_l p(z^l | z^{l+1}, h_{t-1}) and q likewise, from the top
 down, so that each layer's KL has a closed form (Burda et al. 2016, arXiv:1509.00519, draw q from the bottom up, and
-decode from z^1 alone; here phi_z reads all layers).
+decode from z^1 alone; here phi_z reads all layers). The lower layers have no dropout: they are asked twice.
 
 Departures from the paper: h_0 is learned (zero there); f is a GRU by default, `cell = "lstm"` is the paper's;
 the prior's scale has the same floor as the posterior's.
@@ -62,7 +62,7 @@ class _VRNN(SequenceModel):
         self.f = Cell(config.cell, self.phi_x.out_dim + self.phi_z.out_dim, h_dim)
         below = range(self.stochastic_layers - 1)
         self.phi_enc_below = nn.ModuleList(
-            DiagonalNormal(z_dim + self.phi_x.out_dim + h_dim, dropped, z_dim) for _ in below
+            DiagonalNormal(z_dim + self.phi_x.out_dim + h_dim, layers, z_dim) for _ in below
         )
 
     def start(self, size: int) -> State:
@@ -108,7 +108,7 @@ class VRNN(_VRNN):
         z_dim, h_dim = config.latent_dim, config.hidden_dim
         self.phi_prior = DiagonalNormal(h_dim, config.dropped(), z_dim)
         below = range(self.stochastic_layers - 1)
-        self.phi_prior_below = nn.ModuleList(DiagonalNormal(z_dim + h_dim, config.dropped(), z_dim) for _ in below)
+        self.phi_prior_below = nn.ModuleList(DiagonalNormal(z_dim + h_dim, config.layers(), z_dim) for _ in below)
 
     def p_z(self, state: State) -> Distribution:
         """Eq. (5), layer by layer."""
@@ -122,7 +122,7 @@ class VRNNI(_VRNN):
         super().__init__(config, x_dim)
         z_dim, below = config.latent_dim, range(self.stochastic_layers - 1)
         self.top_dim = z_dim
-        self.phi_prior_below = nn.ModuleList(DiagonalNormal(z_dim, config.dropped(), z_dim) for _ in below)
+        self.phi_prior_below = nn.ModuleList(DiagonalNormal(z_dim, config.layers(), z_dim) for _ in below)
 
     def p_z(self, state: State) -> Distribution:
         """N(0, I) at the top."""

@@ -43,6 +43,13 @@ def register(net: SequenceModel) -> None:
     pyro.module("net", net)
 
 
+def seen_by_guide(net: SequenceModel, batch: Batch, features: Tensor) -> Tensor:
+    """Features of x itself, whatever the transition reads. `features` are of `batch.read`. [T, B, F]."""
+    if batch.seen is None or batch.x is None:
+        return features
+    return net.features(batch.x)
+
+
 @torch.no_grad()
 def memory(net: SequenceModel, batch: Batch, state: State) -> tuple[State, State]:
     """A batch's `memory` for the steps that follow it: no gradient goes back through it.
@@ -53,7 +60,7 @@ def memory(net: SequenceModel, batch: Batch, state: State) -> tuple[State, State
         state: after its last step, each part [..., B, ·]; of several particles the first one goes on.
     """
     first = tuple(part.reshape(-1, *part.shape[-2:])[0].detach() for part in state)
-    own = net.remember(batch, net.features(batch.read))
+    own = net.remember(batch, seen_by_guide(net, batch, net.features(batch.read)))
     return first, tuple(part.detach() for part in own)
 
 
@@ -102,7 +109,7 @@ class Markov:
         register(self.net)
         features = self.net.features(batch.read)  # [T, B, F]
         given = replace(batch, lengths=batch.lengths.clamp(max=len(features)))
-        e = self.net.encode(given, features)  # [T, B, E]
+        e = self.net.encode(given, seen_by_guide(self.net, batch, features))  # [T, B, E]
         state = self.net.begin(batch)
         with pyro.plate("sequences", batch.size, dim=-1):
             for t in pyro.markov(range(1, len(features) + 1)):

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pyro_vrnn.latents import kl_by_unit
 from pyro_vrnn.models.base import SequenceModel, expand
+from pyro_vrnn.programs.markov import seen_by_guide
 from pyro_vrnn.sequences import Batch
 
 Resampling = Literal["systematic", "multinomial"]
@@ -63,7 +64,7 @@ def particle_filter(
     """
     lead = torch.Size([particles, batch.size])
     features = net.features(batch.read)  # [T, B, F]
-    e = net.encode(batch, features)  # [T, B, E]
+    e = net.encode(batch, seen_by_guide(net, batch, features))  # [T, B, E]
     assert batch.x is not None
     state = expand(net.begin(batch), lead)
     log_w = features.new_zeros(lead)  # since the last drawing, [K, B]
@@ -116,7 +117,8 @@ def _ancestors(log_w: Tensor, resampling: Resampling) -> tuple[Tensor, Tensor]:
     particles = len(log_w)
     log_p = torch.log_softmax(log_w, 0)  # [K, B]
     if resampling == "multinomial":
-        ancestors = torch.multinomial(log_p.detach().exp().T, particles, replacement=True).T  # [K, B]
+        weights = log_p.detach().exp().nan_to_num(1.0)  # what is not a number is told by the evidence
+        ancestors = torch.multinomial(weights.T, particles, replacement=True).T  # [K, B]
         return ancestors, log_p.gather(0, ancestors).sum(0)
     ends = log_p.detach().exp().cumsum(0)  # [K, B]
     start = torch.rand(1, log_w.shape[1], dtype=ends.dtype, device=ends.device)

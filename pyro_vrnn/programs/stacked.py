@@ -21,7 +21,7 @@ from torch.distributions.kl import register_kl
 from pyro_vrnn.latents import kl_by_unit
 from pyro_vrnn.models.base import SequenceModel, over_particles
 from pyro_vrnn.networks import State
-from pyro_vrnn.programs.markov import annealed, memory, register
+from pyro_vrnn.programs.markov import annealed, memory, register, seen_by_guide
 from pyro_vrnn.sequences import Batch
 
 
@@ -142,7 +142,7 @@ class Path:
     @cached_property
     def q_z(self) -> Distribution:
         """[T, ..., B | Z]."""
-        e = self.net.encode(self.batch, self.features)  # [T, B, E]
+        e = self.net.encode(self.batch, seen_by_guide(self.net, self.batch, self.features))  # [T, B, E]
         return self.net.q_z(self.states, over_particles(e, self.z.movedim(-2, 0)))
 
     @cached_property
@@ -213,6 +213,7 @@ class Stacked:
         """Run the model's own loop once; leave its path for the model's pass. [..., B, T, Z]."""
         self._path = None  # the last one's memory is free for this one
         features = self.net.features(batch.read)  # [T, B, F]
-        drawn = self.net.infer(features, self.net.encode(batch, features), self.net.begin(batch), shape)
+        e = self.net.encode(batch, seen_by_guide(self.net, batch, features))  # [T, B, E]
+        drawn = self.net.infer(features, e, self.net.begin(batch), shape)
         self._path = Path(self.net, batch, drawn.z, drawn.states, drawn.q_z)
         return drawn.z

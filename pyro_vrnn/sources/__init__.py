@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pyro_vrnn.errors import choose
-from pyro_vrnn.sources import chorales, pianoroll
+from pyro_vrnn.sources import audio, chorales, iamondb, midi, pianoroll, strokes, symbols, text, timit, vectors
 from pyro_vrnn.storage import DataInfo
 
 SOURCES: dict[str, Callable[..., DataInfo]] = {
+    "audio": audio.prepare,
     "chorales": chorales.prepare,
+    "iamondb": iamondb.prepare,
+    "midi": midi.prepare,
     "pianoroll": pianoroll.prepare,
+    "strokes": strokes.prepare,
+    "symbols": symbols.prepare,
+    "text": text.prepare,
+    "timit": timit.prepare,
+    "vectors": vectors.prepare,
 }
 
 

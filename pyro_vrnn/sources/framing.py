@@ -1,0 +1,211 @@
+"""Recordings cut into frames, in two passes: one finds out what is fit to use, how long and how loud, one writes.
+
+So a long recording is never in memory as a whole, and a file that turns out to be damaged at its end leaves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyro_vrnn.errors import ConfigError, DataError, at_least
+from pyro_vrnn.sources.decoding import BLOCK, RATES, Decoder, Recording, Tally, Unusable
+from pyro_vrnn.sources.recordings import Left, names
+from pyro_vrnn.storage import SPLITS, Array, DataInfo
+from pyro_vrnn.writing import write_sequences
+
+LONGEST_SEQUENCE = 2**24  # samples: the writer holds a sequence, several times over
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A recording that is fit to use; counts and extremes of its samples, those of a last part frame left out."""
+
+    recording: Recording
+    tally: Tally
+    low: int
+    high: int
+
+
+def check_frames(sample_rate: int, frame: int, seconds: float | None) -> int | None:
+    """The steps of a window, None for whole recordings; or ConfigError."""
+    if sample_rate not in RATES:
+        raise ConfigError(f"--sample-rate {sample_rate}: must be from {RATES[0]} to {RATES[-1]}")
+    at_least("--frame", frame, 1)
+    if frame > LONGEST_SEQUENCE:
+        raise ConfigError(f"--frame {frame}: at most {LONGEST_SEQUENCE}")
+    if seconds is None:
+        return None
+    longest = LONGEST_SEQUENCE / sample_rate
+    if not 0 < seconds <= longest:
+        raise ConfigError(f"--seconds {seconds}: above 0, and at most {longest:.0f}")
+    steps = seconds * sample_rate / frame
+    whole = max(1, round(steps))
+    if abs(steps - whole) > 1e-6:
+        hint = f"--seconds {whole * frame / sample_rate:.10g} is {whole} frames"
+        raise ConfigError(f"--seconds {seconds} is {steps:.6g} frames of {frame}, not a whole number", hint)
+    return whole
+
+
+def listen(
+    decoder: Decoder,
+    recordings: Sequence[Recording],
+    left: Left,
+    *,
+    frame: int,
+    whole: bool = False,
+    progress: Progress | None = None,
+) -> list[Heard]:
+    """The recordings that are fit to use, decoded to their ends.
+
+    Args:
+        frame: samples; what has fewer is left out.
+        whole: each is to become one sequence: what is too long for that is left out.
+        progress: told (recordings read, twice as many as there are).
+    """
+    heard = []
+    for i, recording in enumerate(recordings, start=1):
+        tally, low, high = Tally(), 32767, -32768
+        try:
+            for part in cut(decoder.read(recording, tally), max(1, BLOCK // frame) * frame, frame):
+                low, high = min(low, int(part.min())), max(high, int(part.max()))
+                if whole and tally.samples > LONGEST_SEQUENCE:
+                    raise Unusable(f"more than {LONGEST_SEQUENCE} samples; cut it into windows with --seconds")
+            if tally.samples < frame:
+                raise Unusable(f"{tally.samples} samples, less than a frame of {frame}")
+            heard.append(Heard(recording, tally, low, high))
+        except Unusable as error:
+            left.refuse(recording, error)
+        if progress is not None:
+            progress(i, 2 * len(recordings))
+    return heard
+
+
+def share_out(heard: Sequence[Heard], splits: Sequence[float], split_by: str, seed: int) -> list[Heard]:
+    """The same with a split each: the one that the source gives, else one dealt out by percentages."""
+
+    def unit(recording: Recording) -> tuple[str, ...]:
+        return (recording.folder,) if split_by == "folder" else (recording.folder, recording.name)
+
+    units = sorted({unit(h.recording) for h in heard if h.recording.split is None})
+    if not units:
+        return list(heard)
+    sizes = [max(1, round(len(units) * share / 100)) if share else 0 for share in splits[1:]]
+    if sum(sizes) >= len(units):
+        what = "folders" if split_by == "folder" else "recordings"
+        wanted = " and ".join(split for split, size in zip(SPLITS[1:], sizes, strict=True) if size)
+        raise ConfigError(
+            f"{len(units)} {what} that can be used are too few for training, {wanted} splits",
+            "give more recordings, or put all into training with --splits 100,0,0",
+        )
+    order = [units[i] for i in np.random.default_rng(seed).permutation(len(units))]
+    drawn = dict.fromkeys(order, "train")
+    drawn |= dict.fromkeys(order[: sizes[0]], "valid")
+    drawn |= dict.fromkeys(order[sizes[0] : sum(sizes)], "test")
+    return [
+        replace(h, recording=replace(h.recording, split=h.recording.split or drawn[unit(h.recording)])) for h in heard
+    ]
+
+
+def store(
+    path: str | Path,
+    decoder: Decoder,
+    heard: Sequence[Heard],
+    left: Left,
+    *,
+    frame: int,
+    window: int | None,
+    source: str,
+    licence: str,
+    options: Mapping[str, Any],
+    overwrite: bool,
+    reads: int,
+    progress: Progress | None,
+) -> DataInfo:
+    """Decode these once more, and write them.
+
+    Args:
+        heard: with a split each.
+        window: steps, or None for whole recordings.
+        reads: how many recordings are to be read in all, those of `listen` among them.
+        progress: told (recordings read, reads).
+    """
+    by_split = {
+        s: [(h, n) for h, n in zip(heard, names([h.recording for h in heard]), strict=True) if h.recording.split == s]
+        for s in SPLITS
+    }
+    if not by_split["train"]:
+        said = "; ".join(f"{skipped['file']}: {skipped['reason']}" for skipped in left.first[:3])
+        raise DataError(
+            f"no recording to train on, {left.count} skipped" + (f" ({said})" if said else ""),
+            "give wav, flac, ogg or mp3 files, a folder of them, or .npy and .npz of samples",
+        )
+    extra: dict[str, Any] = {
+        "sample_rate": decoder.rate,
+        "tail_samples": {split: sum(h.tally.samples % frame for h, _ in part) for split, part in by_split.items()},
+        "clipped_samples": sum(h.tally.clipped for h in heard),
+        "normalise": options.get("normalise", "standard"),
+    }
+    if extra["normalise"] == "range":
+        extra["low"] = min(h.low for h, _ in by_split["train"])
+        extra["high"] = max(h.high for h, _ in by_split["train"])
+    ids: dict[str, list[str]] = {split: [] for split in SPLITS}
+    done = reads - len(heard)  # what was skipped is done
+
+    def sequences(split: str) -> Iterator[Array]:
+        nonlocal done
+        for h, name in by_split[split]:
+            size = frame * (window or h.tally.samples // frame)
+            for k, part in enumerate(cut(again(decoder, h), size, frame)):
+                ids[split].append(f"{name}#{k}" if window else name)
+                yield part.reshape(-1, frame)
+            done += 1
+            if progress is not None:
+                progress(done, reads)
+
+    return write_sequences(
+        path,
+        {split: sequences(split) for split in SPLITS},
+        ids=ids,
+        kind="audio",
+        support="real",
+        steps_per_second=decoder.rate / frame,
+        frame_length=frame,
+        source=source,
+        licence=licence,
+        options=options,
+        extra=extra | left.extra(),
+        overwrite=overwrite,
+    )
+
+
+def cut(blocks: Iterable[Array], size: int, frame: int) -> Iterator[Array]:
+    """Blocks of samples as pieces of `size`, a whole number of frames; the last may have fewer frames.
+
+    What remains after the last whole frame is left out.
+    """
+    rest = np.empty(0, "<i2")
+    for block in blocks:
+        rest = np.concatenate([rest, block])
+        whole = len(rest) // size * size
+        yield from rest[:whole].reshape(-1, size)
+        rest = rest[whole:]
+    if len(rest) >= frame:
+        yield rest[: len(rest) // frame * frame]
+
+
+def again(decoder: Decoder, h: Heard) -> Iterator[Array]:
+    """The samples of a recording for the second time; DataError if they are not those of the first."""
+    tally = Tally()
+    try:
+        yield from decoder.read(h.recording, tally)
+    except Unusable as error:
+        raise DataError(f"{h.recording.name} changed while it was read: {error}", path=h.recording.path) from error
+    if tally != h.tally:
+        raise DataError(f"{h.recording.name} changed while it was read", path=h.recording.path)

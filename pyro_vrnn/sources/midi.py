@@ -1,0 +1,185 @@
+"""Piano-rolls from a folder of MIDI files, at a fixed number of steps a second."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from pyro_vrnn.errors import ConfigError, DataError, at_least
+from pyro_vrnn.rendering import HIGHEST_NOTE, LOWEST_NOTE, MIDI_BYTES, held_notes, read_midi
+from pyro_vrnn.rendering import _read_plain_file as read_plain_file
+from pyro_vrnn.sources.vectors import Skips, find_files, seeded_split
+from pyro_vrnn.storage import SPLITS, Array, DataInfo
+from pyro_vrnn.writing import check_free, write_sequences
+
+KEYS = HIGHEST_NOTE - LOWEST_NOTE + 1
+MOST_TICKS = 2_500_000  # pretty_midi takes 32 bytes for each; an hour and a half at 480 a quarter, 60 quarters a minute
+MOST_STEPS = 200_000  # of a song: nearly three hours at 20 a second
+DRUMS = 9  # channel
+
+
+def prepare(
+    path: str | Path,
+    *,
+    source: str | Path,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    seed: int = 0,
+    strict: bool = False,
+    rate: float = 20.0,
+    window: int | None = None,
+    hop: int | None = None,
+) -> DataInfo:
+    """Write songs to a data file, uint8 [T, X], a column for each note that occurs in the training songs.
+
+    A note is on from its start to its end, rounded to steps, and at least one step long; how loud is not kept. Drums,
+    the pedal, and the silence before the first and after the last note are left out. 80/10/10 of the songs are chosen
+    by the seed, at least one each as long as there are so many. `pitches` in the file has the MIDI note of each column;
+    `notes_outside` counts notes that are not on a piano (21 to 108), `notes_dropped` those of valid and test songs
+    that no training song has. Songs that cannot be read, or have no notes to keep, are skipped and listed.
+
+    VRAE (Fabius, van Amersfoort 2014) is `rate=20` with `window=50`, or `window=40, hop=20`; `hop=1` gives a window
+    at every step.
+
+    Args:
+        path: the file to make.
+        source: a folder of .mid files, of any depth.
+        overwrite: replace an existing file.
+        progress: told (files read, files).
+        seed: of the split.
+        strict: nothing is skipped: DataError.
+        rate: steps a second.
+        window: steps of a sequence; whole songs without it. What is left of a song's end is counted in
+            `steps_left_out`; a song that is shorter than a window is skipped.
+        hop: steps from one window to the next; the window by default.
+
+    Raises:
+        DataError: not a folder, no .mid file in it, or nothing is left to train on.
+        ConfigError: the file exists, a rate not from 0 to 1000, a window or hop below 1, a hop without a window.
+    """
+    check_free(path, overwrite)
+    if not 0 < rate <= 1000:
+        raise ConfigError(f"rate={rate}: more than 0 steps a second and at most 1000", "20 is usual")
+    at_least("window", 1 if window is None else window, 1)
+    at_least("hop", 1 if hop is None else hop, 1)
+    if hop is not None and window is None:
+        raise ConfigError(f"hop={hop} without a window", "give --window too")
+    source = Path(source)
+    skips = Skips(source, strict)
+    songs, outside = _read_songs(source, rate, window or 1, skips, progress)
+    split_of = seeded_split(songs, seed)
+    names = {split: [name for name in songs if split_of[name] == split] for split in SPLITS}
+    skips.check_left(names["train"])
+    used = sum(_unpack(songs[name]).sum(axis=0, dtype=np.int64) for name in names["train"])
+    columns = np.flatnonzero(used)
+    others = np.setdiff1d(np.arange(KEYS), columns)
+    rest = [songs[name] for split in SPLITS[1:] for name in names[split]]
+    starts = {
+        name: range(0, len(song) - window + 1, hop or window) if window else range(1) for name, song in songs.items()
+    }
+
+    def rolls(split: str) -> Iterator[Array]:
+        """The sequences of a split, unpacked one song at a time."""
+        for name in names[split]:
+            roll = _unpack(songs[name])[:, columns]
+            for start in starts[name]:
+                yield roll[start : start + window] if window else roll
+
+    return write_sequences(
+        path,
+        {split: rolls(split) for split in SPLITS},
+        ids={
+            split: [f"{name}#{k}" if window else name for name in names[split] for k in range(len(starts[name]))]
+            for split in SPLITS
+        },
+        kind="pianoroll",
+        support="binary",
+        steps_per_second=rate,
+        source=f"the folder {source.name}, {len(songs)} songs",
+        licence="unknown",
+        options={"source": source.name, "rate": rate, "window": window, "hop": hop, "seed": seed},
+        extra={
+            "pitches": (columns + LOWEST_NOTE).tolist(),
+            "lowest_pitch": int(columns[0]) + LOWEST_NOTE,
+            "notes_outside": outside,
+            "notes_dropped": sum(len(held_notes(_unpack(song)[:, others])) for song in rest),
+            "steps_left_out": sum(len(song) - starts[name][-1] - window for name, song in songs.items())
+            if window
+            else 0,
+            **skips.extra(),
+        },
+        overwrite=overwrite,
+    )
+
+
+def _read_songs(
+    folder: Path, rate: float, shortest: int, skips: Skips, progress: Callable[[int, int], None] | None
+) -> tuple[dict[str, Array], int]:
+    """The songs of a folder by name, packed to bits, [T, 11] each; and how many notes are not on a piano.
+
+    A name is the path in the folder without its ending, if no other file has the same.
+    """
+    files = find_files(folder, [".mid", ".midi"])
+    stems = Counter(name.rpartition(".")[0] for name in files)
+    songs: dict[str, Array] = {}
+    outside = 0
+    for done, (path, file) in enumerate(files.items(), start=1):
+        stem = path.rpartition(".")[0]
+        try:
+            roll, lost = read_song(file, rate)
+            if len(roll) < shortest:
+                raise DataError(f"{file}: {len(roll)} steps, a window has {shortest}")
+        except DataError as error:
+            skips.add(path, error.message.removeprefix(f"{file}: "), "file")
+        else:
+            songs[stem if stems[stem] == 1 else path] = np.packbits(roll, axis=1)
+            outside += lost
+        if progress is not None:
+            progress(done, len(files))
+    return songs, outside
+
+
+def read_song(file: Path, rate: float) -> tuple[Array, int]:
+    """The piano-roll of a MIDI file without silent ends, uint8 [T, 88], and how many notes are not on a piano.
+
+    Raises:
+        DataError: as `read_midi`; too many ticks or steps; no notes, or drums only.
+    """
+    outside = _look(file)
+    roll = read_midi(file, steps_per_second=rate)
+    sounding = np.flatnonzero(roll.any(axis=1))
+    if not len(sounding):
+        raise DataError(f"{file}: no notes", path=file)
+    roll = roll[sounding[0] : sounding[-1] + 1]
+    if len(roll) > MOST_STEPS:
+        raise DataError(f"{file}: {len(roll)} steps; at most {MOST_STEPS} are read", "cut the song", file)
+    return roll, outside
+
+
+def _look(file: Path) -> int:
+    """Refuse what would take `read_midi` too much memory; how many notes are not on a piano."""
+    import mido  # type: ignore[import-untyped]
+
+    try:
+        song = mido.MidiFile(file=io.BytesIO(read_plain_file(file, MIDI_BYTES)))
+    except DataError:
+        raise
+    except Exception:  # mido raises what it likes on damaged bytes; read_midi fails too, and says where
+        return 0
+    ticks = max((sum(event.time for event in track) for track in song.tracks), default=0)
+    if ticks > MOST_TICKS:
+        raise DataError(f"{file}: {ticks} ticks long; at most {MOST_TICKS} are read", "cut the song", file)
+    played = [event for track in song.tracks for event in track if event.type == "note_on" and event.velocity > 0]
+    pitches = [event.note for event in played if event.channel != DRUMS]
+    if not pitches:
+        raise DataError(f"{file}: no notes{' but drums' if played else ''}", path=file)
+    return sum(not LOWEST_NOTE <= pitch <= HIGHEST_NOTE for pitch in pitches)
+
+
+def _unpack(packed: Array) -> Array:
+    """Bits [T, 11] as the roll, uint8 [T, 88]."""
+    return np.unpackbits(packed, axis=1)
