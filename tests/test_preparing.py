@@ -1,0 +1,108 @@
+"""`prepare` on the command line: which options a kind has, where the file goes, and the real folders end to end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from pyro_vrnn import cli
+from pyro_vrnn.errors import ConfigError
+from pyro_vrnn.preparing import plan
+from pyro_vrnn.sources import SOURCES
+
+FOLDERS = {
+    "speech_one_voice": ("audio", "", "gaussian", ".wav"),
+    "speech_wakewords": ("audio", "", "gmm", ".wav"),
+    "speech_digits": ("audio", "", "gaussian", ".wav"),
+    "vocal_shouts": ("audio", "", "gaussian", ".wav"),
+    "strokes_pendigits": ("strokes", "pendigits_orig.npz", "bivariate-gmm-pen", ".svg"),
+    "strokes_omniglot": ("strokes", "omniglot_small1.npz", "bivariate-gmm-pen", ".svg"),
+    "text": ("text", "tinyshakespeare.txt", "categorical", ".txt"),
+    "chess_openings": ("symbols", "openings.tsv", "categorical", ".txt"),
+    "japanese_vowels": ("vectors", "japanese_vowels.npz", "gaussian", ".csv"),
+    "mnist_rows": ("vectors", "mnist_t10k.npz", "gaussian", ".csv"),
+    "openmsx_midi": ("midi", "", "bernoulli", ".mid"),
+}
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_real_data_goes_in_and_media_come_out(
+    folder: str, shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Prepare, train a few updates, score, draw: what a user does first with data of their own."""
+    kind, name, head, ending = FOLDERS[folder]
+    source, data, run = shared / "data" / folder / name, tmp_path / "d.h5", tmp_path / "run"
+    more = ["--sample-rate", "8000"] if folder == "speech_digits" else []
+    if kind == "midi":
+        more = ["--window", "50", "--hop", "50"]
+
+    def call(*argv: object) -> dict[str, object]:
+        assert cli._run([str(a) for a in [*argv, "--json"]]) == 0, capsys.readouterr().err
+        found: dict[str, object] = json.loads(capsys.readouterr().out.splitlines()[-1])
+        return found
+
+    made = call("prepare", kind, source, "--out", data, *more)
+    assert all(made["splits"][split]["sequences"] > 0 for split in ("train", "valid", "test"))  # type: ignore[index]
+    small = ["--set", "model.hidden_dim=16", "--set", "model.network_dims=16", "--set", "model.latent_dim=4"]
+    small += ["--set", "data.window=20", "--set", "training.valid_objective=own"]
+    call(
+        "train",
+        "jsb-vrnn",
+        "--data",
+        data,
+        "--likelihood",
+        head,
+        "--max-time",
+        "1s",
+        "--out",
+        run,
+        "--max-steps",
+        3,
+        *small,
+    )
+    drawn = call("sample", run, "--num", 1, "--steps", 12)
+    files = [Path(f) for f in drawn["files"]]  # type: ignore[union-attr]
+    assert files[0].suffix == ending
+    assert files[0].stat().st_size > 0
+
+
+def test_an_option_that_a_kind_does_not_have(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--rate: prepare audio has no such option") as error:
+        plan("audio", [str(tmp_path)], None, {"rate": 20.0})
+    assert "--sample-rate" in (error.value.hint or "")
+    with pytest.raises(ConfigError, match="takes one SOURCE"):
+        plan("midi", ["a", "b"], None, {})
+    with pytest.raises(ConfigError, match="needs a SOURCE"):
+        plan("text", [], None, {})
+    for splits in ("90,5", "a,b,c", "90,5,6", "nan,50,50"):
+        with pytest.raises(ConfigError, match="three shares"):
+            plan("audio", ["a"], None, {"splits": splits})
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_common_options_are_taken_by_all(kind: str) -> None:
+    sources = [] if kind == "chorales" else ["somewhere"]
+    job = plan(kind, sources, Path("x.h5"), {"seed": 3, "strict": True, "jobs": 2})
+    assert "jobs" not in job.options
+
+
+def test_names_of_files(tmp_path: Path) -> None:
+    assert plan("text", ["books/shakespeare.txt"], None, {}).path == Path("data/shakespeare.h5")
+    assert plan("pianoroll", ["jsb"], None, {}).path.name == "jsb_chorales.h5"
+    assert plan("audio", ["speech", "more"], None, {"seconds": 0}).options["seconds"] is None
+
+
+def test_convert(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wave = (8000 * np.sin(np.arange(4000) / 20)).astype(np.int16)
+    soundfile.write(tmp_path / "a.flac", wave, 16000, subtype="PCM_16")
+    argv = ["prepare", "convert", tmp_path / "a.flac", "--out", tmp_path / "out", "--to", "npy", "--json"]
+    assert cli._run([str(a) for a in argv]) == 0
+    (made,) = json.loads(capsys.readouterr().out)["files"]
+    assert np.array_equal(np.load(made), wave)
+    assert cli._run(["prepare", "convert", str(tmp_path / "a.flac")]) == 2
+    assert "--out" in capsys.readouterr().err
+    assert cli._run(["prepare", "convert", str(tmp_path), "--out", str(tmp_path / "o"), "--rate", "2"]) == 2
