@@ -48,8 +48,11 @@ class TorchOptim(PyroOptim):
         if strays := {id(p) for p in params} ^ {id(p) for p in self.params}:
             raise RuntimeError(f"{len(strays)} parameters are in SVI or in the network but not in both")
         for p in self.params:
-            if p.grad is not None:
-                p.grad.div_(self.divide_by)
+            if (
+                p.grad is None
+            ):  # not read by this batch; after a step it would be zero, and a resumed run must not differ
+                p.grad = torch.zeros_like(p)
+            p.grad.div_(self.divide_by)
         norm = float(clip_grad_norm_(self.params, self.clip_norm))
         if not norm < float("inf"):
             raise NumericsError(f"the gradient's norm is {norm}")

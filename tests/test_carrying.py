@@ -12,7 +12,8 @@ import torch
 from small import B, T, make_batch, make_net, variants, write_small
 
 import pyro_vrnn as pv
-from pyro_vrnn.errors import ConfigError
+from pyro_vrnn import checkpoint, optimizer
+from pyro_vrnn.errors import ConfigError, NumericsError
 from pyro_vrnn.programs import PROGRAMS, Stacked, terms
 from pyro_vrnn.replay import Replay
 from pyro_vrnn.sequences import Batch, SequenceDataset, collate, pieces
@@ -194,6 +195,7 @@ def test_carrying_runs_on_both_programs_alike(data: Path, tmp_path: Path) -> Non
         ("jsb-vrnn", {"data.window": 4, "data.hop": 2, "data.carry": True}, "do not overlap"),
         ("jsb-vrnn", CARRY | {"training.replay": "hard"}, "state before"),
         ("jsb-vrnn", CARRY | {"model.name": "vrae"}, "one z a sequence"),
+        ("jsb-vrnn", CARRY | {"objective.name": "fivo"}, "are not carried"),
     ],
 )
 def test_what_makes_no_sense_is_refused(
@@ -223,3 +225,46 @@ def test_replay_draws_what_it_says() -> None:
     assert wide.draw(1, [60, 61, 62, 63]) == wide.draw(1, [60, 61, 62, 63])
     assert len({tuple(wide.draw(step, [60, 61, 62, 63])) for step in range(20)}) > 10
     assert Replay("none", 0.5, 2, 0).state() == {}
+
+
+def test_a_gradient_that_is_not_finite_leaves_the_memory_alone(data: Path, tmp_path: Path) -> None:
+    """Rescued at a piece that goes on from another, and resumed: as if nothing had been."""
+    whole = pv.train("jsb-vrnn", data=data, out=tmp_path / "a", max_steps=8, settings=CARRY)
+    clip = optimizer.clip_grad_norm_
+    for at in range(2, 7):
+        folder, calls = tmp_path / f"b{at}", [0]
+
+        def breaks(*args: Any, calls: list[int] = calls, at: int = at, **kwargs: Any) -> torch.Tensor:
+            calls[0] += 1
+            return torch.tensor(float("nan")) if calls[0] == at else clip(*args, **kwargs)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(optimizer, "clip_grad_norm_", breaks)
+            with pytest.raises(NumericsError):
+                pv.train("jsb-vrnn", data=data, out=folder, max_steps=8, settings=CARRY)
+        part = pv.train("jsb-vrnn", data=data, out=folder, max_steps=8, settings=CARRY)
+        for a, b in zip(whole.net.parameters(), part.net.parameters(), strict=True):
+            assert torch.equal(a, b)
+
+
+def test_all_of_the_state_is_resumed(data: Path, tmp_path: Path) -> None:
+    """The newest checkpoints are the same tensors: weights, optimiser, random state, memory, replay."""
+    for settings in (CARRY, REPLAY):
+        name = "carry" if settings is CARRY else "replay"
+        pv.train("jsb-vrnn", data=data, out=tmp_path / f"{name}-a", max_steps=7, settings=settings)
+        for steps in (3, 7):
+            pv.train("jsb-vrnn", data=data, out=tmp_path / f"{name}-b", max_steps=steps, settings=settings)
+        one, two = (checkpoint.load(checkpoint.find(tmp_path / f"{name}-{x}", "LATEST")[1]) for x in ("a", "b"))
+        assert one.model.keys() == two.model.keys()
+        assert one.optimizer.keys() == two.optimizer.keys()
+        assert any(key.startswith(("memory.", "replay.")) for key in one.optimizer)
+        for key, value in (one.model | one.optimizer).items():
+            assert torch.equal(value, (two.model | two.optimizer)[key]), key
+
+
+def test_replay_may_be_turned_on_and_off_between_stops(data: Path, tmp_path: Path) -> None:
+    for settings in (SMALL, REPLAY, SMALL):
+        steps = 3 + pv.load(tmp_path / "a").state["step"] if (tmp_path / "a").exists() else 3
+        run = pv.train("jsb-vrnn", data=data, out=tmp_path / "a", max_steps=steps, settings=settings)
+    assert run.result is not None
+    assert run.result.steps == 9

@@ -75,3 +75,24 @@ def test_what_cannot_be_compared(trained: list[Path], tmp_path: Path) -> None:
         pv.train("jsb-vrnn", settings={"training.valid_particles": 3})
     with pytest.raises(ConfigError, match="valid_objective"):
         pv.train("jsb-vrnn", settings={"training.valid_objective": "nonsense"})
+
+
+def test_seeds_alone_are_one_group(trained: list[Path], tmp_path: Path) -> None:
+    found = compare(trained[:2], tmp_path)
+    (group,) = found["groups"]
+    assert group["runs"] == 2
+    assert group["group"] == "vrnn"
+
+
+def test_a_bound_is_told_by_all_that_makes_it_one() -> None:
+    from pyro_vrnn.comparison import Compared
+    from pyro_vrnn.config import resolve
+
+    def bound(*sets: str) -> str:
+        return Compared(Path(), resolve("jsb-vrnn", sets=sets).config, {}, []).bound
+
+    assert bound("training.valid_objective=iwae") == bound(
+        "training.valid_objective=iwae", "training.valid_particles=5"
+    )
+    renyi = [bound("objective.name=renyi", "objective.particles=3", f"objective.alpha={a}") for a in (0.3, 0.5)]
+    assert renyi[0] != renyi[1]

@@ -10,7 +10,7 @@ import pytest
 
 import pyro_vrnn as pv
 from pyro_vrnn.encoding import Encoding, encoding_of
-from pyro_vrnn.errors import DataError
+from pyro_vrnn.errors import ConfigError, DataError
 from pyro_vrnn.sequences import SequenceDataset, moments, read_info
 from pyro_vrnn.writing import write_sequences
 
@@ -150,3 +150,36 @@ def test_dither_is_one_step_wide_and_the_same_each_time(tmp_path: Path) -> None:
     assert np.array_equal(dithered[0], SequenceDataset(path, "train", dither=True)[0])
     assert not np.array_equal(dithered[0], dithered[1])
     assert not np.array_equal(dithered[0], SequenceDataset(path, "valid", dither=True)[0])
+
+
+def test_a_samples_dither_is_the_same_in_any_window(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    waves = [random.integers(-99, 99, size=(13, 5)).astype(np.int16) for _ in range(3)]
+    path = write(tmp_path / "a.h5", {"train": waves}, "audio", "real", frame_length=5)
+    whole = SequenceDataset(path, "train", dither=True)
+    cut = SequenceDataset(path, "train", 4, 3, dither=True)
+    assert np.array_equal(cut[1], whole[0][3:7])
+    assert np.array_equal(whole.piece(1, 5, 4), whole[1][5:9])
+
+
+def test_other_audios_units_do_not_come_with_its_weights(tmp_path: Path) -> None:
+    """--init-from: the steps of 16 bits are the new file's."""
+    random = np.random.default_rng(0)
+    runs = []
+    for name, loud in (("a", 100), ("b", 9000)):
+        waves = [(loud * random.normal(size=(9, 5))).astype(np.int16) for _ in range(12)]
+        splits = {"train": waves[:8], "valid": waves[8:10], "test": waves[10:]}
+        path = write(tmp_path / f"{name}.h5", splits, "audio", "real", frame_length=5, steps_per_second=80.0)
+        settings = {"model.hidden_dim": 8, "model.network_dims": [8], "model.likelihood": "logistic-mixture"}
+        more = {"init_from": runs[0].folder} if runs else {}
+        runs.append(pv.train("jsb-rnn", data=path, out=tmp_path / name, max_steps=2, settings=settings, **more))
+    assert float(runs[1].net.likelihood.bin_width[0]) == pytest.approx(1 / runs[1].format.scale[0], rel=1e-5)
+    with pytest.raises(ConfigError, match="16-bit steps a probability"):
+        pv.train("jsb-rnn", data=path, out=tmp_path / "c", settings=settings | {"data.dither": True})
+
+
+def test_symbols_that_utf8_cannot_say_are_refused(tmp_path: Path) -> None:
+    lines = [np.array([[0], [1]], np.uint8)]
+    path = write(tmp_path / "a.h5", {"train": lines}, "symbols", "categorical", extra={"symbols": ["a", "\ud800"]})
+    with pytest.raises(DataError, match="symbols"):
+        SequenceDataset(path, "train")

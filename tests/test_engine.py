@@ -72,7 +72,8 @@ def test_resuming_is_not_stopping(model: str, objective: str, average: float, da
     """20 updates = 11 (in the middle of an epoch) + 9: parameters, optimiser, averages, all rows, to the last bit."""
     particles = 3 if OBJECTIVES[objective].weighted else 1
     options = {"objective": objective, "particles": particles, "model": model}
-    options["settings"] = {"training.average": average, "model.dropout": 0.2}
+    dropout = 0.0 if OBJECTIVES[objective].scores_twice else 0.2
+    options["settings"] = {"training.average": average, "model.dropout": dropout}
     fit(data, tmp_path / "whole", max_steps=20, **options)
     fit(data, tmp_path / "parts", max_steps=11, **options)
     torch.manual_seed(99)  # what happens in between must not matter
@@ -255,6 +256,17 @@ def test_resume_never_and_overwrite(data: Path, tmp_path: Path) -> None:
     assert "parameters" in log
     assert "stopped by max-steps at step 2" in log
     assert len([r for r in losses(tmp_path / "a") if "loss" in r]) == 2
+
+
+def test_settings_that_cannot_be_are_found_before_a_run_is_removed(data: Path, tmp_path: Path) -> None:
+    fit(data, tmp_path / "a", max_steps=2)
+    before = sorted(tmp_path.rglob("*"))
+    bad = {"training.valid_objective": "iwae", "training.valid_particles": 1}
+    with pytest.raises(ConfigError, match="with one particle"):
+        fit(data, tmp_path / "a", max_steps=2, overwrite=True, settings=bad)
+    assert sorted(tmp_path.rglob("*")) == before
+    with pytest.raises(CheckpointError, match="valid_objective"):
+        fit(data, tmp_path / "a", max_steps=4, settings={"training.valid_objective": "elbo-mc"})
 
 
 def test_folders_that_are_no_place_for_a_run(data: Path, tmp_path: Path) -> None:

@@ -13,8 +13,10 @@ from pyro.infer import ELBO, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
 from small import make_batch, make_net, variants
 from test_objectives import bound
 
+from pyro_vrnn.config import resolve
 from pyro_vrnn.errors import ConfigError
 from pyro_vrnn.estimators import Filtering, FreeBits, Grouped, Mixed
+from pyro_vrnn.latents import AutoregressiveFlow
 from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.objectives import OBJECTIVES, CiwaeObjective, ElboObjective, FivoObjective, IwaeObjective
 from pyro_vrnn.programs import PROGRAMS, Stacked, particle_filter, terms
@@ -346,3 +348,47 @@ def test_a_weight_below_one_never_reaches_a_weighted_bound(program: str) -> None
     for name, cls in OBJECTIVES.items():
         if cls.weighted:
             assert [cls(name=name).beta(step) for step in (0, 10)] == [1.0, 1.0]
+
+
+def test_a_guide_that_is_run_twice_has_no_dropout() -> None:
+    for name in ("stl", "dreg"):
+        with pytest.raises(ConfigError, match="dropout would be another"):
+            resolve(sets=[f"objective.name={name}", "objective.particles=3", "model.dropout=0.2"])
+
+
+def test_dropout_is_the_same_wherever_a_draw_is_scored() -> None:
+    """log q of the draw is that of the guide that drew it: with dropout on, E exp(log p(z) - log q(z)) is still 1."""
+    for sets in (("model.stochastic_layers=2",), ("model.name=srnn",)):
+        net = make_net(*sets, "model.dropout=0.5").train()
+        with torch.no_grad():
+            for p in net.parameters():
+                p.mul_(0.3)
+        batch = make_batch([1] * 4)
+        wide = Batch(batch.lengths.repeat(5000), batch.x.repeat(1, 5000, 1))
+        torch.manual_seed(0)
+        with torch.no_grad(), pyro.get_param_store().scope():
+            pair = Stacked(net)
+            found = terms(pair.model, pair.guide, wide, 2)
+        ratio = (found.log_weights + found.nll).exp()
+        assert float(ratio.mean()) == pytest.approx(1.0, abs=5 * float(ratio.std()) / ratio.numel() ** 0.5)
+
+
+def test_scoring_the_drawn_value_runs_no_flow_backwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    inverse = AutoregressiveFlow.inverse
+    monkeypatch.setattr(AutoregressiveFlow, "inverse", lambda self, y: calls.append(1) or inverse(self, y))
+    net, batch = make_net("model.name=dmm", "model.flows=2"), make_batch()
+    for program in PROGRAMS.values():
+        pair = program(net)
+        for name, particles in (("elbo", 1), ("elbo-mc", 3), ("iwae", 3)):
+            with pyro.get_param_store().scope():
+                OBJECTIVES[name](name=name, particles=particles).loss(net).loss(pair.model, pair.guide, batch)
+    assert calls == []
+
+
+def test_weights_that_are_not_numbers_are_told_by_the_evidence() -> None:
+    net, batch = make_net("model.name=vrnn"), make_batch()
+    with torch.no_grad(), pyro.validation_enabled(False):
+        net.phi_dec[0].bias.fill_(float("nan"))
+        for resampling in ("systematic", "multinomial"):
+            assert not torch.isfinite(particle_filter(net, batch, 4, resampling=resampling).log_evidence).any()
