@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pyro_vrnn.errors import ConfigError, DataError
-from pyro_vrnn.sources import iamondb, strokes, vectors
+from pyro_vrnn.sources import common, iamondb, strokes
 from pyro_vrnn.storage import SPLITS, Array, DataInfo
 
 same_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
@@ -303,7 +303,7 @@ def test_npz_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lie = data[: at + 24] + struct.pack("<I", 50) + data[at + 28 :]
     with pytest.raises(DataError, match="an npz that cannot be read"):
         prepared(tmp_path, lie)
-    monkeypatch.setattr(vectors, "MAX_BYTES", 1000)
+    monkeypatch.setattr(common, "MAX_BYTES", 1000)
     with pytest.raises(DataError, match=r"it unpacks to \d+ bytes; at most 1000 are read"):
         prepared(tmp_path, data)
 

@@ -13,7 +13,7 @@ import pytest
 
 from pyro_vrnn.errors import ConfigError, DataError
 from pyro_vrnn.sources import symbols, text, vectors
-from pyro_vrnn.sources.vectors import seeded_split
+from pyro_vrnn.sources.common import seeded_split
 from pyro_vrnn.storage import SPLITS, Array, DataInfo
 
 

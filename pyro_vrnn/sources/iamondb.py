@@ -13,8 +13,8 @@ from xml.parsers import expat
 
 from pyro_vrnn.errors import DataError, at_least
 from pyro_vrnn.rendering import _read_plain_file as read_plain_file
+from pyro_vrnn.sources.common import find_files, seeded_split
 from pyro_vrnn.sources.strokes import Drawings, joined
-from pyro_vrnn.sources.vectors import find_files, seeded_split
 from pyro_vrnn.storage import Array, DataInfo
 from pyro_vrnn.writing import check_free
 

@@ -12,7 +12,7 @@ import numpy as np
 from pyro_vrnn.errors import ConfigError, DataError, at_least
 from pyro_vrnn.rendering import HIGHEST_NOTE, LOWEST_NOTE, MIDI_BYTES, held_notes, read_midi
 from pyro_vrnn.rendering import _read_plain_file as read_plain_file
-from pyro_vrnn.sources.vectors import Skips, find_files, seeded_split
+from pyro_vrnn.sources.common import Skips, find_files, seeded_split
 from pyro_vrnn.storage import SPLITS, Array, DataInfo
 from pyro_vrnn.writing import check_free, write_sequences
 

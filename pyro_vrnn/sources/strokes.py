@@ -22,7 +22,7 @@ import numpy as np
 
 from pyro_vrnn.errors import DataError, at_least
 from pyro_vrnn.rendering import _read_plain_file as read_plain_file
-from pyro_vrnn.sources.vectors import MAX_BYTES, MAX_TABLE_BYTES, Skips, cut, read_npz, seeded_split
+from pyro_vrnn.sources.common import MAX_BYTES, MAX_TABLE_BYTES, Skips, cut, read_npz, seeded_split
 from pyro_vrnn.storage import SPLITS, Array, DataInfo
 from pyro_vrnn.writing import check_free, write_sequences
 

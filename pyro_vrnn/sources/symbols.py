@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from pyro_vrnn.sources.common import Skips, seeded_split
 from pyro_vrnn.sources.text import numbered, read_text
-from pyro_vrnn.sources.vectors import Skips, seeded_split
 from pyro_vrnn.storage import SPLITS, DataInfo
 from pyro_vrnn.writing import check_free, write_sequences
 

@@ -8,24 +8,19 @@ npz     images uint8 [N, T, X]: an image is T steps of X pixels, the first 80% o
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
-import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pyro_vrnn.errors import ConfigError, DataError
 from pyro_vrnn.rendering import _read_plain_file as read_plain_file
+from pyro_vrnn.sources.common import MAX_BYTES, MAX_TABLE_BYTES, Skips, cut, read_npz, seeded_split
 from pyro_vrnn.storage import SPLITS, Array, DataInfo
 from pyro_vrnn.writing import check_free, write_sequences
 
-MAX_BYTES = 512 * 2**20  # of an npz, and of what it unpacks to
-MAX_TABLE_BYTES = 64 * 2**20  # tables take many times their size as Python objects
 BRIGHT = 127  # a pixel above it is a 1
-SKIPS_KEPT = 100
 LAYOUTS = "a CSV with a column `sequence`, or an npz with train and train_len, or with images"
 
 
@@ -184,103 +179,3 @@ def _whole(
 
 
 # ------------------------------------------------------------------------------------------- for other sources
-
-
-class Skips:
-    """What is left out of a source and why: the first 100, and how many.
-
-    Args:
-        source: the file or folder.
-        strict: leave nothing out: DataError instead.
-    """
-
-    def __init__(self, source: Path, strict: bool) -> None:
-        self.source, self.strict = source, strict
-        self.kept: list[dict[str, str]] = []
-        self.count = 0
-
-    def add(self, name: str, reason: str, what: str = "id") -> None:
-        """One more; `name` is that of a sequence ("id") or a "file"."""
-        if self.strict:
-            raise DataError(f"{self.source}: {name}: {reason}", "without --strict it is skipped", self.source)
-        self.count += 1
-        if len(self.kept) < SKIPS_KEPT:
-            self.kept.append({what: name, "reason": reason})
-
-    def check_left(self, train: Sequence[str]) -> None:
-        """DataError if nothing is left to train on."""
-        if not train:
-            first = "; ".join(": ".join(skip.values()) for skip in self.kept[:1]) or "it is empty"
-            raise DataError(f"{self.source}: no training sequence; {self.count} skipped", first, self.source)
-
-    def extra(self) -> dict[str, Any]:
-        """For the data file."""
-        return {"skipped": self.kept, "skipped_count": self.count}
-
-
-def seeded_split(names: Iterable[str], seed: int, shares: tuple[int, int, int] = (80, 10, 10)) -> dict[str, str]:
-    """The split of each name: they are put in the order of sha256("SEED NAME"), and cut.
-
-    Of few names train gets one first, then each other split that has a share. (A hash, because it gives the same
-    split on every machine and with every version of NumPy.)
-    """
-    ordered = sorted(
-        set(names), key=lambda name: hashlib.sha256(f"{seed} {name}".encode(errors="backslashreplace")).digest()
-    )
-    split = dict.fromkeys(ordered, "train")
-    start = 1
-    for other, share in zip(SPLITS[1:], shares[1:], strict=True):
-        stop = start + (max(1, round(len(ordered) * share / 100)) if share else 0)
-        split.update(dict.fromkeys(ordered[start:stop], other))
-        start = stop
-    return split
-
-
-def find_files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
-    """The files below a folder with one of these endings, by their path in it; links to folders are not followed.
-
-    Raises:
-        DataError: not a folder, or none in it.
-    """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: not a folder", f"give a folder of {', '.join(suffixes)} files", folder)
-    files = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.suffix.lower() in suffixes}
-    if not files:
-        raise DataError(f"{folder}: no {' or '.join(suffixes)} file in it", "check the path", folder)
-    return dict(sorted(files.items()))
-
-
-def read_npz(data: bytes, path: Path) -> dict[str, Array]:
-    """The arrays of an npz file with this content.
-
-    Raises:
-        DataError: damaged, objects in it, or more than MAX_BYTES when unpacked.
-    """
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            claimed = sum(member.file_size for member in archive.infolist())  # more than that is not unpacked either
-        if claimed > MAX_BYTES:
-            raise ValueError(f"it unpacks to {claimed} bytes; at most {MAX_BYTES} are read")
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
-    except Exception as error:  # the readers promise nothing about what they raise on damaged bytes
-        why = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{path}: an npz that cannot be read: {why}", "save it again with numpy.savez", path) from error
-    return {name: array for name, array in found.items() if isinstance(array, np.ndarray)}
-
-
-def cut(arrays: Mapping[str, Array], rows: str, lengths: str, path: Path) -> list[Array]:
-    """Sequences that lie end to end: arrays[rows] [sum of T, X], of arrays[lengths] [N] rows (0 is possible) each.
-
-    Raises:
-        DataError: one is missing or misshapen, or they do not add up.
-    """
-    x, n = arrays.get(rows), arrays.get(lengths)
-    if x is None or x.ndim != 2 or x.shape[1] == 0 or x.dtype.kind not in "biuf":
-        shape = "missing" if x is None else f"{x.dtype} {list(x.shape)}"
-        raise DataError(f"{path}: array {rows!r} is {shape}", "numbers, [rows, columns]", path)
-    if n is None or n.ndim != 1 or n.dtype.kind not in "iu" or (n < 0).any() or sum(n.tolist()) != len(x):
-        what = "missing" if n is None else "not a list of whole numbers" if n.dtype.kind not in "iu" else "wrong"
-        raise DataError(f"{path}: array {lengths!r} is {what}", f"lengths that add up to {len(x)} rows", path)
-    ends = np.cumsum(n, dtype=np.int64)
-    return [x[end - k : end] for end, k in zip(ends, n.astype(np.int64), strict=True)]
