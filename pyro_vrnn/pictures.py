@@ -38,6 +38,7 @@ def sound(wave: Array, rate: int, path: str | Path, *, title: str = "", given: i
         bottom.specgram(wave + noise, NFFT=window, Fs=rate, noverlap=window * 3 // 4, cmap="magma")
     if given:
         bottom.axvline(given / rate, color="white", linewidth=1)
+    bottom.set_xlim(0, len(wave) / rate)
     bottom.set_ylabel("frequency (Hz)")
     bottom.set_xlabel("time (s)")
     headline(top, title)
