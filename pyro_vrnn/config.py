@@ -7,18 +7,16 @@ a setting that the chosen one does not have is an error that lists those it has.
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import math
 import tomllib
-import types
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 import tomli_w
 
 from pyro_vrnn import recipes
 from pyro_vrnn.annealing import Decay
+from pyro_vrnn.casting import dataclass_from, no_such
 from pyro_vrnn.errors import ConfigError, at_least, choose
 from pyro_vrnn.likelihoods import LIKELIHOODS
 from pyro_vrnn.models import MODELS
@@ -277,7 +275,7 @@ def resolve(
     for key, (value, origin) in above.items():
         section, dot, leaf = key.partition(".")
         if not dot or "." in leaf:
-            raise _no_such(key, [f"{s}.*" for s in ("model", "objective", "data", "training")])
+            raise no_such(key, [f"{s}.*" for s in ("model", "objective", "data", "training")])
         node = raw.setdefault(section, {})
         if not isinstance(node, dict):
             raise ConfigError(f"{section}: must be a table in {name}")
@@ -298,7 +296,7 @@ def build(raw: dict[str, Any]) -> RunConfig:
     sections = [f.name for f in dataclasses.fields(RunConfig)]
     for key, value in raw.items():
         if key not in sections:
-            raise _no_such(key, sections)
+            raise no_such(key, sections)
         if not isinstance(value, dict):
             raise ConfigError(f"{key}: must be a table, [{key}]", "settings stand under [model], [objective], …")
     model, objective = raw.get("model", {}), raw.get("objective", {})
@@ -323,11 +321,11 @@ def build(raw: dict[str, Any]) -> RunConfig:
             + ", ".join(f"objective.{f.name}" for f in dataclasses.fields(cls)),
         )
     config = RunConfig(
-        model=_build(MODELS[model_name].Config, model, "model."),
-        objective=_build(cls, objective, "objective."),
-        data=_build(DataConfig, raw.get("data", {}), "data."),
-        training=_build(TrainingConfig, raw.get("training", {}), "training."),
-        format=_build(DataFormat, raw["format"], "format.") if "format" in raw else None,
+        model=dataclass_from(MODELS[model_name].Config, model, "model."),
+        objective=dataclass_from(cls, objective, "objective."),
+        data=dataclass_from(DataConfig, raw.get("data", {}), "data."),
+        training=dataclass_from(TrainingConfig, raw.get("training", {}), "training."),
+        format=dataclass_from(DataFormat, raw["format"], "format.") if "format" in raw else None,
     )
     if not isinstance(config.model, LatentConfig) and (cls.weighted or config.objective.particles > 1):
         raise ConfigError(
@@ -347,77 +345,6 @@ def build(raw: dict[str, Any]) -> RunConfig:
     if config.model.likelihood not in LIKELIHOODS:
         raise choose("likelihood", config.model.likelihood, LIKELIHOODS)
     return config
-
-
-def _no_such(key: str, known: list[str]) -> ConfigError:
-    close = difflib.get_close_matches(key, known, n=1)
-    guess = f"did you mean {close[0]}? " if close else ""
-    return ConfigError(
-        f"{key}: no such setting; choose from {', '.join(known)}", f"{guess}`pyro-vrnn config` lists all"
-    )
-
-
-def _build(cls: type[Any], raw: dict[str, Any], at: str) -> Any:
-    hints = get_type_hints(cls)
-    known = [f.name for f in dataclasses.fields(cls)]
-    for key in raw:
-        if key not in known:
-            raise _no_such(at + key, [at + k for k in known])
-    missing = [
-        f.name
-        for f in dataclasses.fields(cls)
-        if f.name not in raw and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    ]
-    if missing:
-        raise ConfigError(f"{at}{missing[0]}: missing")
-    return cls(**{k: _cast(hints[k], v, at + k) for k, v in raw.items()})
-
-
-def _cast(hint: Any, value: Any, at: str) -> Any:
-    """A TOML value, or the text after `--set key=`, as `hint`."""
-    origin, args = get_origin(hint), get_args(hint)
-    if origin is Literal:
-        if value not in args:
-            raise ConfigError(f"{at}={value!r}: choose from {', '.join(map(str, args))}")
-        return value
-    if origin in (Union, types.UnionType):
-        return _cast(args[0], value, at)
-    if origin is tuple:
-        if isinstance(value, str):
-            value = [part for part in value.replace("[", "").replace("]", "").split(",") if part.strip()]
-        if not isinstance(value, list | tuple):
-            value = [value]
-        if args[-1] is not Ellipsis and len(value) != len(args):
-            raise ConfigError(f"{at}={value!r}: expected {len(args)} values")
-        cast = tuple(_cast(args[0], part, at) for part in value)
-        return cast
-    wrong = ConfigError(f"{at}={value!r}: expected {_WORDS.get(hint, str(hint))}")
-    if hint is str:
-        if not isinstance(value, str):
-            raise wrong
-        return value
-    if hint is bool:
-        if isinstance(value, str) and value in ("true", "false"):
-            return value == "true"
-        if not isinstance(value, bool):
-            raise wrong
-        return value
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise wrong
-    try:
-        number = hint(value)
-    except (ValueError, OverflowError):
-        raise wrong from None
-    if hint is int and isinstance(value, float) and number != value:
-        raise wrong
-    if hint is int and abs(number) >= 1 << 63:
-        raise ConfigError(f"{at}={str(value)[:40]}: too large")
-    if not math.isfinite(number):
-        raise ConfigError(f"{at}={value!r}: must be finite")
-    return number
-
-
-_WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
 def _plain(value: Any) -> Any:
