@@ -1,4 +1,4 @@
-"""Plain values (TOML's, or the text after `--set key=`) to the fields of a settings dataclass, each mistake in words."""
+"""Plain values (of TOML, or after `--set key=`) to the fields of a settings dataclass; each mistake has its words."""
 
 from __future__ import annotations
 
