@@ -1,6 +1,7 @@
 """A run folder: made by `train`, opened by `load`; what it was trained on, and what can be asked of it.
 
-RUN/  config.toml  environment.json  metrics.jsonl  log.txt  checkpoints/  samples/  figures/  diagnostics/
+RUN/  config.toml  environment.json  metrics.jsonl  log.txt  checkpoints/  samples/  reconstructions/  interpolations/
+     latents/  figures/  diagnostics/
 """
 
 from __future__ import annotations

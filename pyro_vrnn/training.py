@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import platform
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import filelock
-import pyro
 import torch
 
-from pyro_vrnn import __version__, checkpoint, datasets
+from pyro_vrnn import checkpoint, datasets
 from pyro_vrnn.config import Resolved, RunConfig
 from pyro_vrnn.devices import device as pick_device
 from pyro_vrnn.engine import Observer, fit
 from pyro_vrnn.errors import CheckpointError, ConfigError, DataError, UserError
 from pyro_vrnn.feeding import feeds_back
-from pyro_vrnn.files import cannot_write, write_bytes, write_json
+from pyro_vrnn.files import cannot_write, write_bytes
 from pyro_vrnn.likelihoods import LIKELIHOODS
 from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.objectives import FivoObjective
+from pyro_vrnn.run_folder import check_folder, free_folder, owned, write_environment
 from pyro_vrnn.runs import Run, build_net, data_format, load, read_config
 from pyro_vrnn.sequences import DataInfo, SequenceDataset, moments, read_info
 from pyro_vrnn.trainer import Trainer
@@ -34,27 +29,6 @@ FATAL = ("training.seed", "training.average", "training.valid_objective", "train
 
 FULL_SCALE = 32768.0
 """16-bit steps in an amplitude of 1."""
-
-OURS = (
-    "config.toml",
-    "environment.json",
-    "metrics.jsonl",
-    "log.txt",
-    "checkpoints",
-    "samples",
-    "figures",
-    "diagnostics",
-)
-"""What a run folder holds; `--overwrite` removes nothing else."""
-
-
-def free_folder(name: str) -> Path:
-    """runs/NAME, or the first of runs/NAME-2, … that is free."""
-    folder, n = Path("runs") / name, 1
-    while folder.exists():
-        n += 1
-        folder = Path("runs") / f"{name}-{n}"
-    return folder
 
 
 def train(
@@ -99,7 +73,7 @@ def train(
             )
         out = folder
     out = out if out is not None else free_folder(Path(resolved.recipe).stem)
-    going_on = _check_folder(out, resume=resume, overwrite=overwrite)
+    going_on = check_folder(out, resume=resume, overwrite=overwrite)
     if going_on and init_from is not None:
         raise ConfigError(
             f"--init-from: {out} already holds a run to go on with", "choose another --out, or --overwrite"
@@ -172,7 +146,7 @@ def _train(
         _, source = checkpoint.find(Path(init_from))
         checkpoint.load_weights(net, checkpoint.load(source).model, source)
         _set_units(net, settings)  # the other run's came with its weights
-    with _owned(out, overwrite and not going_on):
+    with owned(out, overwrite and not going_on):
         checkpoint.clean(out)
         watch.path = out / "log.txt"
         trainer = Trainer(settings, net.to(where), where)
@@ -181,7 +155,7 @@ def _train(
         else:  # a start that was killed before its first checkpoint may have left rows
             (out / "metrics.jsonl").unlink(missing_ok=True)
         write_bytes(out / "config.toml", settings.to_toml().encode("utf-8", "surrogateescape"))
-        _write_environment(out, where)
+        write_environment(out, where)
         watch.said(
             f"{settings.model.name} by {settings.objective.name} on {info.path.name}: "
             f"{sum(p.numel() for p in net.parameters()):,} parameters, {len(training_set)} sequences, {where}; {out}"
@@ -289,50 +263,6 @@ class _Logged(Observer):
             self.early.clear()
 
 
-def _check_folder(out: Path, *, resume: str, overwrite: bool) -> bool:
-    """Whether there is a run in `out` to go on with; ConfigError before any work if `out` cannot be used."""
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"{out}: is a file", "choose another --out", out)
-    if not out.exists() or not any(f.name != ".lock" for f in out.iterdir()):
-        return False
-    ours = (out / "config.toml").is_file() and (out / "environment.json").is_file()
-    if not ours:
-        raise ConfigError(f"{out}: holds files that are no run", "choose another --out, or empty it", out)
-    if overwrite:
-        return False
-    if resume == "never":
-        raise ConfigError(f"{out}: already holds a run", "choose another --out, or --overwrite, or --resume auto", out)
-    return any((out / "checkpoints").glob("step-*"))
-
-
-@contextmanager
-def _owned(out: Path, empty: bool) -> Iterator[None]:
-    """The run folder, locked against a second process; a folder that was made and stayed empty is removed."""
-    made = not out.exists()
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(out / ".lock")
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise ConfigError(
-            f"{out}: another process is training there", "wait for it, or choose another --out", out
-        ) from None
-    except OSError as error:
-        raise ConfigError(f"{out}: cannot be written ({error.strerror})", "choose another --out", out) from None
-    try:
-        if empty:
-            for child in out.iterdir():
-                if child.name in OURS:
-                    shutil.rmtree(child) if child.is_dir() and not child.is_symlink() else child.unlink()
-        yield
-    finally:
-        lock.release()
-        metrics = out / "metrics.jsonl"
-        kept = [*(out / "checkpoints").glob("step-*"), *(out / "diagnostics").glob("*")]
-        if made and not kept and not (metrics.exists() and metrics.stat().st_size):
-            shutil.rmtree(out, ignore_errors=True)  # it failed before there was anything to keep
-
-
 def _go_on(trainer: Trainer, out: Path, chosen: Path | None, settings: RunConfig, watch: Observer) -> None:
     """Restore the newest whole checkpoint (or the chosen one), after checking that the settings still fit it."""
     before = read_config(out).to_dict()
@@ -367,17 +297,3 @@ def _go_on(trainer: Trainer, out: Path, chosen: Path | None, settings: RunConfig
         with metrics.open("r+b") as file:
             file.truncate(trainer.at.metrics_bytes)
     watch.said(f"resuming {out} at step {trainer.at.step}, epoch {trainer.at.epoch}")
-
-
-def _write_environment(out: Path, device: torch.device) -> None:
-    """What the run was made with."""
-    versions = {
-        "pyro_vrnn": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "pyro": pyro.__version__,
-        "platform": platform.platform(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
-        "threads": torch.get_num_threads(),
-    }
-    write_json(out / "environment.json", versions)
