@@ -13,11 +13,13 @@ from pyro_vrnn.config import RunConfig
 from pyro_vrnn.errors import ConfigError
 from pyro_vrnn.files import make_folder
 from pyro_vrnn.objectives import make_objective
-from pyro_vrnn.runs import read_config, read_metrics
+from pyro_vrnn.runs import read_config, read_environment, read_metrics
 
 AXES = {"step": "updates", "sequences": "sequences seen", "seconds": "seconds of training"}
 BOUND = ("alpha", "groups", "mix", "resampling", "threshold")
 """Settings of an objective that make it another bound."""
+LONGEST_LABEL = 60
+"""Characters; runs that differ in more than can be said in so many go by their folders' names."""
 IGNORED = {"training.seed"}
 """Runs that differ in these alone are repeats of one another."""
 
@@ -56,6 +58,7 @@ def read(run: Path) -> Compared:
     folder, _ = checkpoint.find(run)
     config = read_config(folder)
     settings = {f"{section}.{key}": value for section, part in config.to_dict().items() for key, value in part.items()}
+    settings["init_from"] = read_environment(folder).get("init_from")
     rows = [row for row in read_metrics(folder) if "valid_nll_per_step" in row]
     if not rows:
         raise ConfigError(f"{folder}: no validation yet", "train it for longer; a validation comes after an epoch")
@@ -80,10 +83,12 @@ def compare(runs: Sequence[Path], out: Path | None = None) -> dict[str, Any]:
     keys = sorted({key for run in found for key in run.settings})
     differs = {key: [run.settings.get(key) for run in found] for key in keys}
     differs = {key: values for key, values in differs.items() if any(v != values[0] for v in values)}
-    varied = [key for key in differs if key not in IGNORED]
-    groups: dict[str, list[Compared]] = {}
+    varied = [key for key in differs if key not in IGNORED and not key.startswith("format.")]
+    alike: dict[str, list[Compared]] = {}
     for run in found:
-        groups.setdefault(_label(run, varied), []).append(run)
+        alike.setdefault(repr([run.settings.get(key) for key in varied]), []).append(run)
+    groups = _named(list(alike.values()), varied)
+    group_of = {id(run): name for name, members in groups.items() for run in members}
     picture = make_folder(out or Path()) / "comparison.png"
     curves.comparison(
         {name: [run.rows for run in members] for name, members in groups.items()},
@@ -96,7 +101,7 @@ def compare(runs: Sequence[Path], out: Path | None = None) -> dict[str, Any]:
         "runs": [
             {
                 "run": str(run.folder),
-                "group": _label(run, varied),
+                "group": group_of[id(run)],
                 "seed": run.settings["training.seed"],
                 "bound": run.bound,
                 "best": {k: run.best[k] for k in ("step", "valid_nll_per_step")},
@@ -111,10 +116,18 @@ def compare(runs: Sequence[Path], out: Path | None = None) -> dict[str, Any]:
     }
 
 
-def _label(run: Compared, varied: list[str]) -> str:
-    """What tells a group from the others: the values of what varies."""
-    values = [(key.partition(".")[2], run.settings.get(key)) for key in varied]
-    return ", ".join(f"{key}={value}" for key, value in values if value is not None) or run.config.model.name
+def _named(groups: list[list[Compared]], varied: list[str]) -> dict[str, list[Compared]]:
+    """Each group by what tells it from the others, in settings that all runs have; or else by its first folder's name."""
+    keys = [key for key in varied if all(run.settings.get(key) is not None for runs in groups for run in runs)]
+    named: dict[str, list[Compared]] = {}
+    for runs in groups:
+        first = runs[0]
+        label = ", ".join(f"{key.rpartition('.')[2]}={first.settings[key]}" for key in keys)
+        label = label or first.config.model.name
+        if len(label) > LONGEST_LABEL or label in named:
+            label = first.folder.name
+        named[label if label not in named else str(first.folder)] = runs
+    return named
 
 
 def _summary(name: str, members: list[Compared]) -> dict[str, Any]:

@@ -90,7 +90,8 @@ def comparison(
             values = np.stack([np.interp(at, x, y) for x, y in curves])
             mean = values.mean(0)
             count = f" ({len(curves)} seeds)" if len(curves) > 1 else ""
-            panel.plot(at, mean, style, color=colour, linewidth=1.6, label=plain(name) + count)
+            marker = "o" if len(at) == 1 else ""
+            panel.plot(at, mean, style, marker=marker, color=colour, linewidth=1.6, label=plain(name) + count)
             if len(curves) > 1:
                 spread = values.std(0, ddof=1)
                 panel.fill_between(at, mean - spread, mean + spread, color=colour, alpha=0.2, linewidth=0)
@@ -100,7 +101,7 @@ def comparison(
     _fit_to_most(panels[0])
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(
-        handles, labels, frameon=False, fontsize=8, loc="outside lower center", ncols=min(3, len(labels) or 1)
+        handles, labels, frameon=False, fontsize=8, loc="outside lower center", ncols=min(2, len(labels) or 1)
     )
     save(figure, path)
 

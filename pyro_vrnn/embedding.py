@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pyro_vrnn.runs import Run
 
 Array = NDArray[Any]
+MOST_POINTS = 1000
+"""On a map; of more, every so-manieth."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,10 @@ def encode(
     """
     check_seed(seed)
     found = latents(run, run.data(data, split))
-    points = found.by_sequence()
+    points, names = found.by_sequence(), found.ids
+    if len(points) > MOST_POINTS:  # t-SNE takes minutes beyond, and the eye sees no more
+        chosen = np.linspace(0, len(points) - 1, MOST_POINTS).astype(int)
+        points, names = points[chosen], [names[i] for i in chosen]
     if points.shape[1] > 2:
         points = _tsne(points, seed)
     elif points.shape[1] == 1:
@@ -91,8 +96,9 @@ def encode(
     np.savez(held, z=found.z, lengths=found.lengths, ids=np.array(found.ids))
     arrays, picture = folder / f"{split}.npz", folder / f"{split}.png"
     write_bytes(arrays, held.getvalue())
-    groups = [name.partition("#")[0] for name in found.ids]
-    pictures.scatter(points, groups, picture, title=f"{run.folder.name}: {split}, one point a sequence")
+    groups = [name.partition("#")[0] for name in names]
+    title = f"{run.folder.name}: {split}, one point a sequence ({len(points)} of {len(found.ids)})"
+    pictures.scatter(points, groups, picture, title=title)
     return [arrays, picture]
 
 

@@ -114,7 +114,7 @@ class _Fit:
         self.began, self.before = time.monotonic(), trainer.at.seconds
         self.saved_at, self.last = self.began, (self.began, trainer.at.step)
         self.first = trainer.at.step
-        self.metrics = (run / "metrics.jsonl").open("a", encoding="utf-8")
+        self.metrics, self.wrote = (run / "metrics.jsonl").open("a", encoding="utf-8"), False
 
     def plan(self, epoch: int) -> list[Piece]:
         """What the updates of an epoch are made on."""
@@ -138,6 +138,9 @@ class _Fit:
         """One row of metrics.jsonl."""
         text = json.dumps(row, allow_nan=False) + "\n"
         with cannot_write(self.run / "metrics.jsonl", len(text)):
+            if not self.wrote:  # rows after the checkpoint that this goes on from will be logged again
+                self.metrics.truncate(self.at.metrics_bytes)
+                self.wrote = True
             self.metrics.write(text)
             self.metrics.flush()
         self.at.metrics_bytes = self.metrics.tell()

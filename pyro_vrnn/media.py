@@ -217,7 +217,7 @@ def _read_audio(form: DataFormat, path: Path) -> Array:
             if file.samplerate != sample_rate(form):
                 raise DataError(
                     f"{path}: {file.samplerate} samples a second, the model was trained on {sample_rate(form)}",
-                    "`pyro-vrnn prepare audio --resample` shows how to bring a file to another rate",
+                    f"pyro-vrnn prepare convert FILE --sample-rate {sample_rate(form)} --resample --out DIR",
                     path,
                 )
             frames = min(file.frames, 600 * file.samplerate)

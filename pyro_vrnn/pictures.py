@@ -101,6 +101,8 @@ def scatter(points: Array, groups: Sequence[str], path: str | Path, *, title: st
     import matplotlib
 
     names = sorted(set(groups))
+    if len(names) == len(points):  # nothing is shared, so colours would say nothing
+        names, groups = ["sequences"], ["sequences"] * len(points)
     figure = new_figure(7, 6)
     axes = figure.add_subplot()
     colours = matplotlib.colormaps["tab10" if len(names) <= 10 else "turbo"]

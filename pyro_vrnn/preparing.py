@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pyro_vrnn import datasets
-from pyro_vrnn.errors import ConfigError, DataError
-from pyro_vrnn.sources import audio
-from pyro_vrnn.sources import source as find_source
+from pyro_vrnn.errors import ConfigError, DataError, choose
+from pyro_vrnn.sources import SOURCES, audio
 from pyro_vrnn.storage import DataInfo, read_info
 
 GENERAL = ("path", "source", "overwrite", "progress")
@@ -46,7 +45,9 @@ def plan(kind: str, sources: Sequence[str], out: Path | None, options: dict[str,
     Raises:
         ConfigError: an unknown kind, an option that it does not have, no source or too many.
     """
-    make = find_source(kind)
+    if kind not in SOURCES:
+        raise choose("kind of source", kind, [*SOURCES, "convert"])
+    make = SOURCES[kind]
     known = inspect.signature(make).parameters
     for name in options:
         if name not in known and name not in COMMON:

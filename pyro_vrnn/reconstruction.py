@@ -141,9 +141,12 @@ def write(
     stem = f"{split}-{safe_name(name)}" if file is None else safe_name(name)
     stem += (f"-noise-{noise:g}" if noise else "") + (f"-without-{hide[0]}-{hide[1]}" if hide else "")
     files: list[Path] = []
+    if hide is not None and not run.format.symbols:  # what the model was given has nothing there
+        spoilt = spoilt.clone()
+        spoilt[hide[0] : hide[1]] = 0
     for word, values in (("given", spoilt), ("reconstructed", back)):
         stored = run.encoding.decode(values.double().cpu().numpy())
-        title = f"{run.folder.name}: {name}, {word}"
+        title = f"{run.folder.name}: {name}, {word}" + (f", steps {hide[0]} to {hide[1] - 1} hidden" if hide else "")
         medium, picture, _ = media.write(run.format, stored, folder / f"{stem}-{word}", title=title)
         files += [medium] if picture is None else [medium, picture]
     about = folder / f"{stem}.json"

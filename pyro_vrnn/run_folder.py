@@ -85,8 +85,8 @@ def owned(out: Path, empty: bool) -> Iterator[None]:
             shutil.rmtree(out, ignore_errors=True)  # it failed before there was anything to keep
 
 
-def write_environment(out: Path, device: torch.device) -> None:
-    """What the run was made with."""
+def write_environment(out: Path, device: torch.device, init_from: Path | None) -> None:
+    """What the run was made with, and from."""
     versions = {
         "pyro_vrnn": __version__,
         "python": platform.python_version(),
@@ -95,5 +95,6 @@ def write_environment(out: Path, device: torch.device) -> None:
         "platform": platform.platform(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
         "threads": torch.get_num_threads(),
+        "init_from": None if init_from is None else str(init_from),
     }
     write_json(out / "environment.json", versions)

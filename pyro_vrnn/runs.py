@@ -213,3 +213,12 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     path = folder / "metrics.jsonl"
     lines: Sequence[str] = path.read_text("utf-8").splitlines() if path.exists() else []
     return [json.loads(line) for line in lines]
+
+
+def read_environment(folder: Path) -> dict[str, Any]:
+    """What a run was made with; empty where it cannot be read."""
+    try:
+        found = json.loads((folder / "environment.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -139,6 +139,9 @@ def write(
         raise ConfigError("--steps and --seconds: give one of them")
     if seconds is not None:
         steps = round(seconds * (form.steps_per_second or 1.0))
+        if steps < 1:
+            rate = form.steps_per_second or 1.0
+            raise ConfigError(f"--seconds {seconds}: a step is {1 / rate:.4g} seconds", "ask for at least one")
     length = first + DEFAULT_STEPS if steps is None else steps
     if length < max(1, first):
         raise ConfigError(f"{length} steps: must be at least {max(1, first)}", "the given beginning is counted in")

@@ -136,7 +136,7 @@ class SequenceDataset:
         hop = hop or window or 1
         if window is not None and not 1 <= hop <= window:
             raise ConfigError(f"hop {hop}: must be from 1 to the window, {window}")
-        self.split, self.dither = split, dither
+        self.split, self.dither, self.cut = split, dither, window is not None
         file, self.info = open_data(path)
         self.encoding = encoding_of(self.info) if encoding is None else encoding
         self.x_dim = self.encoding.x_dim(self.info.x_dim)
@@ -194,7 +194,8 @@ class SequenceDataset:
             return self.ids.index(sequence)
         if sequence.isascii() and sequence.isdigit() and int(sequence) < len(self):
             return int(sequence)
-        near = difflib.get_close_matches(sequence, self.ids) or self.ids[:3]
+        near = [i for i in self.ids if i.startswith(sequence)][:3] or difflib.get_close_matches(sequence, self.ids)
+        near = near or self.ids[:3]
         hint = f"a number from 0 to {len(self) - 1}, or an id such as {', '.join(near)}"
         raise ConfigError(f"no sequence {sequence!r} in the {self.split} split", hint, self.info.path)
 

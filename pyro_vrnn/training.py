@@ -142,8 +142,10 @@ def _train(
     _set_units(net, settings)
     mean, std = moments(training_set)
     net.likelihood.fit_start(torch.from_numpy(mean), torch.from_numpy(std))
+    source: Path | None = None
     if init_from is not None:
-        _, source = checkpoint.find(Path(init_from))
+        origin, source = checkpoint.find(Path(init_from))
+        _check_same_model(origin, settings)
         checkpoint.load_weights(net, checkpoint.load(source).model, source)
         _set_units(net, settings)  # the other run's came with its weights
     with owned(out, overwrite and not going_on):
@@ -155,10 +157,14 @@ def _train(
         else:  # a start that was killed before its first checkpoint may have left rows
             (out / "metrics.jsonl").unlink(missing_ok=True)
         write_bytes(out / "config.toml", settings.to_toml().encode("utf-8", "surrogateescape"))
-        write_environment(out, where)
+        if not going_on:
+            write_environment(out, where, source)
+            if source is not None:
+                watch.said(f"weights from {source}")
+        count, what = sum(p.numel() for p in net.parameters()), "pieces" if training_set.cut else "sequences"
         watch.said(
             f"{settings.model.name} by {settings.objective.name} on {info.path.name}: "
-            f"{sum(p.numel() for p in net.parameters()):,} parameters, {len(training_set)} sequences, {where}; {out}"
+            f"{count:,} parameters, {len(training_set)} {what}, {where}; {out}"
         )
         try:
             result = fit(trainer, training_set, valid, out, max_seconds=max_seconds, observer=watch)
@@ -170,6 +176,16 @@ def _train(
     run = load(out, device=str(where))
     run.result = result
     return run
+
+
+def _check_same_model(origin: Path, settings: RunConfig) -> None:
+    """CheckpointError naming the settings of the model that the other run has otherwise; dropout may differ."""
+    theirs, ours = read_config(origin).to_dict()["model"], settings.to_dict()["model"]
+    keys = sorted({*theirs, *ours} - {"dropout"})
+    other = [f"model.{k}: {theirs.get(k)!r} there, {ours.get(k)!r} here" for k in keys if theirs.get(k) != ours.get(k)]
+    if other:
+        message = f"--init-from {origin}: its weights do not fit: {'; '.join(other)}"
+        raise CheckpointError(message, "give this run the same model.* settings", origin)
 
 
 def _set_units(net: SequenceModel, settings: RunConfig) -> None:
@@ -291,9 +307,4 @@ def _go_on(trainer: Trainer, out: Path, chosen: Path | None, settings: RunConfig
         saved = checkpoint.load(chosen)
     trainer.restore(saved, chosen)
     checkpoint.rewind(out, chosen)
-    # Rows logged after the checkpoint will be logged again.
-    metrics = out / "metrics.jsonl"
-    if metrics.exists() and metrics.stat().st_size > trainer.at.metrics_bytes:
-        with metrics.open("r+b") as file:
-            file.truncate(trainer.at.metrics_bytes)
     watch.said(f"resuming {out} at step {trainer.at.step}, epoch {trainer.at.epoch}")

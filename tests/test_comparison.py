@@ -10,7 +10,7 @@ from small import write_small
 import pyro_vrnn as pv
 from pyro_vrnn import runs
 from pyro_vrnn.comparison import compare
-from pyro_vrnn.errors import ConfigError
+from pyro_vrnn.errors import CheckpointError, ConfigError
 
 SMALL = {
     "model.latent_dim": 3,
@@ -96,3 +96,25 @@ def test_a_bound_is_told_by_all_that_makes_it_one() -> None:
     )
     renyi = [bound("objective.name=renyi", "objective.particles=3", f"objective.alpha={a}") for a in (0.3, 0.5)]
     assert renyi[0] != renyi[1]
+
+
+def test_where_the_weights_came_from_is_told(trained: list[Path], tmp_path: Path) -> None:
+    data = trained[0].parent / "small.h5"
+    on = pv.train("jsb-vrnn", data=data, out=tmp_path / "on", epochs=1, init_from=trained[0], settings=SMALL)
+    found = compare([trained[0], on.folder], tmp_path)
+    assert found["differs"]["init_from"][0] is None
+    assert trained[0].name in found["differs"]["init_from"][1]
+    assert "weights from" in (on.folder / "log.txt").read_text()
+    wider = SMALL | {"model.hidden_dim": 9}
+    with pytest.raises(CheckpointError, match=r"model\.hidden_dim: 8 there, 9 here"):
+        pv.train("jsb-vrnn", data=data, out=tmp_path / "no", init_from=trained[0], settings=wider)
+    assert not (tmp_path / "no").exists()
+
+
+def test_repeating_a_finished_command_changes_nothing(trained: list[Path], tmp_path: Path) -> None:
+    data = trained[0].parent / "small.h5"
+    for _ in range(2):
+        pv.train("jsb-vrnn", data=data, out=tmp_path / "a", max_steps=3, settings=SMALL)
+        rows = (tmp_path / "a" / "metrics.jsonl").read_text()
+        assert "valid_nll_per_step" in rows
+        assert len(rows.splitlines()) == 4

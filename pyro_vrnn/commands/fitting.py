@@ -245,7 +245,12 @@ def compare(
 
     found = compare_runs(run_folders, out_)
     names = [Path(one["run"]).name for one in found["runs"]]
-    out.table([("setting", *names), *((key, *values) for key, values in found["differs"].items())])
+    out.table(
+        [
+            ("setting", *names),
+            *((key, *("-" if v is None else v for v in values)) for key, values in found["differs"].items()),
+        ]
+    )
     header = ("run", "best on validation", "at update", "updates", "sequences", "seconds", "bound")
     rows: list[tuple[object, ...]] = [header]
     for name, one in zip(names, found["runs"], strict=True):

@@ -84,9 +84,13 @@ class SRNN(SequenceModel):
         return z, *self.f_d(features, state[1:])
 
     def encode(self, batch: Batch, features: Tensor) -> Tensor:
-        """[a_t, d_t]: d from one call over the sequence, a from one call backward. [T, B, 2H]."""
-        read = features if batch.seen is None else self.features(batch.seen)
-        d = self.f_d.path_before(read, self.begin(batch)[1:])  # [T, B, H]
+        """[a_t, d_t]: d from one call over the sequence, a from one call backward. [T, B, 2H].
+
+        d is what the transition makes of what it reads (in training that may be noise or own draws, `batch.seen`); a is
+        about x. q_z reads the first half, a; `infer` takes d from the second.
+        """
+        fed = features if batch.seen is None else self.features(batch.seen)
+        d = self.f_d.path_before(fed, self.begin(batch)[1:])  # [T, B, H]
         both = cat(d, features)
         if isinstance(self.f_a, Cell):
             a = reverse_padded(self.f_a.path(reverse_padded(both, batch.lengths)), batch.lengths)
