@@ -117,7 +117,7 @@ def compare(runs: Sequence[Path], out: Path | None = None) -> dict[str, Any]:
 
 
 def _named(groups: list[list[Compared]], varied: list[str]) -> dict[str, list[Compared]]:
-    """Each group by what tells it from the others, in settings that all runs have; or else by its first folder's name."""
+    """Each group by what tells it from the others, in settings that all runs have; else by its first folder's name."""
     keys = [key for key in varied if all(run.settings.get(key) is not None for runs in groups for run in runs)]
     named: dict[str, list[Compared]] = {}
     for runs in groups:
