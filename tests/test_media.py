@@ -194,3 +194,17 @@ def test_beginnings_of_another_kind(tmp_path: Path) -> None:
 def test_time_that_is_none(trained: dict[str, pv.Run], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no time"):
         trained["vectors"].sample(1, seconds=2.0, out=tmp_path)
+
+
+def test_long_handwriting_keeps_its_shape() -> None:
+    """Coordinates far from the start are as fine as those near it."""
+    line = np.column_stack([np.arange(12340.0, 12352.0), np.zeros(12)])
+    text = media.svg([np.zeros((2, 2)), line])
+    points = ET.fromstring(text).findall(".//{http://www.w3.org/2000/svg}polyline")[1].attrib["points"].split()
+    assert len(set(points)) == 12
+
+
+def test_a_cell_too_long_for_a_table(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x,y\n1," + "2" * 200_000 + "\n")
+    with pytest.raises(DataError):
+        media.read(DataFormat(kind="vectors", support="real", x_dim=2), tmp_path / "a.csv")

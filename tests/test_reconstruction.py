@@ -126,3 +126,15 @@ def test_on_the_command_line(run: pv.Run, vrae: pv.Run, tmp_path: Path, capsys: 
         assert all(Path(f).exists() for f in json.loads(capsys.readouterr().out)["files"])
     assert cli._run(["reconstruct", str(run.folder), "--hide", "1-3"]) == 2
     assert "expected A:B" in capsys.readouterr().err
+
+
+def test_one_latent_unit_has_a_map_and_the_same_twice(data: Path, tmp_path: Path) -> None:
+    settings = {"model.hidden_dim": 8, "model.network_dims": [8], "model.latent_dim": 1, "model.stochastic_layers": 1}
+    run = pv.train("jsb-vrnn", data=data, out=tmp_path / "one", max_steps=2, settings=settings, device="cpu")
+    assert embedding.encode(run, out=tmp_path / "map")[1].exists()
+    settings |= {"model.stochastic_layers": 2}
+    run = pv.train("jsb-vrnn", data=data, out=tmp_path / "two", max_steps=2, settings=settings, device="cpu")
+    state = torch.get_rng_state()
+    first, second = (embedding.latents(run, run.data()).z for _ in range(2))
+    assert np.array_equal(first, second)
+    assert torch.equal(state, torch.get_rng_state())
