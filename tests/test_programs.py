@@ -44,7 +44,8 @@ def test_programs_agree(sets: tuple[str, ...], name: str, particles: int) -> Non
     assert grads_m.keys() == grads_s.keys() == dict(net.named_parameters()).keys()
     for key, grad in grads_m.items():
         assert float(grad.abs().max()) > 0, f"{key} gets no gradient"
-        torch.testing.assert_close(grads_s[key], grad, rtol=1e-9, atol=1e-12, msg=key)
+        scale = float(grad.abs().max())  # where large terms cancel (stl), their rounding is left in small entries
+        torch.testing.assert_close(grads_s[key], grad, rtol=1e-9, atol=1e-11 * scale, msg=key)
 
 
 @pytest.mark.parametrize("particles", [1, 5])
@@ -114,6 +115,7 @@ def test_kl_of_the_prior_to_itself_is_zero() -> None:
     net, batch = make_net(), make_batch()
     q_z = net.q_z
     net.q_z = lambda state, e_t: net.p_z(state)  # type: ignore[method-assign]
+    net.infer = SequenceModel.infer.__get__(net)  # type: ignore[method-assign]  # the readable loop, which asks q_z
     with torch.no_grad(), pyro.get_param_store().scope():
         pair = Stacked(net)
         found = terms(pair.model, pair.guide, batch, 2)

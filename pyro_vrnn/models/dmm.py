@@ -28,7 +28,8 @@ from torch.nn import functional as F
 from pyro_vrnn.errors import at_least
 from pyro_vrnn.latents import AutoregressiveFlow, Flowed
 from pyro_vrnn.likelihoods import LIKELIHOODS
-from pyro_vrnn.models.base import LatentConfig, SequenceModel
+from pyro_vrnn.models.base import Inference, LatentConfig, SequenceModel
+from pyro_vrnn.models.recurrence import ACTIVATIONS, Layer, draw
 from pyro_vrnn.networks import MLP, Cell, DiagonalNormal, Layers, State, reverse_padded
 from pyro_vrnn.sequences import Batch
 
@@ -117,3 +118,19 @@ class DMM(SequenceModel):
     def states(self, features: Tensor, z: Tensor, start: State) -> State:
         """z shifted by a step: no loop."""
         return (torch.cat([start[0].expand(1, *z.shape[1:]), z[:-1]]),)
+
+    def infer(self, features: Tensor, e: Tensor, start: State, shape: torch.Size) -> Inference:
+        """The loop with a backward pass of its own."""
+        if self.flows:
+            return super().infer(features, e, start, shape)
+        head = self.posterior.linear
+        return draw(
+            [
+                Layer(self.from_z.weight, self.from_z.bias, ACTIVATIONS[nn.Tanh]),
+                Layer(0.5 * head.weight, F.linear(0.5 * e, head.weight, head.bias)),
+            ],
+            start,
+            shape,
+            steps=len(e),
+            floor=self.posterior.floor,
+        )

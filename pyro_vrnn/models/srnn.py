@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from pyro_vrnn.latents import stack_steps
 from pyro_vrnn.likelihoods import LIKELIHOODS
 from pyro_vrnn.models.base import Inference, LatentConfig, SequenceModel, over_particles
+from pyro_vrnn.models.recurrence import Layer, draw, feed, layers_of
 from pyro_vrnn.networks import MLP, Cell, ClippedLeakyReLU, DiagonalNormal, State, cat, reverse_padded
 from pyro_vrnn.sequences import Batch
 
@@ -113,7 +114,21 @@ class SRNN(SequenceModel):
 
     def infer(self, features: Tensor, e: Tensor, start: State, shape: torch.Size) -> Inference:
         """The loop, with d and a known before it: only z_{t-1} feeds back."""
-        d = e[..., self.hidden_dim :]  # [T, B, H]
+        a, d = e.split(self.hidden_dim, dim=-1)  # [T, B, H]
+        q, p = (layers_of(net.mlp) for net in (self.nn_q, self.nn_p))
+        if q is not None and p is not None:
+            posterior = [*q, Layer(self.nn_q.linear.weight, self.nn_q.linear.bias)]
+            to_loc = Layer(self.nn_p.linear.weight[: self.latent_dim], self.nn_p.linear.bias[: self.latent_dim])
+            prior = [*p, to_loc] if self.res_q else []
+            drawn = draw(
+                [feed(posterior[0], a, first=False), *posterior[1:]],
+                (start[0],),
+                shape,
+                steps=len(e),
+                floor=self.nn_q.floor,
+                residual=[feed(prior[0], d, first=False), *prior[1:]] if prior else [],
+            )
+            return replace(drawn, states=(*drawn.states, over_particles(d, drawn.states[0])))
         z_before, posteriors, draws = [start[0].expand(*shape, -1)], [], []
         for t in range(len(e)):
             posteriors.append(self.q_z((z_before[t], d[t]), e[t]))

@@ -18,7 +18,8 @@ from pyro.distributions import Distribution
 from torch import Tensor, nn
 
 from pyro_vrnn.likelihoods import LIKELIHOODS
-from pyro_vrnn.models.base import LatentConfig, SequenceModel, standard_normal
+from pyro_vrnn.models.base import Inference, LatentConfig, SequenceModel, expand, over_particles, standard_normal
+from pyro_vrnn.models.recurrence import noise
 from pyro_vrnn.networks import MLP, Cell, DiagonalNormal, State, cat
 from pyro_vrnn.sequences import Batch
 
@@ -79,6 +80,19 @@ class STORN(SequenceModel):
     def q_z(self, state: State, e_t: Tensor) -> Distribution:
         """It reads r_t alone: given x, the z_t are independent."""
         return self.phi_enc(e_t)
+
+    def states(self, features: Tensor, z: Tensor, start: State) -> State:
+        """All h in one call; an LSTM's c is not among what that gives."""
+        if self.f.memories > 1:
+            return super().states(features, z, start)
+        before = over_particles(torch.cat([start[0][None], features[:-1]]), z)
+        return before, self.f.path_before(cat(before, z), expand(start[1:], z.shape[1:-1]))
+
+    def infer(self, features: Tensor, e: Tensor, start: State, shape: torch.Size) -> Inference:
+        """All z at once: none feeds back into the guide."""
+        q = self.phi_enc(over_particles(e, e.new_empty(len(e), *shape, self.latent_dim))).base_dist
+        z = q.loc + q.scale * noise(len(e), shape, self.latent_dim, q.loc)
+        return Inference(z.movedim(0, -2), q.to_event(1), self.states(features, z, start))
 
     def _h(self, state: State, z: Tensor) -> State:
         """h_t from h_{t-1}, phi_x(x_{t-1}) and z_t."""

@@ -20,13 +20,15 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from pyro.distributions import Distribution
 from torch import Tensor, nn
 
 from pyro_vrnn.errors import at_least
 from pyro_vrnn.latents import Ladder
 from pyro_vrnn.likelihoods import LIKELIHOODS
-from pyro_vrnn.models.base import LatentConfig, SequenceModel, standard_normal
+from pyro_vrnn.models.base import Inference, LatentConfig, SequenceModel, expand, over_particles, standard_normal
+from pyro_vrnn.models.recurrence import Layer, Transition, draw, feed, layers_of
 from pyro_vrnn.networks import MLP, Cell, DiagonalNormal, State, cat
 from pyro_vrnn.sequences import Batch
 
@@ -92,6 +94,27 @@ class _VRNN(SequenceModel):
     def q_z(self, state: State, e_t: Tensor) -> Distribution:
         """Eq. (9), layer by layer."""
         return self._ladder(self.phi_enc(e_t, state[0]), self.phi_enc_below, e_t, state[0])
+
+    def states(self, features: Tensor, z: Tensor, start: State) -> State:
+        """All h in one call; an LSTM's c is not among what that gives."""
+        if self.f.memories > 1:
+            return super().states(features, z, start)
+        return (self.f.path_before(cat(over_particles(features, z), self.phi_z(z)), expand(start, z.shape[1:-1])),)
+
+    def infer(self, features: Tensor, e: Tensor, start: State, shape: torch.Size) -> Inference:
+        """The loop with a backward pass of its own."""
+        hidden, after_z = layers_of(self.phi_enc.mlp), layers_of(self.phi_z)
+        if self.stochastic_layers > 1 or hidden is None or after_z is None:
+            return super().infer(features, e, start, shape)
+        first, *rest = [*hidden, Layer(self.phi_enc.linear.weight, self.phi_enc.linear.bias)]
+        return draw(
+            [feed(first, e, first=True), *rest],
+            start,
+            shape,
+            steps=len(e),
+            floor=self.phi_enc.floor,
+            transition=Transition(self.f, after_z, features),
+        )
 
     def _ladder(self, top: Distribution, below: nn.ModuleList, *given: Tensor) -> Distribution:
         """The top layer's Gaussian alone, or with the layers below it."""
