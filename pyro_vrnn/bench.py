@@ -121,15 +121,15 @@ def _plain(net: SequenceModel, batch: Batch, case: Case) -> None:
     features = net.features(batch.x)
     e, state = net.encode(batch, features), expand(net.start(batch.size), lead)
     total: Tensor = torch.zeros(lead, device=batch.x.device)
-    for t, x_t in enumerate(batch.x):
-        q, p = net.q_z(state, e[t]), net.p_z(state)
+    for x_t, e_t, features_t in zip(batch.x.unbind(), e.unbind(), features.unbind(), strict=True):
+        q, p = net.q_z(state, e_t), net.p_z(state)
         z = (q if q.batch_shape == lead else q.expand(lead)).rsample()
         if case.objective == "elbo":
             total = total - kl_by_unit(q, p, z).sum(-1)
         else:
             total = total + p.log_prob(z) - q.log_prob(z)
         total = total + net.p_x(state, z).log_prob(x_t)
-        state = net.next(state, z, features[t])
+        state = net.next(state, z, features_t)
     bound = torch.logsumexp(total, 0) if case.objective == "iwae" else total
     (-bound.sum()).backward()
 

@@ -165,12 +165,12 @@ class SequenceModel(nn.Module, ABC):
         """
         state = expand(start, shape)
         states, posteriors, draws = [state], [], []
-        for t in range(len(e)):
-            q = self.q_z(state, e[t])  # [..., B | Z]
+        for t, (e_t, features_t) in enumerate(zip(e.unbind(), features.unbind(), strict=True)):
+            q = self.q_z(state, e_t)  # [..., B | Z]
             posteriors.append(q if q.batch_shape == shape else q.expand(shape))
             draws.append(posteriors[-1].rsample())
             if t < len(e) - 1:
-                state = expand(self.next(state, draws[-1], features[t]), shape)  # each [..., B, ·]
+                state = expand(self.next(state, draws[-1], features_t), shape)  # each [..., B, ·]
                 states.append(state)
         z = torch.stack(draws, dim=-2)
         return Inference(z, stack_steps(posteriors, z), stack(states))

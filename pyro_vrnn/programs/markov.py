@@ -110,12 +110,12 @@ class Markov:
         features = self.net.features(batch.read)  # [T, B, F]
         given = replace(batch, lengths=batch.lengths.clamp(max=len(features)))
         e = self.net.encode(given, seen_by_guide(self.net, batch, features))  # [T, B, E]
-        state = self.net.begin(batch)
+        state, read, seen = self.net.begin(batch), features.unbind(), e.unbind()
         with pyro.plate("sequences", batch.size, dim=-1):
             for t in pyro.markov(range(1, len(features) + 1)):
                 with poutine.mask(mask=batch.alive[t - 1]), annealed(beta):
-                    z_t = pyro.sample(f"z_{t}", self.net.q_z(state, e[t - 1]))  # [..., B, Z]
-                state = self.net.next(state, z_t, features[t - 1])  # each [..., B, ·]
+                    z_t = pyro.sample(f"z_{t}", self.net.q_z(state, seen[t - 1]))  # [..., B, Z]
+                state = self.net.next(state, z_t, read[t - 1])  # each [..., B, ·]
         self._after = batch, state
 
     def carry(self, batch: Batch) -> tuple[State, State]:

@@ -70,12 +70,15 @@ def particle_filter(
     log_w = features.new_zeros(lead)  # since the last drawing, [K, B]
     evidence = features.new_zeros(batch.size)  # of the segments before it, [B]
     totals, sizes, chosen, means, kls, log_ancestors = [evidence], [], [], [], [], []
-    for t, alive in enumerate(batch.alive):
-        q = net.q_z(state, e[t])
+    # unbind, for its gradient is one stack; that of an index is a tensor of zeros at every step
+    for t, (x_t, e_t, features_t, alive) in enumerate(
+        zip(batch.x.unbind(), e.unbind(), features.unbind(), batch.alive, strict=True)
+    ):
+        q = net.q_z(state, e_t)
         q = q if q.batch_shape == lead else q.expand(lead)
         z = q.rsample()  # [K, B, Z]
         p = net.p_z(state)
-        log_px = net.p_x(state, z).log_prob(batch.x[t])
+        log_px = net.p_x(state, z).log_prob(x_t)
         step = log_px + p.log_prob(z) - q.log_prob(z)  # [K, B]
         log_w = log_w + torch.where(alive, step, torch.zeros_like(step))
         weights = torch.softmax(log_w.detach(), 0)
@@ -84,7 +87,7 @@ def particle_filter(
             means.append((weights[..., None] * z).sum(0))
             kls.append(torch.where(alive, kl_by_unit(q, p, z).sum(-1).expand(lead).mean(0), torch.zeros_like(size)))
         totals.append(evidence + torch.logsumexp(log_w, 0) - math.log(particles))
-        state = expand(net.next(state, z, features[t]), lead)
+        state = expand(net.next(state, z, features_t), lead)
         anew = (batch.lengths > t + 1) & (size < threshold * particles)  # [B]
         log_prob = torch.zeros_like(size)
         if threshold > 0 and t < batch.steps - 1:
