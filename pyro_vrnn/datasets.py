@@ -20,7 +20,7 @@ NAMES = {
 
 
 def find(data: str, *, say: Callable[[str], None] = lambda message: None) -> Path:
-    """A file's path, or a data set's name, to an existing file.
+    """A file's path, or a data set's name, to an existing file: `speech` is data/speech.h5, where `prepare` puts it.
 
     "chorales" is prepared on the spot if need be: it comes from a package's own corpus.
 
@@ -28,14 +28,17 @@ def find(data: str, *, say: Callable[[str], None] = lambda message: None) -> Pat
         DataError: neither a file nor a known name, or a known one that is not prepared yet.
     """
     if data not in NAMES:
-        path = Path(data)
-        if not path.exists():
-            raise DataError(
-                f"{data}: no such data file",
-                f"a file that `pyro-vrnn prepare` wrote, or one of {', '.join(sorted(NAMES))}",
-                path,
-            )
-        return path
+        path, prepared = Path(data), FOLDER / f"{data}.h5"
+        if path.exists():
+            return path
+        if path.name == data and prepared.exists():
+            return prepared
+        raise DataError(
+            f"{data}: no such data file, and no {prepared}",
+            f"a file that `pyro-vrnn prepare` wrote, the name of one below {FOLDER}/, or one of "
+            f"{', '.join(sorted(NAMES))}",
+            path,
+        )
     path = FOLDER / NAMES[data]
     if path.exists():
         return path

@@ -45,7 +45,10 @@ class Encoding:
         if not self.scale:
             return stored.astype(np.float32)
         center, scale = self._arrays(np.float32)
-        return ((stored.astype(np.float32) - center) / scale).astype(np.float32, copy=False)
+        x = stored.astype(np.float32)
+        x -= center
+        x /= scale
+        return x
 
     def decode(self, x: Array) -> Array:
         """Back, in float64; symbols as their numbers. [..., X] -> [..., columns]."""

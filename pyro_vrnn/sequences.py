@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from pyro_vrnn.storage import (
     AGAIN,
     SPLITS,
     DataInfo,
+    RandomRows,
     SplitInfo,
     check_support,
     open_data,
@@ -151,7 +151,7 @@ class SequenceDataset:
             self.ids = [f"{i}#{piece}" for i, n in zip(self.ids, pieces, strict=True) for piece in range(n)]
             self.lengths = np.minimum(window, np.repeat(self.lengths, pieces) - k * hop)
             self.starts = np.repeat(self.starts, pieces) + k * hop
-        self._opened: tuple[int, h5py.Dataset | NDArray[Any]] | None = None
+        self._opened: tuple[int, RandomRows | NDArray[Any]] | None = None
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -164,13 +164,13 @@ class SequenceDataset:
         """At most so many steps of sequence i, from step `begin` (of 0, 1, …) on. [T, X]."""
         if not -len(self) <= i < len(self):
             raise IndexError(f"sequence {i} of {len(self)}")
-        x, first, name = self._rows(), int(self.starts[i]), f"{self.split} sequence {self.ids[i]!r}"
+        x, first, name = self._rows(), int(self.starts[i]), f"{self.split} sequence {self.ids[i]}"
         start, stop = first + begin, first + min(begin + steps, int(self.lengths[i]))
         if isinstance(x, np.ndarray):
             values = x[start:stop]
             check_support(values, self.info.support, f"{self.info.path}: {name}", self.info.path)
         else:
-            values = read_rows(x, start, stop, name, self.info)
+            values = x.read(start, stop, name)
         if self.encoding.symbols and int(values.max()) >= self.encoding.symbols:
             worst = int(values.max())
             message = f"{self.info.path}: {name}: symbol {worst}, there are {self.encoding.symbols}"
@@ -199,15 +199,16 @@ class SequenceDataset:
         hint = f"a number from 0 to {len(self) - 1}, or an id such as {', '.join(near)}"
         raise ConfigError(f"no sequence {sequence!r} in the {self.split} split", hint, self.info.path)
 
-    def _rows(self) -> h5py.Dataset | NDArray[Any]:
-        """All steps of the split, [steps, X]: an array, or the open file's data set, kept by process."""
+    def _rows(self) -> RandomRows | NDArray[Any]:
+        """All steps of the split, [steps, X]: an array, or the open file's rows, kept by process."""
         if self._opened is None or self._opened[0] != os.getpid():
             file, _ = open_data(self.info.path)
             x = file[self.split]["x"]
             if x.nbytes <= IN_MEMORY_BYTES:
                 with file:
-                    x = read_rows(x, 0, len(x), "all", self.info)
-            self._opened = (os.getpid(), x)
+                    self._opened = (os.getpid(), read_rows(x, 0, len(x), "all", self.info))
+            else:
+                self._opened = (os.getpid(), RandomRows(x, self.info))
         return self._opened[1]
 
 

@@ -15,6 +15,7 @@ HDF5 1.10 does, whose metadata carries checksums too: a flipped bit is an error,
 from __future__ import annotations
 
 import json
+import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -118,6 +119,49 @@ def read_rows(x: h5py.Dataset, start: int, stop: int, name: str, info: DataInfo)
         values: Array = x[int(start) : int(stop)]
     check_support(values, info.support, f"{info.path}: {name}", info.path)
     return values
+
+
+class RandomRows:
+    """Rows of an `x` read in any order, past HDF5: it takes a whole chunk, with its checksum, for every window.
+
+    A chunk goes through HDF5, checksum and all, the first time that one of its rows is asked for; after that its bytes
+    are read where they lie. (Not mapped: a file that shrinks under a map ends the process.)
+    """
+
+    def __init__(self, x: h5py.Dataset, info: DataInfo) -> None:
+        self.x, self.info, self.rows = x, info, x.chunks[0]
+        self.dtype, self.width = x.dtype, x.shape[1]  # h5py asks HDF5 every time
+        self.row_bytes = self.dtype.itemsize * self.width
+        count = -(-len(x) // self.rows)
+        self.places: NDArray[np.int64] = np.full(count, -1, np.int64)
+        self.checked: NDArray[np.bool_] = np.zeros(count, bool)
+
+        def note(chunk: Any) -> None:
+            self.places[chunk.chunk_offset[0] // self.rows] = chunk.byte_offset
+
+        with _refusing(info.path, x.name):
+            x.id.chunk_iter(note)
+            if (self.places < 0).any():
+                raise ValueError("a chunk is missing")
+            self.file = open(info.path, "rb", buffering=0)  # noqa: SIM115  (as long as the data set)
+
+    def read(self, start: int, stop: int, name: str) -> Array:
+        """What `read_rows` reads."""
+        parts = []
+        for k in range(start // self.rows, (stop - 1) // self.rows + 1):
+            first = k * self.rows
+            begin, end = max(start, first), min(stop, first + self.rows)
+            if not self.checked[k]:
+                whole = read_rows(self.x, first, min(first + self.rows, len(self.x)), name, self.info)
+                self.checked[k] = True
+                parts.append(whole[begin - first : end - first])
+                continue
+            size = (end - begin) * self.row_bytes
+            held = os.pread(self.file.fileno(), size, int(self.places[k]) + (begin - first) * self.row_bytes)
+            if len(held) < size:
+                raise _damaged(self.info.path, f"{self.x.name} ({name})", ValueError("the file has become shorter"))
+            parts.append(np.frombuffer(held, self.dtype).reshape(-1, self.width))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def check_support(values: Array, support: str, name: str, path: Path | None = None) -> None:
