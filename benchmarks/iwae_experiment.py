@@ -87,9 +87,11 @@ def main() -> None:
     parser.add_argument("--particles", type=int, default=128, help="of the bounds on the test split")
     parser.add_argument("--arms", default=",".join(ARMS))
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any setting of the runs")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    common: dict[str, Any] = {"data": options.data, "device": options.device}
+    settings = dict(pair.split("=", 1) for pair in options.set)
+    common: dict[str, Any] = {"data": options.data, "device": options.device, "settings": settings}
     if options.steps:
         common["max_steps"] = options.steps
     chosen = options.arms.split(",")
@@ -101,20 +103,21 @@ def main() -> None:
         pv.train(options.recipe, out=out, **given)
         return out
 
-    arms = {f"{n}, K={ARMS[n]}": [run(n, s, n, ARMS[n]) for s in range(options.seeds)] for n in chosen}
+    # seed by seed, so that after the first one there is something to look at
+    made = {(n, s): run(n, s, n, ARMS[n]) for s in range(options.seeds) for n in chosen}
+    arms = {f"{n}, K={ARMS[n]}": [made[n, s] for s in range(options.seeds)] for n in chosen}
     summary: dict[str, Any] = {"recipe": options.recipe, "steps": options.steps, "particles": options.particles}
     summary["scratch"] = table("from scratch", arms, options.particles)
     compare([r for runs in arms.values() for r in runs], options.out)
     if "elbo" in chosen:
         first = pv.load(arms["elbo, K=1"][0])
         more = options.more or (options.steps or first.config.training.max_steps) // 2
-        continued = {
-            f"elbo, then {n}": [
-                run(f"then-{n}", s, n, k, init_from=options.out / f"elbo-{s}", max_steps=more)
-                for s in range(options.seeds)
-            ]
+        made = {
+            (n, s): run(f"then-{n}", s, n, k, init_from=options.out / f"elbo-{s}", max_steps=more)
+            for s in range(options.seeds)
             for n, k in CONTINUED.items()
         }
+        continued = {f"elbo, then {n}": [made[n, s] for s in range(options.seeds)] for n in CONTINUED}
         summary["continued"] = table("an ELBO run goes on", continued, options.particles)
         compare([r for runs in continued.values() for r in runs], options.out / "continued")
     (options.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")

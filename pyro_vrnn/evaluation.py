@@ -139,7 +139,8 @@ def _filtered(program: Program, batch: Batch, objective: FivoObjective, values: 
     bounds, kls = [], []
     for start in range(0, batch.size, size):
         rows = slice(start, start + size)
-        part = Batch(batch.lengths[rows], batch.x[: int(batch.lengths[rows].max()), rows])
+        given = None if batch.given is None else batch.given[rows]
+        part = Batch(batch.lengths[rows], batch.x[: int(batch.lengths[rows].max()), rows], given=given)
         found = particle_filter(
             net, part, objective.particles, threshold=objective.threshold, resampling=objective.resampling
         )
@@ -197,7 +198,7 @@ def evaluate(
                     done += len(indices)
     finally:
         program.net.train(was_training)
-    return summarise(objective, split, torch.as_tensor(dataset.lengths), -bounds, kls)
+    return summarise(objective, split, torch.as_tensor(dataset.lengths - dataset.given), -bounds, kls)
 
 
 def _tell(

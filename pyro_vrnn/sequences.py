@@ -30,6 +30,7 @@ from pyro_vrnn.storage import (
     read_offsets,
     read_rows,
     read_split,
+    unscored,
 )
 from pyro_vrnn.summaries import describe, floors
 from pyro_vrnn.writing import write_sequences
@@ -69,6 +70,8 @@ class Batch:
     [T, B, X]"""
     memory: tuple[tuple[Tensor, ...], tuple[Tensor, ...]] | None = None
     """Where model and guide stand before the first step, if these steps go on from others; each part [B, ·]."""
+    given: Tensor | None = None
+    """How many first steps of each sequence are only read, and have no score; none if absent. [B] int64."""
 
     @property
     def size(self) -> int:
@@ -85,6 +88,18 @@ class Batch:
         """Which steps each sequence has, [T, B] bool."""
         return torch.arange(self.steps, device=self.lengths.device)[:, None] < self.lengths
 
+    @cached_property
+    def scored(self) -> Tensor:
+        """Which steps of x count, [T, B] bool."""
+        if self.given is None:
+            return self.alive
+        return self.alive & (torch.arange(self.steps, device=self.lengths.device)[:, None] >= self.given)
+
+    @cached_property
+    def scored_steps(self) -> int:
+        """How many there are."""
+        return int(self.lengths.sum() - (0 if self.given is None else self.given.sum()))
+
     @property
     def read(self) -> Tensor:
         """What the transition reads. [T, B, X]."""
@@ -96,7 +111,8 @@ class Batch:
         """The same on another device, before anything was made of it."""
         assert self.seen is None
         assert self.memory is None
-        return Batch(self.lengths.to(device), None if self.x is None else self.x.to(device))
+        x, given = (None if part is None else part.to(device) for part in (self.x, self.given))
+        return Batch(self.lengths.to(device), x, given=given)
 
 
 class SequenceDataset:
@@ -145,12 +161,15 @@ class SequenceDataset:
             self.ids = read_ids(file, split, self.info)
         self.starts: NDArray[np.int64] = offsets[:-1]  # [N]
         self.lengths: NDArray[np.int64] = np.diff(offsets)  # [N]
+        self.given: NDArray[np.int64] = np.full_like(self.lengths, unscored(self.info))
+        """Of each sequence, how many of its first steps are only read. [N]"""
         if window is not None:
             pieces = 1 + np.maximum(0, -(-(self.lengths - window) // hop))
             k = np.concatenate([np.arange(n) for n in pieces]) if len(pieces) else pieces
             self.ids = [f"{i}#{piece}" for i, n in zip(self.ids, pieces, strict=True) for piece in range(n)]
             self.lengths = np.minimum(window, np.repeat(self.lengths, pieces) - k * hop)
             self.starts = np.repeat(self.starts, pieces) + k * hop
+            self.given = np.clip(np.repeat(self.given, pieces) - k * hop, 0, self.lengths)
         self._opened: tuple[int, RandomRows | NDArray[Any]] | None = None
 
     def __len__(self) -> int:
@@ -219,7 +238,8 @@ def collate(dataset: SequenceDataset, indices: Sequence[int], begin: int = 0, st
     x = np.zeros((max(lengths), len(lengths), dataset.x_dim), np.float32)
     for b, sequence in enumerate(sequences):
         x[: lengths[b], b] = sequence
-    return Batch(torch.tensor(lengths), torch.from_numpy(x))
+    given = np.clip(dataset.given[list(indices)] - begin, 0, lengths)
+    return Batch(torch.tensor(lengths), torch.from_numpy(x), given=torch.from_numpy(given) if given.any() else None)
 
 
 def epoch_plan(

@@ -89,6 +89,18 @@ def read_info(path: str | Path) -> DataInfo:
     return info
 
 
+def unscored(info: DataInfo) -> int:
+    """How many first steps of each sequence are there to be read only (`extra.unscored`): nearly always none.
+
+    Raises:
+        DataError: not 0 or 1.
+    """
+    steps = info.extra.get("unscored", 0)
+    if steps not in (0, 1) or isinstance(steps, bool):
+        raise DataError(f"{info.path}: /extra: unscored {steps!r} is not 0 or 1", AGAIN, info.path)
+    return int(steps)
+
+
 def read_split(path: str | Path, split: str) -> Iterator[Array]:
     """A split's sequences in order, [T_i, X] in the stored dtype, one at a time. Errors as above."""
     file, info = open_data(path)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pyro_vrnn.errors import DataError
-from pyro_vrnn.storage import SPLITS, Array, DataInfo, read_info, read_split
+from pyro_vrnn.storage import SPLITS, Array, DataInfo, read_info, read_split, unscored
 
 
 def floors(path: str | Path) -> dict[str, float]:
@@ -28,7 +28,7 @@ def floors(path: str | Path) -> dict[str, float]:
         raise DataError(f"{path}: {info.support} data has no such floor", "only binary data has one", path)
     if not info.splits["test"].sequences:
         raise DataError(f"{path}: the test split is empty", "floors are measured on it", path)
-    return _floors(_Pairs(info, "train"), _Pairs(info, "test"))
+    return _floors(_Pairs(info, "train"), _Pairs(info, "test"), firsts=not unscored(info))
 
 
 class _Pairs:
@@ -62,14 +62,16 @@ class _Pairs:
         return float(-(counts[1] * np.log(rate) + counts[0] * np.log1p(-rate)).sum())
 
 
-def _floors(train: _Pairs, test: _Pairs) -> dict[str, float]:
-    independent = test.score(test.steps, train.rate(train.steps))
+def _floors(train: _Pairs, test: _Pairs, *, firsts: bool) -> dict[str, float]:
+    """Of pairs, with or without the first steps of test sequences."""
+    scored = test.steps if firsts else test.steps - test.firsts
+    independent = test.score(scored, train.rate(train.steps))
     last = (
-        test.score(test.firsts, train.rate(train.steps))
+        (test.score(test.firsts, train.rate(train.steps)) if firsts else 0.0)
         + test.score(test.after[0], train.rate(train.after[0]))
         + test.score(test.after[1], train.rate(train.after[1]))
     )
-    steps = int(test.steps[:, 0].sum())
+    steps = int(scored[:, 0].sum())
     return {"independent": independent / steps, "last": last / steps}
 
 
@@ -110,5 +112,5 @@ def describe(path: str | Path) -> dict[str, Any]:
         used = sum(pairs[split].steps[1] for split in SPLITS)
         summary["columns_used"] = int(np.count_nonzero(used))
         if info.splits["test"].sequences:
-            summary["floors"] = _floors(pairs["train"], pairs["test"])
+            summary["floors"] = _floors(pairs["train"], pairs["test"], firsts=not unscored(info))
     return summary

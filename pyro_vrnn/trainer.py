@@ -112,7 +112,7 @@ class Trainer:
         )
         batch = self.fed(batch)
         self.config.objective.move(self.loss, at.step)
-        steps = int(batch.lengths.sum())
+        steps = batch.scored_steps
         self.optim.divide_by = steps
         self.optim.set_learning_rate(learning_rate)
         recorder = Recorder() if log or training.replay != "none" else None

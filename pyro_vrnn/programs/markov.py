@@ -94,7 +94,8 @@ class Markov:
                         z_t = pyro.sample(f"z_{t}", self.net.p_z(state))  # [..., B, Z]
                     p_x = self.net.p_x(state, z_t)  # [..., B | X]
                     if batch.x is not None and t <= given:
-                        x_t = pyro.sample(f"x_{t}", p_x, obs=batch.x[t - 1])  # [B, X]
+                        with poutine.mask(mask=batch.scored[t - 1]):
+                            x_t = pyro.sample(f"x_{t}", p_x, obs=batch.x[t - 1])  # [B, X]
                     else:
                         if temperature != 1.0:
                             p_x = self.net.likelihood.temper(p_x, temperature)

@@ -71,14 +71,15 @@ def particle_filter(
     evidence = features.new_zeros(batch.size)  # of the segments before it, [B]
     totals, sizes, chosen, means, kls, log_ancestors = [evidence], [], [], [], [], []
     # unbind, for its gradient is one stack; that of an index is a tensor of zeros at every step
-    for t, (x_t, e_t, features_t, alive) in enumerate(
-        zip(batch.x.unbind(), e.unbind(), features.unbind(), batch.alive, strict=True)
+    for t, (x_t, e_t, features_t, alive, scored) in enumerate(
+        zip(batch.x.unbind(), e.unbind(), features.unbind(), batch.alive, batch.scored, strict=True)
     ):
         q = net.q_z(state, e_t)
         q = q if q.batch_shape == lead else q.expand(lead)
         z = q.rsample()  # [K, B, Z]
         p = net.p_z(state)
         log_px = net.p_x(state, z).log_prob(x_t)
+        log_px = torch.where(scored, log_px, torch.zeros_like(log_px))
         step = log_px + p.log_prob(z) - q.log_prob(z)  # [K, B]
         log_w = log_w + torch.where(alive, step, torch.zeros_like(step))
         weights = torch.softmax(log_w.detach(), 0)

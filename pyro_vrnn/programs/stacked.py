@@ -176,7 +176,7 @@ class Stacked:
             with annealed(beta):
                 p_z = StackedSteps(lambda z: self.path(batch, z).p_z, batch.alive, size, z_shape)
                 z = pyro.sample("z", p_z)  # [..., B, T, Z]
-            p_x = StackedSteps(lambda _: self.path(batch, z).p_x, batch.alive, size, x.shape[::2])
+            p_x = StackedSteps(lambda _: self.path(batch, z).p_x, batch.scored, size, x.shape[::2])
             pyro.sample("x", p_x, obs=x.movedim(0, 1))  # [B, T, X]
 
     def guide(self, batch: Batch, beta: float | Tensor = 1.0) -> None:

@@ -13,7 +13,7 @@ from urllib.request import urlopen
 import numpy as np
 
 from pyro_vrnn.errors import DataError
-from pyro_vrnn.sources.rolls import LOWEST, MAX_NOTE_LIST_BYTES, Splits, parse_rolls, read_source
+from pyro_vrnn.sources.rolls import LOWEST, MAX_NOTE_LIST_BYTES, Splits, has_lanes, parse_rolls, read_source
 from pyro_vrnn.storage import SPLITS, Array, DataInfo
 from pyro_vrnn.writing import check_free, write_sequences
 
@@ -86,9 +86,10 @@ def prepare(
     check_free(out, overwrite)
     name = str(source)
     if name in KNOWN and not Path(source).exists():
-        splits = _downloaded(name, progress)
+        splits, lanes = _downloaded(name, progress), False
     else:
-        splits = parse_rolls(read_source(Path(source), KNOWN), source)
+        data = read_source(Path(source), KNOWN)
+        splits, lanes = parse_rolls(data, source), has_lanes(data)
         name = Path(source).name
     recognised = recognise(splits)
     known = KNOWN.get(recognised or "")
@@ -106,6 +107,7 @@ def prepare(
             "lowest_pitch": LOWEST,
             "content_sha256": content_sha256(splits),
             "recognised": recognised,
+            **({"unscored": 1} if lanes else {}),
         },
         overwrite=overwrite,
     )

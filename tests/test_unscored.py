@@ -1,0 +1,98 @@
+"""First steps that are only read: the SRNN authors' piano-rolls."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyro
+import pytest
+import torch
+from small import B, make_batch, make_net
+
+from pyro_vrnn.errors import DataError
+from pyro_vrnn.models import MODELS
+from pyro_vrnn.objectives import OBJECTIVES
+from pyro_vrnn.programs import PROGRAMS
+from pyro_vrnn.programs.smc import particle_filter
+from pyro_vrnn.programs.weights import terms
+from pyro_vrnn.sequences import SequenceDataset, collate, floors, read_info
+from pyro_vrnn.sources import pianoroll
+
+GIVEN = torch.tensor([1, 0, 1, 1, 0])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("model", MODELS)
+def test_what_is_given_has_no_score_and_all_else_has(model: str, program: str) -> None:
+    net, batch = make_net(f"model.name={model}"), make_batch()
+    found = []
+    for seen in (batch, replace(batch, given=GIVEN)):
+        torch.manual_seed(0)
+        with pyro.get_param_store().scope():
+            pair = PROGRAMS[program](net)
+            found.append((terms(pair.model, pair.guide, seen, 1), pair))
+    torch.manual_seed(0)
+    features = net.features(batch.read)
+    drawn = net.infer(features, net.encode(batch, features), net.begin(batch), torch.Size([1, B]))
+    first = net.p_x(tuple(part[0] for part in drawn.states), drawn.z[:, :, 0]).log_prob(batch.x[0])
+    for name in ("kl", "log_q"):
+        torch.testing.assert_close(getattr(found[1][0], name), getattr(found[0][0], name))
+    torch.testing.assert_close(found[1][0].nll, found[0][0].nll + torch.where(GIVEN == 1, first, 0.0))
+    torch.testing.assert_close(found[1][0].log_weights, found[0][0].log_weights - torch.where(GIVEN == 1, first, 0.0))
+
+
+@torch.no_grad()
+def test_the_particle_filter_too() -> None:
+    """Without drawing anew it is IWAE."""
+    net, batch = make_net(), replace(make_batch(), given=GIVEN)
+    with pyro.get_param_store().scope():
+        pair = PROGRAMS["stacked"](net)
+        torch.manual_seed(0)
+        loss = OBJECTIVES["iwae"](name="iwae", particles=7).loss(net).loss(pair.model, pair.guide, batch)
+    torch.manual_seed(0)
+    filtered = particle_filter(net, batch, 7, threshold=0.0)
+    assert float(-filtered.log_evidence.sum()) == pytest.approx(loss, rel=1e-9)
+
+
+def lanes(path: Path, chunks: int = 3, *, broken: bool = False) -> np.ndarray:
+    """A file as the authors laid theirs out: 16 lanes of so many chunks of 4 steps."""
+    rolls = (np.random.default_rng(0).random((16, 4 * chunks + 1, 88)) < 0.1).astype(np.uint8)
+    x = np.concatenate([rolls[:, 1 + 4 * k : 5 + 4 * k] for k in range(chunks)])
+    u = np.concatenate([rolls[:, 4 * k : 4 + 4 * k] for k in range(chunks)])
+    if broken:
+        u[20] = 1 - u[20]
+    arrays = {f"{split}_chunks_{name}": part for split in ("train", "valid") for name, part in (("x", x), ("u", u))}
+    np.savez(path, **arrays, test=rolls[0], test_len=np.array([6, 7]))
+    return rolls
+
+
+def test_lanes_are_put_end_to_end(tmp_path: Path) -> None:
+    rolls = lanes(tmp_path / "jsb.npz")
+    info = pianoroll.prepare(tmp_path / "d.h5", tmp_path / "jsb.npz")
+    train, test = (SequenceDataset(info.path, split) for split in ("train", "test"))
+    np.testing.assert_array_equal(np.stack([train[i] for i in range(16)]), rolls)
+    assert train.given.tolist() == [1] * 16
+    assert collate(test, [0, 1]).scored_steps == 11
+    assert collate(train, [0, 1], 4, 4).given is None
+    assert collate(train, [0, 1], 0, 4).scored[:, 0].tolist() == [False, True, True, True]
+    cut = SequenceDataset(info.path, "train", 4)
+    assert cut.given.tolist() == [1, 0, 0, 0] * 16
+
+
+def test_chunks_that_do_not_go_on_are_refused(tmp_path: Path) -> None:
+    lanes(tmp_path / "jsb.npz", broken=True)
+    with pytest.raises(DataError, match="is not train_chunks_x a step before"):
+        pianoroll.prepare(tmp_path / "d.h5", tmp_path / "jsb.npz")
+    assert not (tmp_path / "d.h5").exists()
+
+
+@pytest.mark.parametrize(("name", "steps", "markov1"), [("jsb", 9396, 7.30), ("piano", 17328, 8.77)])
+def test_the_authors_own_files(name: str, steps: int, markov1: float, shared: Path, tmp_path: Path) -> None:
+    info = pianoroll.prepare(tmp_path / "d.h5", shared / "data" / "pianoroll" / "srnn_variant" / f"{name}.npz")
+    test = SequenceDataset(info.path, "test")
+    assert int((test.lengths - test.given).sum()) == steps
+    assert floors(info.path)["last"] == pytest.approx(markov1, abs=0.03)
+    assert read_info(info.path).splits["train"].sequences == 16
