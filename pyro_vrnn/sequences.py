@@ -21,6 +21,7 @@ from pyro_vrnn.storage import (
     AGAIN,
     SPLITS,
     DataInfo,
+    Ids,
     RandomRows,
     SplitInfo,
     check_support,
@@ -165,8 +166,8 @@ class SequenceDataset:
         """Of each sequence, how many of its first steps are only read. [N]"""
         if window is not None:
             pieces = 1 + np.maximum(0, -(-(self.lengths - window) // hop))
-            k = np.concatenate([np.arange(n) for n in pieces]) if len(pieces) else pieces
-            self.ids = [f"{i}#{piece}" for i, n in zip(self.ids, pieces, strict=True) for piece in range(n)]
+            k = np.arange(int(pieces.sum())) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+            self.ids = Ids(self.ids.names, np.repeat(np.arange(len(pieces)), pieces), k)
             self.lengths = np.minimum(window, np.repeat(self.lengths, pieces) - k * hop)
             self.starts = np.repeat(self.starts, pieces) + k * hop
             self.given = np.clip(np.repeat(self.given, pieces) - k * hop, 0, self.lengths)
@@ -214,7 +215,7 @@ class SequenceDataset:
         if sequence.isascii() and sequence.isdigit() and int(sequence) < len(self):
             return int(sequence)
         near = [i for i in self.ids if i.startswith(sequence)][:3] or difflib.get_close_matches(sequence, self.ids)
-        near = near or self.ids[:3]
+        near = near or list(self.ids[:3])
         hint = f"a number from 0 to {len(self) - 1}, or an id such as {', '.join(near)}"
         raise ConfigError(f"no sequence {sequence!r} in the {self.split} split", hint, self.info.path)
 

@@ -17,11 +17,12 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, overload
 
 import h5py
 import numpy as np
@@ -116,13 +117,42 @@ def read_offsets(file: h5py.File, split: str, info: DataInfo) -> Array:
         return np.asarray(file[split]["offsets"][()])
 
 
-def read_ids(file: h5py.File, split: str, info: DataInfo) -> list[str]:
+class Ids(Sequence[str]):
+    """Names of sequences, or of pieces of them (`name#k`), made when they are asked for: there may be millions.
+
+    Args:
+        names: of the sequences, fixed-width bytes [N].
+        owners: of each piece, its sequence, [P]; None for the sequences themselves.
+        numbers: and which piece of it, [P].
+    """
+
+    def __init__(self, names: Array, owners: Array | None = None, numbers: Array | None = None) -> None:
+        self.names, self.owners, self.numbers = names, owners, numbers
+
+    def __len__(self) -> int:
+        return len(self.names if self.owners is None else self.owners)
+
+    @overload
+    def __getitem__(self, i: int) -> str: ...
+    @overload
+    def __getitem__(self, i: slice) -> list[str]: ...
+    def __getitem__(self, i: int | slice) -> str | list[str]:
+        if isinstance(i, slice):
+            return [self[k] for k in range(*i.indices(len(self)))]
+        if self.owners is None or self.numbers is None:
+            return bytes(self.names[i]).decode()
+        return f"{bytes(self.names[self.owners[i]]).decode()}#{self.numbers[i]}"
+
+
+def read_ids(file: h5py.File, split: str, info: DataInfo) -> Ids:
     """The names of a split's sequences, unique."""
     with _refusing(info.path, f"/{split}/ids"):
-        ids = [name.decode() for name in file[split]["ids"][()].tolist()]
-        if len(set(ids)) != len(ids):
+        names = np.asarray(file[split]["ids"][()])
+        for name in names:
+            name.decode()
+        if len(np.unique(names)) != len(names):
             raise ValueError("the same id twice")
-        return ids
+        return Ids(names)
 
 
 def read_rows(x: h5py.Dataset, start: int, stop: int, name: str, info: DataInfo) -> Array:
@@ -155,7 +185,8 @@ class RandomRows:
             x.id.chunk_iter(note)
             if (self.places < 0).any():
                 raise ValueError("a chunk is missing")
-            self.file = open(info.path, "rb", buffering=0)  # noqa: SIM115  (as long as the data set)
+            self.descriptor = os.open(info.path, os.O_RDONLY)
+            weakref.finalize(self, os.close, self.descriptor)
 
     def read(self, start: int, stop: int, name: str) -> Array:
         """What `read_rows` reads."""
@@ -169,7 +200,7 @@ class RandomRows:
                 parts.append(whole[begin - first : end - first])
                 continue
             size = (end - begin) * self.row_bytes
-            held = os.pread(self.file.fileno(), size, int(self.places[k]) + (begin - first) * self.row_bytes)
+            held = os.pread(self.descriptor, size, int(self.places[k]) + (begin - first) * self.row_bytes)
             if len(held) < size:
                 raise _damaged(self.info.path, f"{self.x.name} ({name})", ValueError("the file has become shorter"))
             parts.append(np.frombuffer(held, self.dtype).reshape(-1, self.width))

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from pyro_vrnn import sequences
+from pyro_vrnn import sequences, storage, writing
 from pyro_vrnn.encoding import Encoding
 from pyro_vrnn.errors import ConfigError, DataError
 from pyro_vrnn.sequences import (
@@ -120,7 +120,7 @@ def test_an_empty_split_has_no_sequences(tmp_path: Path) -> None:
     for window in (None, 3):
         data = SequenceDataset(tmp_path / "x.h5", "valid", window=window, encoding=RAW)
         assert list(data) == []
-        assert data.ids == []
+        assert list(data.ids) == []
         assert epoch_plan(data.lengths, 4, seed=0, epoch=0) == in_order(data.lengths, 4) == []
 
 
@@ -169,13 +169,30 @@ def test_each_process_opens_the_file_for_itself(path: Path) -> None:
 def test_memory_does_not_grow_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Above the limit only what is asked for is read."""
     monkeypatch.setattr(sequences, "IN_MEMORY_BYTES", 10)
+    monkeypatch.setattr(writing, "CHUNK_VALUES", 9)
     make(tmp_path / "x.h5")
     asked = []
-    real = sequences.read_rows
-    monkeypatch.setattr(sequences, "read_rows", lambda x, a, b, *more: asked.append((a, b)) or real(x, a, b, *more))
+    real = storage.read_rows
+    monkeypatch.setattr(storage, "read_rows", lambda x, a, b, *more: asked.append((a, b)) or real(x, a, b, *more))
     data = SequenceDataset(tmp_path / "x.h5", "train", encoding=RAW)
     _ = data[2]
-    assert asked == [(7, 14)]
+    assert asked == [(6, 9), (9, 12), (12, 15)]  # each chunk whole, for its checksum
+    _ = data[2]
+    assert len(asked) == 3
+
+
+def test_chunks_are_checked_when_first_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Damage, and a file that becomes shorter, are told; a map would end the process."""
+    monkeypatch.setattr(sequences, "IN_MEMORY_BYTES", 10)
+    monkeypatch.setattr(writing, "CHUNK_VALUES", 9)
+    splits = make(tmp_path / "x.h5")
+    data = SequenceDataset(tmp_path / "x.h5", "train", encoding=RAW)
+    for _ in range(2):
+        for i, x in enumerate(splits["train"]):
+            np.testing.assert_array_equal(data[i], x)
+    os.truncate(tmp_path / "x.h5", 100)
+    with pytest.raises(DataError, match="has become shorter"):
+        _ = data[2]
 
 
 # -------------------------------------------------------------------------------------------- batches

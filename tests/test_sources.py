@@ -138,12 +138,6 @@ def test_a_set_with_other_content_is_not_taken_for_the_standard_one(tmp_path: Pa
     assert (info.source, info.licence) == ("the file x.npz", "unknown")
 
 
-@pytest.mark.parametrize("variant", ["jsb", "nottingham"])
-def test_the_srnn_authors_files_are_another_layout(tmp_path: Path, shared: Path, variant: str) -> None:
-    with pytest.raises(DataError, match="no array 'train'"):
-        pianoroll.prepare(tmp_path / "x.h5", shared / "data" / "pianoroll" / "srnn_variant" / f"{variant}.npz")
-
-
 def test_preparing_twice_gives_the_same_bytes(tmp_path: Path, shared: Path) -> None:
     file = shared / "data" / "pianoroll" / "jsb_chorales.npz"
     for out in ("a.h5", "b.h5"):

@@ -50,7 +50,7 @@ def contents(path: Path) -> tuple[Any, ...]:
     info = read_info(path)
     file, _ = open_data(path)
     with file:
-        ids = [read_ids(file, split, info) for split in SPLITS]
+        ids = [list(read_ids(file, split, info)) for split in SPLITS]
     arrays = [(a.dtype, a.shape, a.tobytes()) for split in SPLITS for a in read_split(path, split)]
     described = (info.kind, info.support, info.steps_per_second, info.source, info.licence, info.options)
     return described, info.extra, info.splits, info.mean.tobytes(), info.std.tobytes(), ids, arrays

@@ -19,6 +19,7 @@ from pyro_vrnn.files import cannot_write, make_folder, safe_name, sync_folder
 from pyro_vrnn.sources.decoding import Decoder
 from pyro_vrnn.sources.framing import Heard, Progress, again, check_frames, listen, share_out, store
 from pyro_vrnn.sources.recordings import Left, describe_sources, find
+from pyro_vrnn.sources.spool import Spool
 from pyro_vrnn.storage import DataInfo
 from pyro_vrnn.writing import check_free
 
@@ -45,7 +46,8 @@ def prepare(
     """Write recordings to a data file, int16 [T, frame] each: windows, or whole recordings.
 
     Several channels are mixed to one, their mean. Samples after the last whole frame of a recording are left out
-    and counted in the file's `extra` as `tail_samples`; what is skipped, and why, is there too.
+    and counted in the file's `extra` as `tail_samples`; what is skipped, and why, is there too. If it is interrupted,
+    the same call goes on behind the last recording that was decoded (spool.py).
 
     Args:
         path: the file to make.
@@ -77,15 +79,17 @@ def prepare(
     check_free(path, overwrite)
     left = Left(strict)
     recordings = find(source, index, left)
-    with Decoder(sample_rate, resample=resample) as decoder:
-        heard = listen(decoder, recordings, left, frame=frame, whole=window is None, progress=progress)
+    decided = {"rate": sample_rate, "resample": resample, "frame": frame, "whole": window is None}
+    with Decoder(sample_rate, resample=resample) as decoder, Spool(path, recordings, decided) as spool:
+        heard = listen(decoder, recordings, left, frame=frame, whole=window is None, spool=spool, progress=progress)
         heard = share_out(heard, splits, split_by, seed)
         given = describe_sources(source)
         return store(
             path,
-            decoder,
+            spool,
             heard,
             left,
+            sample_rate=sample_rate,
             frame=frame,
             window=window,
             source=f"recordings of {given[0]}" + (f" and {len(given) - 1} more" if len(given) > 1 else ""),

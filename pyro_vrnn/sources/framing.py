@@ -1,6 +1,7 @@
 """Recordings cut into frames, in two passes: one finds out what is fit to use, how long and how loud, one writes.
 
 So a long recording is never in memory as a whole, and a file that turns out to be damaged at its end leaves nothing.
+What the first pass decodes lies in a spool (spool.py), from which the second one writes and a later run goes on.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from pyro_vrnn.errors import ConfigError, DataError, at_least
-from pyro_vrnn.sources.decoding import BLOCK, RATES, Decoder, Recording, Tally, Unusable
+from pyro_vrnn.sources.decoding import BLOCK, RATES, Decoder, NotSound, Recording, Tally, Unusable
 from pyro_vrnn.sources.recordings import Left, names
+from pyro_vrnn.sources.spool import Spool
 from pyro_vrnn.storage import SPLITS, Array, DataInfo
 from pyro_vrnn.writing import write_sequences
 
@@ -31,6 +33,8 @@ class Heard:
     tally: Tally
     low: int
     high: int
+    place: int = 0
+    """Which of the recordings that were listened to."""
 
 
 def check_frames(sample_rate: int, frame: int, seconds: float | None) -> int | None:
@@ -60,6 +64,7 @@ def listen(
     *,
     frame: int,
     whole: bool = False,
+    spool: Spool | None = None,
     progress: Progress | None = None,
 ) -> list[Heard]:
     """The recordings that are fit to use, decoded to their ends.
@@ -67,24 +72,47 @@ def listen(
     Args:
         frame: samples; what has fewer is left out.
         whole: each is to become one sequence: what is too long for that is left out.
+        spool: takes the samples; what it holds already is not decoded again.
         progress: told (recordings read, twice as many as there are).
     """
     heard = []
-    for i, recording in enumerate(recordings, start=1):
-        tally, low, high = Tally(), 32767, -32768
+    for i, recording in enumerate(recordings):
         try:
-            for part in cut(decoder.read(recording, tally), max(1, BLOCK // frame) * frame, frame):
-                low, high = min(low, int(part.min())), max(high, int(part.max()))
-                if whole and tally.samples > LONGEST_SEQUENCE:
-                    raise Unusable(f"more than {LONGEST_SEQUENCE} samples; cut it into windows with --seconds")
-            if tally.samples < frame:
-                raise Unusable(f"{tally.samples} samples, less than a frame of {frame}")
-            heard.append(Heard(recording, tally, low, high))
+            if spool is not None and i < len(spool.known):
+                said = spool.known[i]
+                if "because" in said:
+                    raise (NotSound if said["no_sound"] else Unusable)(said["because"])
+                tally, low, high = Tally(said["samples"], said["clipped"]), said["low"], said["high"]
+            else:
+                tally, low, high = _listen(decoder, recording, frame, whole, spool)
+            heard.append(Heard(recording, tally, low, high, i))
         except Unusable as error:
+            if spool is not None and i == len(spool.known):
+                spool.drop()
+                spool.done(0, {"because": str(error), "no_sound": isinstance(error, NotSound)})
             left.refuse(recording, error)
         if progress is not None:
-            progress(i, 2 * len(recordings))
+            progress(i + 1, 2 * len(recordings))
     return heard
+
+
+def _listen(
+    decoder: Decoder, recording: Recording, frame: int, whole: bool, spool: Spool | None
+) -> tuple[Tally, int, int]:
+    """One recording to its end; or Unusable."""
+    tally, low, high = Tally(), 32767, -32768
+    for part in cut(decoder.read(recording, tally), max(1, BLOCK // frame) * frame, frame):
+        low, high = min(low, int(part.min())), max(high, int(part.max()))
+        if whole and tally.samples > LONGEST_SEQUENCE:
+            raise Unusable(f"more than {LONGEST_SEQUENCE} samples; cut it into windows with --seconds")
+        if spool is not None:
+            spool.add(part)
+    if tally.samples < frame:
+        raise Unusable(f"{tally.samples} samples, less than a frame of {frame}")
+    if spool is not None:
+        said = {"samples": tally.samples, "clipped": tally.clipped, "low": low, "high": high}
+        spool.done(tally.samples // frame * frame, said)
+    return tally, low, high
 
 
 def share_out(heard: Sequence[Heard], splits: Sequence[float], split_by: str, seed: int) -> list[Heard]:
@@ -115,10 +143,11 @@ def share_out(heard: Sequence[Heard], splits: Sequence[float], split_by: str, se
 
 def store(
     path: str | Path,
-    decoder: Decoder,
+    spool: Spool,
     heard: Sequence[Heard],
     left: Left,
     *,
+    sample_rate: int,
     frame: int,
     window: int | None,
     source: str,
@@ -128,9 +157,10 @@ def store(
     reads: int,
     progress: Progress | None,
 ) -> DataInfo:
-    """Decode these once more, and write them.
+    """Write what was heard.
 
     Args:
+        spool: holds the samples.
         heard: with a split each.
         window: steps, or None for whole recordings.
         reads: how many recordings are to be read in all, those of `listen` among them.
@@ -147,7 +177,7 @@ def store(
             "give wav, flac, ogg or mp3 files, a folder of them, or .npy and .npz of samples",
         )
     extra: dict[str, Any] = {
-        "sample_rate": decoder.rate,
+        "sample_rate": sample_rate,
         "tail_samples": {split: sum(h.tally.samples % frame for h, _ in part) for split, part in by_split.items()},
         "clipped_samples": sum(h.tally.clipped for h in heard),
         "normalise": options.get("normalise", "standard"),
@@ -162,7 +192,7 @@ def store(
         nonlocal done
         for h, name in by_split[split]:
             size = frame * (window or h.tally.samples // frame)
-            for k, part in enumerate(cut(again(decoder, h), size, frame)):
+            for k, part in enumerate(cut(spool.read(h.place), size, frame)):
                 ids[split].append(f"{name}#{k}" if window else name)
                 yield part.reshape(-1, frame)
             done += 1
@@ -175,7 +205,7 @@ def store(
         ids=ids,
         kind="audio",
         support="real",
-        steps_per_second=decoder.rate / frame,
+        steps_per_second=sample_rate / frame,
         frame_length=frame,
         source=source,
         licence=licence,

@@ -16,6 +16,7 @@ from pyro_vrnn.errors import DataError, check_seed
 from pyro_vrnn.sources.decoding import Decoder, Recording
 from pyro_vrnn.sources.framing import Progress, check_frames, listen, store
 from pyro_vrnn.sources.recordings import Left, clean, describe_sources, walk
+from pyro_vrnn.sources.spool import Spool
 from pyro_vrnn.storage import DataInfo
 from pyro_vrnn.writing import check_free
 
@@ -59,13 +60,15 @@ def prepare(
     valid = {speakers[i] for i in np.random.default_rng(seed).permutation(len(speakers))[:count]}
     recordings = [replace(r, split="valid") if r.folder in valid else r for r in recordings]
     recordings += _utterances(test, "test", left)
-    with Decoder(RATE, resample=False) as decoder:
-        heard = listen(decoder, recordings, left, frame=frame, whole=window is None, progress=progress)
+    decided = {"frame": frame, "whole": window is None}
+    with Decoder(RATE, resample=False) as decoder, Spool(path, recordings, decided) as spool:
+        heard = listen(decoder, recordings, left, frame=frame, whole=window is None, spool=spool, progress=progress)
         return store(
             path,
-            decoder,
+            spool,
             heard,
             left,
+            sample_rate=RATE,
             frame=frame,
             window=window,
             source="TIMIT Acoustic-Phonetic Continuous Speech Corpus, LDC93S1",
