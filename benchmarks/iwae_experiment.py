@@ -5,6 +5,10 @@
 Every run is validated by the same bound (the recipe's training.valid_objective), so the curves can be compared. It can
 be stopped and started again: finished runs stay, an unfinished one goes on. Then an ELBO run of each seed goes on as
 IWAE and as FIVO, and as ELBO for as many updates. Prints a table, writes summary.json and two figures.
+
+Equal time is updates times what an update costs: loss and gradients of all arms, timed in turn in one process at the
+end (CPU time where there is no GPU), so that what else ran on the machine meanwhile does not count. The ELBO, the
+cheapest, gets three times the updates, so that it has as much time as the others.
 """
 
 from __future__ import annotations
@@ -12,16 +16,25 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import pyro
 import torch
 
 import pyro_vrnn as pv
+from pyro_vrnn import config
 from pyro_vrnn.comparison import compare
+from pyro_vrnn.programs import Stacked
 from pyro_vrnn.runs import read_metrics
+from pyro_vrnn.sequences import collate, epoch_plan
 
 ARMS = {"elbo": 1, "elbo-mc": 5, "iwae": 5, "dreg": 5, "fivo": 5}
+LONGER = {"elbo": 3}
+"""Times the updates."""
+ROUNDS = 7
 CONTINUED = {"elbo": 1, "iwae": 5, "fivo": 5}
 
 
@@ -41,9 +54,32 @@ def spread(values: list[float | None]) -> dict[str, Any]:
     return {"mean": statistics.mean(found) if found else None, "deviation": deviation, "seeds": len(found)}
 
 
+def step_seconds(runs: list[Path]) -> list[float]:
+    """What an update of each run costs, seconds: medians over rounds in which each does the same three batches."""
+    jobs = []
+    for run in runs:
+        loaded = pv.load(run)
+        net, settings = loaded.net.train(), loaded.config
+        dataset = loaded.data(split="train")
+        plan = epoch_plan(dataset.lengths, settings.data.batch_size, seed=0, epoch=0)[:3]
+        jobs.append((settings.objective.loss(net), Stacked(net), [collate(dataset, b).to(loaded.device) for b in plan]))
+    clock = time.process_time if jobs[0][2][0].lengths.device.type == "cpu" else time.perf_counter
+    times: list[list[float]] = [[] for _ in runs]
+    with pyro.get_param_store().scope(), pyro.validation_enabled(False):
+        for _ in range(ROUNDS):
+            for own, (loss, pair, batches) in zip(times, jobs, strict=True):
+                pyro.clear_param_store()
+                start = clock()
+                for batch in batches:
+                    loss.loss_and_grads(pair.model, pair.guide, batch, 1.0)
+                own.append((clock() - start) / len(batches))
+    return [statistics.median(own) for own in times]
+
+
 def table(title: str, arms: dict[str, list[Path]], particles: int) -> list[dict[str, Any]]:
     """The arms of one experiment: mean and deviation over seeds."""
-    seconds = min(validations(run)[-1]["seconds"] for runs in arms.values() for run in runs)
+    costs = dict(zip(arms, step_seconds([runs[0] for runs in arms.values()]), strict=True))
+    seconds = min(validations(run)[-1]["step"] * costs[name] for name, runs in arms.items() for run in runs)
     sequences = min(validations(run)[-1]["sequences"] for runs in arms.values() for run in runs)
     rows = []
     for name, runs in arms.items():
@@ -55,7 +91,8 @@ def table(title: str, arms: dict[str, list[Path]], particles: int) -> list[dict[
         row = {
             "arm": name,
             "equal_sequences": spread([best_until(run, "sequences", sequences) for run in runs]),
-            "equal_time": spread([best_until(run, "seconds", seconds) for run in runs]),
+            "equal_time": spread([best_until(run, "step", seconds / costs[name]) for run in runs]),
+            "step_seconds": costs[name],
             "test_iwae": spread(list(test["iwae"])),
             "test_fivo": spread(list(test["fivo"])),
             "kl_per_step": spread(list(kl)),
@@ -69,10 +106,11 @@ def table(title: str, arms: dict[str, list[Path]], particles: int) -> list[dict[
 
     print(f"\n{title}: {sequences} sequences, {seconds:.0f} s, test bounds at K={particles}")
     names = ["equal_sequences", "equal_time", "test_iwae", "test_fivo", "kl_per_step"]
-    print("| trained by | " + " | ".join(n.replace("_", " ") for n in names) + " |")
-    print("|" + "---|" * (len(names) + 1))
+    print("| trained by | " + " | ".join(n.replace("_", " ") for n in names) + " | ms an update |")
+    print("|" + "---|" * (len(names) + 2))
     for row in rows:
-        print(f"| {row['arm']} | " + " | ".join(cell(row[n]) for n in names) + " |")
+        cells = " | ".join(cell(row[n]) for n in names)
+        print(f"| {row['arm']} | {cells} | {1e3 * row['step_seconds']:.0f} |")
     return rows
 
 
@@ -92,26 +130,28 @@ def main() -> None:
     torch.set_num_threads(1)
     settings = dict(pair.split("=", 1) for pair in options.set)
     common: dict[str, Any] = {"data": options.data, "device": options.device, "settings": settings}
-    if options.steps:
-        common["max_steps"] = options.steps
     chosen = options.arms.split(",")
 
     def run(name: str, seed: int, objective: str, particles: int, **more: Any) -> Path:
         out = options.out / f"{name}-{seed}"
-        print(f"{out}", flush=True)
+        print(out, flush=True)
         given = common | {"objective": objective, "particles": particles, "seed": seed} | more
-        pv.train(options.recipe, out=out, **given)
+        result = pv.train(options.recipe, out=out, **given).result
+        if result is not None and result.stopped == "signal":
+            sys.exit("stopped; the same command goes on")
         return out
 
     # seed by seed, so that after the first one there is something to look at
-    made = {(n, s): run(n, s, n, ARMS[n]) for s in range(options.seeds) for n in chosen}
+    steps = options.steps or config.resolve(options.recipe).config.training.max_steps
+    made = {
+        (n, s): run(n, s, n, ARMS[n], max_steps=steps * LONGER.get(n, 1)) for s in range(options.seeds) for n in chosen
+    }
     arms = {f"{n}, K={ARMS[n]}": [made[n, s] for s in range(options.seeds)] for n in chosen}
     summary: dict[str, Any] = {"recipe": options.recipe, "steps": options.steps, "particles": options.particles}
     summary["scratch"] = table("from scratch", arms, options.particles)
     compare([r for runs in arms.values() for r in runs], options.out)
     if "elbo" in chosen:
-        first = pv.load(arms["elbo, K=1"][0])
-        more = options.more or (options.steps or first.config.training.max_steps) // 2
+        more = options.more or steps // 2
         made = {
             (n, s): run(f"then-{n}", s, n, k, init_from=options.out / f"elbo-{s}", max_steps=more)
             for s in range(options.seeds)
