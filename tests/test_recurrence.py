@@ -10,7 +10,7 @@ from torch import Tensor
 from pyro_vrnn.models.base import Inference, SequenceModel
 from pyro_vrnn.sequences import Batch
 
-MODELS = ("vrnn", "vrnn-i", "srnn", "dmm", "storn")
+MODELS = ("vrnn", "vrnn-i", "srnn", "dmm", "storn", "vrae")
 SETS = [v for v in variants() if v[0].split("=")[1] in MODELS and not any("flows" in s for s in v)]
 SETS += [(f"model.name={name}", f"model.network_dims={dims}") for name in MODELS for dims in ("[7,5]", "[]")]
 FAST = {" ".join(s.removeprefix("model.") for s in v): v for v in SETS}

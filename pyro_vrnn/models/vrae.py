@@ -23,7 +23,8 @@ from pyro.distributions import Distribution
 from torch import Tensor, nn
 
 from pyro_vrnn.likelihoods import LIKELIHOODS
-from pyro_vrnn.models.base import LatentConfig, SequenceModel, standard_normal
+from pyro_vrnn.models.base import Inference, LatentConfig, SequenceModel, expand, over_particles, standard_normal
+from pyro_vrnn.models.recurrence import noise
 from pyro_vrnn.networks import MLP, Cell, DiagonalNormal, Layers, State, reverse_padded
 from pyro_vrnn.sequences import Batch
 
@@ -97,6 +98,31 @@ class VRAE(SequenceModel):
         first, q = e_t[..., -1:] > 0, self.phi_enc(e_t[..., :-1]).base_dist
         loc = torch.where(first, q.loc, torch.zeros_like(q.loc))
         return dist.Normal(loc, torch.where(first, q.scale, torch.ones_like(q.scale))).to_event(1)
+
+    def states(self, features: Tensor, z: Tensor, start: State) -> State:
+        """All h in one call, where they are those of an RNN that reads x; an LSTM's c is not among what that gives."""
+        if self.free_running or self.f.memories > 1 or len(z) == 1:
+            return super().states(features, z, start)
+        first = expand(start, z.shape[1:-1])
+        h = self.f.path(over_particles(features, z)[:-1], self._h(first, z[0]))
+        return self._marks(z), torch.cat([first[1][None], h])
+
+    def infer(self, features: Tensor, e: Tensor, start: State, shape: torch.Size) -> Inference:
+        """All z at once: none feeds back into the guide."""
+        q = self.phi_enc(e[:1, ..., :-1].expand(1, *shape, -1)).base_dist
+        eps = noise(len(e), shape, self.latent_dim, q.loc)
+        loc = torch.cat([q.loc, torch.zeros_like(eps[1:])])
+        scale = torch.cat([q.scale, torch.ones_like(eps[1:])])
+        z = loc + scale * eps
+        q_z = dist.Normal(loc, scale, validate_args=False).to_event(1)
+        return Inference(z.movedim(0, -2), q_z, self.states(features, z, start))
+
+    @staticmethod
+    def _marks(z: Tensor) -> Tensor:
+        """1 at t = 1, else 0: [T, ..., B, 1]."""
+        marks = z.new_zeros(*z.shape[:-1], 1)
+        marks[0] = 1.0
+        return marks
 
     def _h(self, state: State, z: Tensor) -> State:
         """The state that x_t is drawn from: at t = 1."""
