@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/folders.py SHARED_DATA [--only vowels,omniglot] [--time 2m] [--out runs/folders]
 
 SHARED_DATA is the folder that holds speech_one_voice, pianoroll, text and the others (its README says where each is
-from). The reference is the simple score of that README on the same test split; where the split is ours, of bits each given its own last
-value (`pyro-vrnn data`), and else none.
+from). The reference is the simple score of that README on the same test split; where the split is ours, of bits each
+given its own last value (`pyro-vrnn data`), and else none.
 """
 
 from __future__ import annotations

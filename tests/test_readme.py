@@ -6,7 +6,10 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
+import pretty_midi
 import pytest
+import soundfile
 from small import write_small
 
 from pyro_vrnn import cli
@@ -22,11 +25,22 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A current folder with small data sets under the known names."""
+    """A current folder with small data sets under the known names, and some recordings and songs."""
     (tmp_path / "here" / "data").mkdir(parents=True)
     for name in NAMES.values():
         write_small(tmp_path / "here" / "data" / name, x_dim=88)
     monkeypatch.chdir(tmp_path / "here")
+    for folder in ("my_recordings", "my_songs"):
+        Path(folder).mkdir()
+    random = np.random.default_rng(0)
+    for i in range(4):
+        soundfile.write(f"my_recordings/{i}.wav", 0.1 * random.normal(size=17_000 + i), 16_000)
+        song = pretty_midi.PrettyMIDI()
+        piano = pretty_midi.Instrument(0)
+        piano.notes = [pretty_midi.Note(80, 60 + 2 * i + k % 5, 0.2 * k, 0.2 * k + 0.4) for k in range(40)]
+        song.instruments.append(piano)
+        song.write(f"my_songs/{i}.mid")
+    soundfile.write("someone.wav", 0.1 * random.normal(size=16_000), 16_000)
     return tmp_path / "here"
 
 
