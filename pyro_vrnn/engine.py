@@ -122,10 +122,15 @@ class _Fit:
         batches = epoch_plan(self.train.lengths, config.data.batch_size, seed=config.training.seed, epoch=epoch)
         return pieces(batches, self.train.lengths, config.data.window if config.data.carry else None)
 
-    def batch(self, piece: Piece) -> tuple[Batch, list[int]]:
-        """What a piece of the plan is, with what is replayed beside it; and the indices of its sequences."""
-        data = self.trainer.config.data
-        indices = piece.indices + self.trainer.replay.draw(self.at.step, piece.indices)
+    def batch(self, piece: Piece) -> tuple[Batch | None, list[int]]:
+        """What a piece of the plan is, with what is replayed beside it; and the indices of its sequences.
+
+        Of several processes, this one's share of it.
+        """
+        data, ranks = self.trainer.config.data, self.trainer.ranks
+        indices = ranks.share(piece.indices + self.trainer.replay.draw(self.at.step, piece.indices))
+        if not indices:
+            return None, []
         batch = collate(self.train, indices, piece.begin, data.window if data.carry else None)
         batch = batch.to(self.trainer.device)
         return self.trainer.goes_on(batch, piece.rows) if piece.rows else batch, indices
@@ -135,7 +140,9 @@ class _Fit:
         return time.monotonic() - self.began
 
     def write(self, row: dict[str, Any]) -> None:
-        """One row of metrics.jsonl."""
+        """One row of metrics.jsonl, from rank 0."""
+        if self.trainer.ranks.rank:
+            return
         text = json.dumps(row, allow_nan=False) + "\n"
         with cannot_write(self.run / "metrics.jsonl", len(text)):
             if not self.wrote:  # rows after the checkpoint that this goes on from will be logged again
@@ -149,8 +156,10 @@ class _Fit:
     def save(self, *, best: bool = False) -> None:
         """A checkpoint of all there is."""
         self.at.seconds = self.before + self.seconds()
-        checkpoint.save(self.run / "checkpoints", self.trainer.snapshot(), best=best)
         self.saved_at = time.monotonic()
+        if self.trainer.ranks.rank:
+            return
+        checkpoint.save(self.run / "checkpoints", self.trainer.snapshot(), best=best)
 
     def steps(self, stop: Stop, max_seconds: float | None) -> str:
         """Updates to the end of the epoch, or to a stop; its reason, or nothing."""
@@ -164,7 +173,7 @@ class _Fit:
                 log = (at.step + 1) % self.training.log_every == 0
                 row = guarded(self.trainer, batch, self.run, log=log, indices=indices)
             at.position += 1
-            at.sequences += len(indices)
+            at.sequences += len(indices) if self.trainer.ranks.world == 1 else len(plan[at.position - 1].indices)
             self.watch.stepped(at.step)
             if row is not None:
                 now = time.monotonic()
@@ -173,9 +182,12 @@ class _Fit:
                 row["steps_per_second"] = (at.step - self.last[1]) / max(now - self.last[0], 1e-9)
                 self.last = now, at.step
                 self.write(row)
-            if stop.signal is not None:
+            over = max_seconds is not None and self.seconds() >= max_seconds
+            asked, late = self.trainer.ranks.add(stop.signal is not None, over)  # by any of them
+            if asked:
+                stop.signal = stop.signal or signal.SIGTERM
                 return "signal"
-            if max_seconds is not None and self.seconds() >= max_seconds:
+            if late:
                 return "max-time"
             if time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
                 self.save()
@@ -216,7 +228,8 @@ class _Fit:
         self.write(row)
         if best:
             self.at.best_nll, self.at.best_step = row["valid_nll_per_step"], self.at.step
-            checkpoint.point(self.run / "checkpoints", "BEST", self.at.step)
+            if not self.trainer.ranks.rank:
+                checkpoint.point(self.run / "checkpoints", "BEST", self.at.step)
 
     def rescue(self) -> str:
         """After an error: save what was done, if it is worth going on from. What to tell about it."""

@@ -35,6 +35,8 @@ class TorchOptim(PyroOptim):
         """The loss is a sum over the batch; set to its number of steps before each SVI step, the gradient is per step.
 
         (An outer poutine.scale would do that to the log-weights, and turn IWAE into the ELBO.)"""
+        self.reduce: Callable[[list[Tensor]], None] = lambda params: None
+        """What is done to the gradients before the division: several processes add theirs up."""
         self.grad_norm = 0.0
         """Global norm before clipping, of the last step."""
 
@@ -52,6 +54,9 @@ class TorchOptim(PyroOptim):
                 p.grad is None
             ):  # not read by this batch; after a step it would be zero, and a resumed run must not differ
                 p.grad = torch.zeros_like(p)
+        self.reduce(self.params)
+        for p in self.params:
+            assert p.grad is not None
             p.grad.div_(self.divide_by)
         norm = float(clip_grad_norm_(self.params, self.clip_norm))
         if not norm < float("inf"):

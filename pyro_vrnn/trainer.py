@@ -27,9 +27,12 @@ from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.networks import State
 from pyro_vrnn.objectives import make_objective
 from pyro_vrnn.optimizer import TorchOptim, flatten, unflatten
+from pyro_vrnn.parallel import Ranks
 from pyro_vrnn.programs import PROGRAMS, Markov, Stacked
 from pyro_vrnn.replay import Replay
 from pyro_vrnn.sequences import Batch
+
+ALONE = Ranks()
 
 
 @dataclass
@@ -55,8 +58,8 @@ class Progress:
 class Trainer:
     """One run's network, program, optimiser and place, and the guarded step."""
 
-    def __init__(self, config: RunConfig, net: SequenceModel, device: torch.device) -> None:
-        self.config, self.net, self.device = config, net, device
+    def __init__(self, config: RunConfig, net: SequenceModel, device: torch.device, ranks: Ranks = ALONE) -> None:
+        self.config, self.net, self.device, self.ranks = config, net, device, ranks
         training = config.training
         self.program: Markov | Stacked = PROGRAMS[training.program](net)
         self.optim = TorchOptim(
@@ -69,6 +72,7 @@ class Trainer:
             ),
             training.clip_norm,
         )
+        self.optim.reduce = ranks.add_gradients
         self.loss = config.objective.loss(net)
         self.svi = SVI(
             self.program.model,
@@ -89,11 +93,11 @@ class Trainer:
         """Where model and guide stood after the last batch, for the pieces that go on from it."""
         self._carried: tuple[State, State] | None = None  # the same, until the update is done
 
-    def step(self, batch: Batch, *, log: bool, indices: Sequence[int] = ()) -> dict[str, Any] | None:
+    def step(self, batch: Batch | None, *, log: bool, indices: Sequence[int] = ()) -> dict[str, Any] | None:
         """One SVI update; the row of metrics if asked for.
 
         Args:
-            batch: some sequences, or pieces of them.
+            batch: some sequences, or pieces of them; of several processes, this one's, which may be none.
             log: whether to return a row.
             indices: which sequences these are, for the replay.
 
@@ -110,13 +114,19 @@ class Trainer:
             training.decay_begin,
             training.decay_steps,
         )
-        batch = self.fed(batch)
         self.config.objective.move(self.loss, at.step)
-        steps = batch.scored_steps
+        if batch is not None:
+            batch = self.fed(batch)
+        (steps,) = self.ranks.add(0 if batch is None else batch.scored_steps)
         self.optim.divide_by = steps
         self.optim.set_learning_rate(learning_rate)
         recorder = Recorder() if log or training.replay != "none" else None
-        if recorder is None:
+        if batch is None:  # as much as a rank without a share has to do
+            loss = 0.0
+            for p in self.optim.params:
+                p.grad = None
+            self.optim(self.optim.params)
+        elif recorder is None:
             loss = self.svi.step(batch, beta)
         else:
             with recorder:
@@ -131,19 +141,21 @@ class Trainer:
         if recorder is None:
             return None
         nll, kl = recorder.nll, recorder.kl
-        if isinstance(self.loss, Filtering):  # it has no sites to read them off
+        if isinstance(self.loss, Filtering) and batch is not None:  # it has no sites to read them off
             assert self.loss.terms is not None
             nll, kl = self.loss.terms
         if training.replay != "none":
+            assert batch is not None
             self.replay.saw(indices, (nll + kl) / batch.lengths)
         if not log:
             return None
+        loss, all_nll, all_kl = self.ranks.add(loss, float(nll.sum()), float(kl.sum()))
         return {
             "step": at.step,
             "epoch": at.epoch + 1,
             "loss": loss / steps,
-            "nll": float(nll.sum()) / steps,
-            "kl": float(kl.sum()) / steps,
+            "nll": all_nll / steps,
+            "kl": all_kl / steps,
             "beta": beta,
             "lr": learning_rate,
             "grad_norm": self.optim.grad_norm,
@@ -278,13 +290,15 @@ def _progress(state: dict[str, Any], path: Path) -> Progress:
 
 
 def guarded(
-    trainer: Trainer, batch: Batch, run: Path, *, log: bool, indices: Sequence[int] = ()
+    trainer: Trainer, batch: Batch | None, run: Path, *, log: bool, indices: Sequence[int] = ()
 ) -> dict[str, Any] | None:
     """One step; if its numbers are not finite, say in diagnostics/ which site's are not, and raise."""
     random = torch.get_rng_state()
     try:
         return trainer.step(batch, log=log, indices=indices)
     except NumericsError as error:
+        if batch is None:
+            raise  # the others' gradients; they say where
         for p in trainer.net.parameters():
             p.grad = None
         torch.set_rng_state(random)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from pyro_vrnn import checkpoint, datasets
+from pyro_vrnn import checkpoint, datasets, parallel
 from pyro_vrnn.config import Resolved, RunConfig
-from pyro_vrnn.devices import device as pick_device
 from pyro_vrnn.engine import Observer, fit
 from pyro_vrnn.errors import CheckpointError, ConfigError, DataError, UserError
 from pyro_vrnn.feeding import feeds_back
@@ -19,6 +19,7 @@ from pyro_vrnn.files import cannot_write, write_bytes
 from pyro_vrnn.likelihoods import LIKELIHOODS
 from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.objectives import FivoObjective
+from pyro_vrnn.parallel import Ranks
 from pyro_vrnn.run_folder import check_folder, free_folder, owned, write_environment
 from pyro_vrnn.runs import Run, build_net, data_format, load, read_config
 from pyro_vrnn.sequences import DataInfo, SequenceDataset, moments, read_info
@@ -61,8 +62,31 @@ def train(
     Raises:
         ConfigError, DataError, CheckpointError, DeviceError, NumericsError, ResourceError.
     """
-    watch = _Logged(observer or Observer())
-    settings, where = resolved.config, pick_device(device)
+    with parallel.joined(device) as ranks:
+        watch = _Logged(Observer() if ranks.rank or observer is None else observer)
+        return _checked(
+            resolved,
+            ranks,
+            watch,
+            place=ranks.first(lambda: _place(resolved, out, resume, init_from, overwrite)),
+            init_from=init_from,
+            overwrite=overwrite,
+            max_seconds=max_seconds,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Place:
+    """Where a run is made."""
+
+    out: Path
+    going_on: bool
+    from_folder: Path | None
+    """The checkpoint to go on from, if one was named."""
+
+
+def _place(resolved: Resolved, out: Path | None, resume: str, init_from: str | Path | None, overwrite: bool) -> _Place:
+    """The run folder, checked."""
     from_folder: Path | None = None
     if resume not in ("auto", "never"):
         folder, from_folder = checkpoint.find(Path(resume), "LATEST")
@@ -78,7 +102,23 @@ def train(
         raise ConfigError(
             f"--init-from: {out} already holds a run to go on with", "choose another --out, or --overwrite"
         )
-    path = datasets.find(settings.data.path, say=watch.said)
+    return _Place(out, going_on, from_folder)
+
+
+def _checked(
+    resolved: Resolved,
+    ranks: Ranks,
+    watch: _Logged,
+    *,
+    place: _Place,
+    init_from: str | Path | None,
+    overwrite: bool,
+    max_seconds: float | None,
+) -> Run:
+    """Settings and data that fit each other, then the training."""
+    settings, where = resolved.config, ranks.device
+    _check_ranks(settings, ranks)
+    path = ranks.first(lambda: datasets.find(settings.data.path, say=watch.said))
     info = read_info(path)
     likelihood = settings.model.likelihood
     if LIKELIHOODS[likelihood].support != info.support:
@@ -109,11 +149,9 @@ def train(
             info,
             training_set,
             valid,
-            out,
-            where,
+            ranks,
             watch,
-            going_on=going_on,
-            from_folder=from_folder,
+            place=place,
             init_from=init_from,
             overwrite=overwrite,
             max_seconds=max_seconds,
@@ -125,17 +163,16 @@ def _train(
     info: DataInfo,
     training_set: SequenceDataset,
     valid: SequenceDataset,
-    out: Path,
-    where: torch.device,
+    ranks: Ranks,
     watch: _Logged,
     *,
-    going_on: bool,
-    from_folder: Path | None,
+    place: _Place,
     init_from: str | Path | None,
     overwrite: bool,
     max_seconds: float | None,
 ) -> Run:
     """What `train` does once all is checked."""
+    out, where, leads = place.out, ranks.device, ranks.rank == 0
     torch.manual_seed(settings.training.seed)
     net = build_net(settings)
     _check_fit(settings, net)
@@ -148,19 +185,25 @@ def _train(
         _check_same_model(origin, settings)
         checkpoint.load_weights(net, checkpoint.load(source).model, source)
         _set_units(net, settings)  # the other run's came with its weights
-    with owned(out, overwrite and not going_on):
-        checkpoint.clean(out)
-        watch.path = out / "log.txt"
-        trainer = Trainer(settings, net.to(where), where)
-        if going_on:
-            _go_on(trainer, out, from_folder, settings, watch)
-        else:  # a start that was killed before its first checkpoint may have left rows
+    with owned(out, overwrite and not place.going_on) if leads else nullcontext():
+        if leads:
+            checkpoint.clean(out)
+            watch.path = out / "log.txt"
+        ranks.wait()
+        trainer = Trainer(settings, net.to(where), where, ranks)
+        ranks.same(trainer.optim.params)
+        if place.going_on:
+            _go_on(trainer, place, settings, watch)
+        elif leads:  # a start that was killed before its first checkpoint may have left rows
             (out / "metrics.jsonl").unlink(missing_ok=True)
-        write_bytes(out / "config.toml", settings.to_toml().encode("utf-8", "surrogateescape"))
-        if not going_on:
+        if leads:
+            write_bytes(out / "config.toml", settings.to_toml().encode("utf-8", "surrogateescape"))
+        if leads and not place.going_on:
             write_environment(out, where, source)
             if source is not None:
                 watch.said(f"weights from {source}")
+        if not leads:  # the weights are the same, what is drawn is not
+            torch.manual_seed(settings.training.seed + 1_000_003 * ranks.rank + trainer.at.step)
         count, what = sum(p.numel() for p in net.parameters()), "pieces" if training_set.cut else "sequences"
         watch.said(
             f"{settings.model.name} by {settings.objective.name} on {info.path.name}: "
@@ -173,6 +216,7 @@ def _train(
             raise
         best = f"; best on validation {result.best_nll:.4f} at step {result.best_step}" if result.best_step else ""
         watch.note(f"stopped by {result.stopped} at step {result.steps}{best}")
+        ranks.wait()  # for what rank 0 has saved
     run = load(out, device=str(where))
     run.result = result
     return run
@@ -194,6 +238,20 @@ def _set_units(net: SequenceModel, settings: RunConfig) -> None:
     assert form is not None
     if form.kind == "audio":
         net.likelihood.set_units(torch.tensor(form.center) / FULL_SCALE, torch.tensor(form.scale) / FULL_SCALE)
+
+
+def _check_ranks(settings: RunConfig, ranks: Ranks) -> None:
+    """Whether several processes can share this training.
+
+    Raises:
+        ConfigError: what one update leaves for the next lies with one of them.
+    """
+    if ranks.world == 1:
+        return
+    if settings.data.carry:
+        raise ConfigError("data.carry with several processes: a piece's state would lie with another process")
+    if settings.training.replay != "none":
+        raise ConfigError("training.replay with several processes: each would replay other sequences")
 
 
 def _check_fit(settings: RunConfig, net: SequenceModel) -> None:
@@ -279,8 +337,9 @@ class _Logged(Observer):
             self.early.clear()
 
 
-def _go_on(trainer: Trainer, out: Path, chosen: Path | None, settings: RunConfig, watch: Observer) -> None:
+def _go_on(trainer: Trainer, place: _Place, settings: RunConfig, watch: Observer) -> None:
     """Restore the newest whole checkpoint (or the chosen one), after checking that the settings still fit it."""
+    out, chosen = place.out, place.from_folder
     before = read_config(out).to_dict()
     now = settings.to_dict()
     changed = [
@@ -306,5 +365,7 @@ def _go_on(trainer: Trainer, out: Path, chosen: Path | None, settings: RunConfig
     else:
         saved = checkpoint.load(chosen)
     trainer.restore(saved, chosen)
-    checkpoint.rewind(out, chosen)
+    trainer.ranks.wait()
+    if trainer.ranks.rank == 0:
+        checkpoint.rewind(out, chosen)
     watch.said(f"resuming {out} at step {trainer.at.step}, epoch {trainer.at.epoch}")

@@ -60,12 +60,16 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check and show the settings and the data; train nothing.")
     ] = False,
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
     """Train a model; without a recipe, a VRNN on Bach's chorales.
 
     Ctrl-C stops after the step at hand and saves; the same command with the same --out goes on from there.
+    Several GPUs: torchrun --nproc-per-node=4 -m pyro_vrnn train …; the batch size is that of all together.
     """
     set_threads(threads)
+    from pyro_vrnn.parallel import leads
+
+    out.quiet = out.quiet or not leads()
     from pyro_vrnn import config, runs, training
     from pyro_vrnn.api import FLAGS
 
@@ -95,6 +99,8 @@ def train(
         overwrite=overwrite,
         observer=observer,
     )
+    if not leads():
+        return None
     result = run.result
     assert result is not None
     if result.signal is not None:
