@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import warnings
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -115,6 +116,8 @@ class _Fit:
         self.saved_at, self.last = self.began, (self.began, trainer.at.step)
         self.first = trainer.at.step
         self.metrics, self.wrote = (run / "metrics.jsonl").open("a", encoding="utf-8"), False
+        self.reader = ThreadPoolExecutor(1, thread_name_prefix="reader")
+        self.ahead: tuple[Piece, Future[Batch]] | None = None
 
     def plan(self, epoch: int) -> list[Piece]:
         """What the updates of an epoch are made on."""
@@ -122,18 +125,35 @@ class _Fit:
         batches = epoch_plan(self.train.lengths, config.data.batch_size, seed=config.training.seed, epoch=epoch)
         return pieces(batches, self.train.lengths, config.data.window if config.data.carry else None)
 
-    def batch(self, piece: Piece) -> tuple[Batch | None, list[int]]:
+    def batch(self, piece: Piece, following: Piece | None) -> tuple[Batch | None, list[int]]:
         """What a piece of the plan is, with what is replayed beside it; and the indices of its sequences.
 
-        Of several processes, this one's share of it.
+        Of several processes, this one's share of it. The following piece is read while this one is trained on.
         """
-        data, ranks = self.trainer.config.data, self.trainer.ranks
-        indices = ranks.share(piece.indices + self.trainer.replay.draw(self.at.step, piece.indices))
+        share, replay = self.trainer.ranks.share, self.trainer.replay
+        indices = share(piece.indices + replay.draw(self.at.step, piece.indices))
         if not indices:
             return None, []
-        batch = collate(self.train, indices, piece.begin, data.window if data.carry else None)
+        if self.ahead is not None and self.ahead[0] is piece:
+            batch = self.ahead[1].result()
+        else:
+            batch = self.read(indices, piece.begin)
+        self.ahead = None
+        if following is not None and replay.kind == "none" and (own := share(following.indices)):
+            self.ahead = following, self.reader.submit(self.read, own, following.begin)
         batch = batch.to(self.trainer.device)
         return self.trainer.goes_on(batch, piece.rows) if piece.rows else batch, indices
+
+    def read(self, indices: list[int], begin: int) -> Batch:
+        """From the file; for a GPU into memory that it can copy from by itself."""
+        data = self.trainer.config.data
+        batch = collate(self.train, indices, begin, data.window if data.carry else None)
+        return batch.pinned() if self.trainer.device.type == "cuda" else batch
+
+    def close(self) -> None:
+        """The files, and the thread that reads ahead."""
+        self.reader.shutdown(cancel_futures=True)
+        self.metrics.close()
 
     def seconds(self) -> float:
         """Of this call."""
@@ -167,7 +187,8 @@ class _Fit:
         while at.position < len(plan):
             if self.training.max_steps and at.step >= self.training.max_steps:
                 return "max-steps"
-            batch, indices = self.batch(plan[at.position])
+            following = plan[at.position + 1] if at.position + 1 < len(plan) else None
+            batch, indices = self.batch(plan[at.position], following)
             # Pyro's checks cost up to 30% of a step: on for the very first, when a mistake would show.
             with pyro.validation_enabled(at.step == 0):
                 log = (at.step + 1) % self.training.log_every == 0
@@ -304,7 +325,7 @@ def fit(
             error.hint = "; ".join(part for part in (error.hint, word) if part)
         raise
     finally:
-        this.metrics.close()
+        this.close()
         watch.ended()
     at.seconds = this.before + this.seconds()
     return FitResult(

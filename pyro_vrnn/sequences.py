@@ -112,8 +112,18 @@ class Batch:
         """The same on another device, before anything was made of it."""
         assert self.seen is None
         assert self.memory is None
-        x, given = (None if part is None else part.to(device) for part in (self.x, self.given))
-        return Batch(self.lengths.to(device), x, given=given)
+        lengths, x, given = (
+            None if part is None else part.to(device, non_blocking=True) for part in (self.lengths, self.x, self.given)
+        )
+        assert lengths is not None
+        moved = Batch(lengths, x, given=given)
+        moved.__dict__.update(steps=self.steps, scored_steps=self.scored_steps)  # known here: no waiting for it there
+        return moved
+
+    def pinned(self) -> Batch:
+        """The same in page-locked memory, which a GPU copies from while the CPU goes on."""
+        x, given = (None if part is None else part.pin_memory() for part in (self.x, self.given))
+        return Batch(self.lengths.pin_memory(), x, given=given)
 
 
 class SequenceDataset:

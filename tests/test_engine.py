@@ -22,14 +22,14 @@ from small import make_batch, make_net, write_small
 from torch import Tensor
 
 import pyro_vrnn as pv
-from pyro_vrnn import checkpoint, runs
+from pyro_vrnn import checkpoint, engine, runs
 from pyro_vrnn.config import resolve
 from pyro_vrnn.engine import Observer
-from pyro_vrnn.errors import CheckpointError, ConfigError, NumericsError
+from pyro_vrnn.errors import CheckpointError, ConfigError, DataError, NumericsError
 from pyro_vrnn.models import MODELS
 from pyro_vrnn.objectives import OBJECTIVES
 from pyro_vrnn.optimizer import TorchOptim
-from pyro_vrnn.sequences import Batch
+from pyro_vrnn.sequences import Batch, SequenceDataset
 from pyro_vrnn.trainer import Trainer, guarded
 
 SMALL = {
@@ -519,3 +519,25 @@ def test_training_in_a_thread_works(data: Path, tmp_path: Path) -> None:
     thread.start()
     thread.join(60)
     assert results[0].result.steps == 2
+
+
+def test_the_next_batch_is_read_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In another thread, each once and in order; damage that it meets is told by the run."""
+    read: list[tuple[str, tuple[int, ...]]] = []
+    real = engine.collate
+
+    def collate(dataset: SequenceDataset, indices: list[int], *more: Any) -> Batch:
+        read.append((threading.current_thread().name, tuple(indices)))
+        if len(read) == 6:
+            raise DataError("a damaged file")
+        return real(dataset, indices, *more)
+
+    monkeypatch.setattr(engine, "collate", collate)
+    write_small(tmp_path / "d.h5")
+    with pytest.raises(DataError, match="a damaged file"):
+        pv.train(
+            "jsb-vrnn", data=tmp_path / "d.h5", out=tmp_path / "run", batch_size=2, settings={"model.hidden_dim": 3}
+        )
+    mine = threading.current_thread().name
+    assert {name != mine for name, _ in read[1:4]} == {True}
+    assert not [t for t in threading.enumerate() if t.name.startswith("reader")]
