@@ -6,7 +6,7 @@ import difflib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -190,26 +190,30 @@ class SequenceDataset:
         """Sequence i, [T_i, X]."""
         return self.piece(i, 0, int(self.lengths[i]))
 
-    def piece(self, i: int, begin: int, steps: int) -> NDArray[np.float32]:
-        """At most so many steps of sequence i, from step `begin` (of 0, 1, …) on. [T, X]."""
+    def piece(self, i: int, begin: int, steps: int, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """At most so many steps of sequence i, from step `begin` (of 0, 1, …) on, into `out` if given. [T, X]."""
         if not -len(self) <= i < len(self):
             raise IndexError(f"sequence {i} of {len(self)}")
-        x, first, name = self._rows(), int(self.starts[i]), f"{self.split} sequence {self.ids[i]}"
+        x, first = self._rows(), int(self.starts[i])
         start, stop = first + begin, first + min(begin + steps, int(self.lengths[i]))
         if isinstance(x, np.ndarray):
             values = x[start:stop]
-            check_support(values, self.info.support, f"{self.info.path}: {name}", self.info.path)
+            check_support(values, self.info.support, f"{self.info.path}: {self._name(i)}", self.info.path)
         else:
-            values = x.read(start, stop, name)
+            values = x.read(start, stop, partial(self._name, i))
         if self.encoding.symbols and int(values.max()) >= self.encoding.symbols:
             worst = int(values.max())
-            message = f"{self.info.path}: {name}: symbol {worst}, there are {self.encoding.symbols}"
+            message = f"{self.info.path}: {self._name(i)}: symbol {worst}, there are {self.encoding.symbols}"
             raise DataError(message, AGAIN, self.info.path)
         if self.dither:
             # One number a sample, counted from the split's first: a sample's noise is the same in any window.
             counted = np.random.PCG64(SPLITS.index(self.split)).advance(start * values.shape[1])
             values = values + (np.random.Generator(counted).random(values.shape) - 0.5).astype(np.float32)
-        return self.encoding.encode(values)
+        return self.encoding.encode(values, out)
+
+    def _name(self, i: int) -> str:
+        """In messages."""
+        return f"{self.split} sequence {self.ids[i]}"
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": None}
@@ -244,11 +248,12 @@ class SequenceDataset:
 
 def collate(dataset: SequenceDataset, indices: Sequence[int], begin: int = 0, steps: int | None = None) -> Batch:
     """These sequences side by side, or a piece of each: x [T, B, X] float32, zero-padded on the right; lengths [B]."""
-    sequences = [dataset[i] if steps is None else dataset.piece(i, begin, steps) for i in indices]
-    lengths = [len(sequence) for sequence in sequences]
+    lengths = [int(dataset.lengths[i]) - begin for i in indices]
+    if steps is not None:
+        lengths = [min(n, steps) for n in lengths]
     x = np.zeros((max(lengths), len(lengths), dataset.x_dim), np.float32)
-    for b, sequence in enumerate(sequences):
-        x[: lengths[b], b] = sequence
+    for b, (i, n) in enumerate(zip(indices, lengths, strict=True)):
+        dataset.piece(i, begin, n, x[:n, b])
     given = np.clip(dataset.given[list(indices)] - begin, 0, lengths)
     return Batch(torch.tensor(lengths), torch.from_numpy(x), given=torch.from_numpy(given) if given.any() else None)
 

@@ -188,21 +188,21 @@ class RandomRows:
             self.descriptor = os.open(info.path, os.O_RDONLY)
             weakref.finalize(self, os.close, self.descriptor)
 
-    def read(self, start: int, stop: int, name: str) -> Array:
-        """What `read_rows` reads."""
+    def read(self, start: int, stop: int, name: Callable[[], str]) -> Array:
+        """What `read_rows` reads; `name` is asked for in errors."""
         parts = []
         for k in range(start // self.rows, (stop - 1) // self.rows + 1):
             first = k * self.rows
             begin, end = max(start, first), min(stop, first + self.rows)
             if not self.checked[k]:
-                whole = read_rows(self.x, first, min(first + self.rows, len(self.x)), name, self.info)
+                whole = read_rows(self.x, first, min(first + self.rows, len(self.x)), name(), self.info)
                 self.checked[k] = True
                 parts.append(whole[begin - first : end - first])
                 continue
             size = (end - begin) * self.row_bytes
             held = os.pread(self.descriptor, size, int(self.places[k]) + (begin - first) * self.row_bytes)
             if len(held) < size:
-                raise _damaged(self.info.path, f"{self.x.name} ({name})", ValueError("the file has become shorter"))
+                raise _damaged(self.info.path, f"{self.x.name} ({name()})", ValueError("the file has become shorter"))
             parts.append(np.frombuffer(held, self.dtype).reshape(-1, self.width))
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
