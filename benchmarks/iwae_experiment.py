@@ -29,7 +29,7 @@ from pyro_vrnn import config
 from pyro_vrnn.comparison import compare
 from pyro_vrnn.programs import Stacked
 from pyro_vrnn.runs import read_metrics
-from pyro_vrnn.sequences import collate, epoch_plan
+from pyro_vrnn.sequences import SequenceDataset, collate, epoch_plan
 
 ARMS = {"elbo": 1, "elbo-mc": 5, "iwae": 5, "dreg": 5, "fivo": 5}
 LONGER = {"elbo": 3}
@@ -60,7 +60,8 @@ def step_seconds(runs: list[Path]) -> list[float]:
     for run in runs:
         loaded = pv.load(run)
         net, settings = loaded.net.train(), loaded.config
-        dataset = loaded.data(split="train")
+        data = settings.data
+        dataset = SequenceDataset(data.path, "train", data.window or None, data.hop or None, dither=data.dither)
         plan = epoch_plan(dataset.lengths, settings.data.batch_size, seed=0, epoch=0)[:3]
         jobs.append((settings.objective.loss(net), Stacked(net), [collate(dataset, b).to(loaded.device) for b in plan]))
     clock = time.process_time if jobs[0][2][0].lengths.device.type == "cpu" else time.perf_counter
@@ -93,6 +94,7 @@ def table(title: str, arms: dict[str, list[Path]], particles: int) -> list[dict[
             "equal_sequences": spread([best_until(run, "sequences", sequences) for run in runs]),
             "equal_time": spread([best_until(run, "step", seconds / costs[name]) for run in runs]),
             "step_seconds": costs[name],
+            "updates": max(validations(run)[-1]["step"] for run in runs),
             "test_iwae": spread(list(test["iwae"])),
             "test_fivo": spread(list(test["fivo"])),
             "kl_per_step": spread(list(kl)),
@@ -106,11 +108,11 @@ def table(title: str, arms: dict[str, list[Path]], particles: int) -> list[dict[
 
     print(f"\n{title}: {sequences} sequences, {seconds:.0f} s, test bounds at K={particles}")
     names = ["equal_sequences", "equal_time", "test_iwae", "test_fivo", "kl_per_step"]
-    print("| trained by | " + " | ".join(n.replace("_", " ") for n in names) + " | ms an update |")
-    print("|" + "---|" * (len(names) + 2))
+    print("| trained by | " + " | ".join(n.replace("_", " ") for n in names) + " | updates | ms an update |")
+    print("|" + "---|" * (len(names) + 3))
     for row in rows:
         cells = " | ".join(cell(row[n]) for n in names)
-        print(f"| {row['arm']} | {cells} | {1e3 * row['step_seconds']:.0f} |")
+        print(f"| {row['arm']} | {cells} | {row['updates']} | {1e3 * row['step_seconds']:.0f} |")
     return rows
 
 
@@ -141,13 +143,13 @@ def main() -> None:
             sys.exit("stopped; the same command goes on")
         return out
 
-    # seed by seed, so that after the first one there is something to look at
     steps = options.steps or config.resolve(options.recipe).config.training.max_steps
+    # seed by seed, so that after the first one there is something to look at
     made = {
         (n, s): run(n, s, n, ARMS[n], max_steps=steps * LONGER.get(n, 1)) for s in range(options.seeds) for n in chosen
     }
     arms = {f"{n}, K={ARMS[n]}": [made[n, s] for s in range(options.seeds)] for n in chosen}
-    summary: dict[str, Any] = {"recipe": options.recipe, "steps": options.steps, "particles": options.particles}
+    summary: dict[str, Any] = {"recipe": options.recipe, "steps": steps, "particles": options.particles}
     summary["scratch"] = table("from scratch", arms, options.particles)
     compare([r for runs in arms.values() for r in runs], options.out)
     if "elbo" in chosen:

@@ -9,6 +9,7 @@ import threading
 import time
 import warnings
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -123,7 +124,7 @@ class _Fit:
         """What the updates of an epoch are made on."""
         config = self.trainer.config
         batches = epoch_plan(self.train.lengths, config.data.batch_size, seed=config.training.seed, epoch=epoch)
-        return pieces(batches, self.train.lengths, config.data.window if config.data.carry else None)
+        return pieces(batches, self.train.lengths, config.data.window if config.data.carry else None, self.train.given)
 
     def batch(self, piece: Piece, following: Piece | None) -> tuple[Batch | None, list[int]]:
         """What a piece of the plan is, with what is replayed beside it; and the indices of its sequences.
@@ -137,17 +138,16 @@ class _Fit:
         if self.ahead is not None and self.ahead[0] is piece:
             batch = self.ahead[1].result()
         else:
-            batch = self.read(indices, piece.begin)
+            batch = self.read(indices, piece)
         self.ahead = None
         if following is not None and replay.kind == "none" and (own := share(following.indices)):
-            self.ahead = following, self.reader.submit(self.read, own, following.begin)
+            self.ahead = following, self.reader.submit(self.read, own, following)
         batch = batch.to(self.trainer.device)
         return self.trainer.goes_on(batch, piece.rows) if piece.rows else batch, indices
 
-    def read(self, indices: list[int], begin: int) -> Batch:
+    def read(self, indices: list[int], piece: Piece) -> Batch:
         """From the file; for a GPU into memory that it can copy from by itself."""
-        data = self.trainer.config.data
-        batch = collate(self.train, indices, begin, data.window if data.carry else None)
+        batch = collate(self.train, indices, piece.begin, piece.steps)
         return batch.pinned() if self.trainer.device.type == "cuda" else batch
 
     def close(self) -> None:
@@ -223,9 +223,17 @@ class _Fit:
 
     def validate(self, stop: Stop) -> tuple[dict[str, Any], bool]:
         """The row of metrics, and whether it is the best."""
-        found = validation_bound(self.trainer, self.valid, stop)
-        best = found.nll_per_step < self.at.best_nll
-        bound = {"valid_nll_per_step": found.nll_per_step, "valid_kl_per_step": found.kl_per_step}
+        found, ranks = None, self.trainer.ranks
+        with suppress(Interrupted):
+            found = validation_bound(self.trainer, self.valid, stop)
+        (stopped,) = ranks.add(found is None)
+        if found is None or stopped:  # all together, or the next sums would be of different things
+            stop.signal = stop.signal or signal.SIGTERM
+            raise Interrupted
+        measured = found
+        nll, kl = ranks.first(lambda: (measured.nll_per_step, measured.kl_per_step))
+        best = nll < self.at.best_nll
+        bound = {"valid_nll_per_step": nll, "valid_kl_per_step": kl}
         seen = {"sequences": self.at.sequences, "seconds": self.before + self.seconds()}
         return {"step": self.at.step, "epoch": self.at.epoch, **bound, "best": best, **seen}, best
 

@@ -21,6 +21,14 @@ NAME_BYTES = 100
 RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(10))}
 
 
+def read_at(descriptor: int, size: int, place: int) -> bytes:
+    """So many bytes of an open file from a place on; fewer at its end. On Windows, not for several threads at once."""
+    if hasattr(os, "pread"):
+        return os.pread(descriptor, size, place)
+    os.lseek(descriptor, place, os.SEEK_SET)
+    return os.read(descriptor, size)
+
+
 def write_bytes(path: str | Path, data: bytes) -> None:
     """Write a file whole or not at all: under a temporary name beside it, fsynced, then renamed.
 

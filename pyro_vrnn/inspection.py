@@ -71,7 +71,7 @@ class Posterior:
 
 
 @torch.no_grad()
-def posterior(run: Run, x: Any, particles: int = 1, *, seed: int = 0) -> Posterior:
+def posterior(run: Run, x: Any, particles: int = 1, *, seed: int = 0, given: int = 0) -> Posterior:
     """Run the guide on one sequence and replay the model on its draws.
 
     Args:
@@ -79,6 +79,7 @@ def posterior(run: Run, x: Any, particles: int = 1, *, seed: int = 0) -> Posteri
         x: [T, X], an array or tensor.
         particles: K draws.
         seed: of the draws.
+        given: first steps that are only read (`Batch.given`).
 
     Raises:
         DataError: x has another shape or values that the model cannot score.
@@ -96,7 +97,8 @@ def posterior(run: Run, x: Any, particles: int = 1, *, seed: int = 0) -> Posteri
     if particles < 1:
         raise ConfigError(f"--particles {particles}: must be at least 1")
     check_seed(seed)
-    batch = Batch(torch.tensor([len(values)], device=run.device), values[:, None])
+    unscored = torch.tensor([given], device=run.device) if given else None
+    batch = Batch(torch.tensor([len(values)], device=run.device), values[:, None], given=unscored)
     devices = [run.device] if run.device.type == "cuda" else []
     with (
         pyro.get_param_store().scope(),
@@ -134,7 +136,7 @@ def inspect(
     dataset = run.data(split=split)
     index = dataset.find(sequence)
     x, name = dataset[index], dataset.ids[index]
-    found = posterior(run, x, particles, seed=seed)
+    found = posterior(run, x, particles, seed=seed, given=int(dataset.given[index]))
     kl = found.kl()  # [K, T, Z]
     by_step, by_unit = kl.sum(-1).mean(0), kl.mean((0, 1))
     sites = []

@@ -3,7 +3,7 @@
     torchrun --nproc-per-node=4 -m pyro_vrnn train RECIPE
 
 data.batch_size is that of all processes together: the run is the one that a single process would make, with other
-random numbers. Every rank validates by itself (same weights, same numbers, same decisions); rank 0 alone writes.
+random numbers. Every rank validates, and rank 0's numbers decide; rank 0 alone writes, but for diagnostics/.
 
 Not torch's DistributedDataParallel: that averages what each rank's mean gives, while ragged sequences must be weighed
 by their steps, and it hooks a module's `forward`, which a model of arrows does not have.
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, distributed
 
 from pyro_vrnn.devices import device as pick_device
+from pyro_vrnn.errors import ConfigError
 
 T = TypeVar("T")
 PATIENCE = timedelta(minutes=30)
@@ -81,7 +82,7 @@ class Ranks:
 
 def leads() -> bool:
     """Whether this process is the one that talks and writes."""
-    return int(os.environ.get("RANK", "0")) == 0
+    return int(os.environ.get("WORLD_SIZE", "1")) == 1 or int(os.environ.get("RANK", "0")) == 0
 
 
 @contextmanager
@@ -95,8 +96,14 @@ def joined(name: str) -> Iterator[Ranks]:
     if world == 1:
         yield Ranks(device=pick_device(name))
         return
+    missing = [v for v in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT") if v not in os.environ]
+    if missing:
+        hint = "start it with torchrun --nproc-per-node=N -m pyro_vrnn train …, or unset WORLD_SIZE"
+        raise ConfigError(f"WORLD_SIZE={world}, but {', '.join(missing)} is not set", hint)
+    if ":" in name:
+        raise ConfigError(f"--device {name} with {world} processes: each needs its own", "--device cuda, or auto")
     where = pick_device(name)
-    if where.type == "cuda" and name in ("auto", "cuda"):
+    if where.type == "cuda":
         where = pick_device(f"cuda:{os.environ['LOCAL_RANK']}")
         torch.cuda.set_device(where)
     distributed.init_process_group("nccl" if where.type == "cuda" else "gloo", timeout=PATIENCE)

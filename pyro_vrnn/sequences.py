@@ -167,6 +167,8 @@ class SequenceDataset:
         file, self.info = open_data(path)
         self.encoding = encoding_of(self.info) if encoding is None else encoding
         self.x_dim = self.encoding.x_dim(self.info.x_dim)
+        if window == 1 and unscored(self.info):
+            raise ConfigError("window 1: the first step of a sequence is only read here", "a window of 2 or more")
         with file:
             offsets = read_offsets(file, split, self.info)
             self.ids = read_ids(file, split, self.info)
@@ -290,26 +292,37 @@ class Piece:
     indices: list[int]
     begin: int = 0
     """Its first step, of 0, 1, …"""
+    steps: int | None = None
+    """At most so many; None for all."""
     rows: tuple[int, ...] = ()
     """Which rows of the piece before go on here; none where begin = 0."""
 
 
-def pieces(batches: list[list[int]], lengths: Sequence[int] | NDArray[np.int64], window: int | None) -> list[Piece]:
+def pieces(
+    batches: list[list[int]],
+    lengths: Sequence[int] | NDArray[np.int64],
+    window: int | None,
+    given: Sequence[int] | NDArray[np.int64] | None = None,
+) -> list[Piece]:
     """Batches cut in time for truncated BPTT: each is followed by its own next piece, until all of it has ended.
 
     Args:
         batches: from `epoch_plan`.
         lengths: [N], steps.
         window: steps of a piece; None cuts nothing.
+        given: [N], first steps that are only read: the first piece has them too, beside its own.
     """
     if window is None:
         return [Piece(batch) for batch in batches]
     found = []
     for batch in batches:
         before: list[int] = []
-        for begin in range(0, max(int(lengths[i]) for i in batch), window):
+        more = 0 if given is None else max(int(given[i]) for i in batch)
+        for end in range(window + more, max(int(lengths[i]) for i in batch) + window, window):
+            begin = end - window if before else 0
             here = [i for i in batch if lengths[i] > begin]
-            found.append(Piece(here, begin, tuple(before.index(i) for i in here) if before else ()))
+            if here:
+                found.append(Piece(here, begin, end - begin, tuple(before.index(i) for i in here) if before else ()))
             before = here
     return found
 

@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyro_vrnn.errors import DataError, UserError
+from pyro_vrnn.files import read_at
 
 Array = NDArray[Any]
 
@@ -99,6 +100,8 @@ def unscored(info: DataInfo) -> int:
     steps = info.extra.get("unscored", 0)
     if steps not in (0, 1) or isinstance(steps, bool):
         raise DataError(f"{info.path}: /extra: unscored {steps!r} is not 0 or 1", AGAIN, info.path)
+    if any(split.sequences and split.shortest <= steps for split in info.splits.values()):
+        raise DataError(f"{info.path}: a sequence of one step, which is only read", AGAIN, info.path)
     return int(steps)
 
 
@@ -174,6 +177,8 @@ class RandomRows:
         self.x, self.info, self.rows = x, info, x.chunks[0]
         self.dtype, self.width = x.dtype, x.shape[1]  # h5py asks HDF5 every time
         self.row_bytes = self.dtype.itemsize * self.width
+        self.limited = not (info.support == "real" and self.dtype.kind in "iu")
+        """Whether there are values that it must not have."""
         count = -(-len(x) // self.rows)
         self.places: NDArray[np.int64] = np.full(count, -1, np.int64)
         self.checked: NDArray[np.bool_] = np.zeros(count, bool)
@@ -185,8 +190,10 @@ class RandomRows:
             x.id.chunk_iter(note)
             if (self.places < 0).any():
                 raise ValueError("a chunk is missing")
-            self.descriptor = os.open(info.path, os.O_RDONLY)
+            self.descriptor = os.open(info.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
             weakref.finalize(self, os.close, self.descriptor)
+            if not os.path.samestat(os.fstat(self.descriptor), os.fstat(x.file.id.get_vfd_handle())):
+                raise ValueError("the file was replaced")
 
     def read(self, start: int, stop: int, name: Callable[[], str]) -> Array:
         """What `read_rows` reads; `name` is asked for in errors."""
@@ -195,16 +202,20 @@ class RandomRows:
             first = k * self.rows
             begin, end = max(start, first), min(stop, first + self.rows)
             if not self.checked[k]:
-                whole = read_rows(self.x, first, min(first + self.rows, len(self.x)), name(), self.info)
+                with _refusing(self.info.path, self.x.name):
+                    whole = self.x[first : min(first + self.rows, len(self.x))]
                 self.checked[k] = True
                 parts.append(whole[begin - first : end - first])
                 continue
             size = (end - begin) * self.row_bytes
-            held = os.pread(self.descriptor, size, int(self.places[k]) + (begin - first) * self.row_bytes)
+            held = read_at(self.descriptor, size, int(self.places[k]) + (begin - first) * self.row_bytes)
             if len(held) < size:
                 raise _damaged(self.info.path, f"{self.x.name} ({name()})", ValueError("the file has become shorter"))
             parts.append(np.frombuffer(held, self.dtype).reshape(-1, self.width))
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        values = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        if self.limited:
+            check_support(values, self.info.support, f"{self.info.path}: {name()}", self.info.path)
+        return values
 
 
 def check_support(values: Array, support: str, name: str, path: Path | None = None) -> None:
@@ -361,6 +372,8 @@ class _Checker:
         filters = [made.get_filter(i)[0] for i in range(made.get_nfilters())]
         if made.get_layout() != h5py.h5d.CHUNKED or filters != [h5py.h5z.FILTER_FLETCHER32]:
             self.refuse("not stored in chunks with fletcher32 and no other filter")
+        if data.chunks[1:] != data.shape[1:]:
+            self.refuse(f"chunks of {list(data.chunks)}, which divide rows of {list(data.shape[1:])}")
         if not data.dtype.str.startswith(dtypes):
             self.refuse(f"dtype {data.dtype}, not {dtypes}")
         if data.ndim != ndim or 0 in data.shape[1:]:

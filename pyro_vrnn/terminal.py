@@ -129,8 +129,8 @@ def run(app: typer.Typer, argv: list[str]) -> int:
             return 2
         path = error.ctx.command_path if error.ctx is not None else "pyro-vrnn"
         return _fail(ConfigError(error.format_message(), f"see {path} --help"), argv)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(": ".join(["interrupted", *map(str, error.args)]), file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader has gone (`| head`): no traceback, and nothing more to flush at exit.

@@ -126,6 +126,8 @@ class Trainer:
             for p in self.optim.params:
                 p.grad = None
             self.optim(self.optim.params)
+            for p in self.optim.params:
+                p.grad = None
         elif recorder is None:
             loss = self.svi.step(batch, beta)
         else:
@@ -133,6 +135,7 @@ class Trainer:
                 loss = self.svi.step(batch, beta)
         at.step += 1
         self.memory = self._carried
+        self.program.forget()
         if self.average:
             weight = 1.0 - min(training.average, (1 + at.step) / (10 + at.step))
             with torch.no_grad():
@@ -146,7 +149,7 @@ class Trainer:
             nll, kl = self.loss.terms
         if training.replay != "none":
             assert batch is not None
-            self.replay.saw(indices, (nll + kl) / batch.lengths)
+            self.replay.saw(indices, (nll + kl) / batch.scored.sum(0).clamp(min=1))
         if not log:
             return None
         loss, all_nll, all_kl = self.ranks.add(loss, float(nll.sum()), float(kl.sum()))
@@ -169,8 +172,11 @@ class Trainer:
 
     def _loss_and_grads(self, model: Any, guide: Any, *args: Any) -> float:
         loss = float(self.loss.loss_and_grads(model, guide, *args))
-        if not math.isfinite(loss):
+        if not math.isfinite(loss) and self.ranks.world == 1:
             raise NumericsError(f"the loss is {loss}")
+        if not math.isfinite(loss):  # so that all ranks see it in the gradient, and stop together
+            first = self.optim.params[0]
+            first.grad = torch.full_like(first, math.nan)
         if self.config.data.carry:
             self._carried = self.program.carry(args[0])
         return loss
@@ -302,7 +308,8 @@ def guarded(
         for p in trainer.net.parameters():
             p.grad = None
         torch.set_rng_state(random)
-        path = run / "diagnostics" / f"step-{trainer.at.step + 1}.json"
+        mine = f"-rank-{trainer.ranks.rank}" if trainer.ranks.rank else ""
+        path = run / "diagnostics" / f"step-{trainer.at.step + 1}{mine}.json"
         path.parent.mkdir(exist_ok=True)
         found = diagnose(trainer, trainer.fed(batch))
         torch.set_rng_state(random)

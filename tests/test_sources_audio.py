@@ -806,6 +806,52 @@ def test_what_was_left_is_not_used_for_anything_else(tmp_path: Path) -> None:
         (tmp_path / "out.h5").unlink()
 
 
+@pytest.mark.parametrize("damage", ["zeros", "torn", "negative", "bare", "more", "nothing"])
+def test_a_damaged_spool_is_decoded_again(tmp_path: Path, damage: str) -> None:
+    """As far as its checksums and lines are right it is used."""
+    put(tmp_path / "s", a_wav=encoded(X), b_wav=encoded(X[::-1]), c_wav=encoded(X // 2))
+    prepared(tmp_path, tmp_path / "s")
+    whole = (tmp_path / "out.h5").read_bytes()
+    (tmp_path / "out.h5").unlink()
+
+    def stop(done: int, _: int) -> None:
+        if done == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        prepared(tmp_path, tmp_path / "s", progress=stop)
+    samples, journal = tmp_path / ".out.h5.samples", tmp_path / ".out.h5.heard"
+    lines = journal.read_bytes().split(b"\n")
+    if damage == "zeros":
+        samples.write_bytes(bytes(samples.stat().st_size))
+    elif damage == "torn":
+        lines[1] = lines[1][:20]
+    elif damage == "negative":
+        lines[1] = json.dumps(json.loads(lines[1]) | {"end": -5}).encode()
+    elif damage == "bare":
+        lines[1] = b'{"end": 400}'
+    elif damage == "more":
+        lines[3:] = [lines[2]] * 5
+    journal.write_bytes(b"\n".join(lines))
+    prepared(tmp_path, tmp_path / "s")
+    assert (tmp_path / "out.h5").read_bytes() == whole
+    assert sorted(os.listdir(tmp_path)) == ["out.h5", "s"]
+
+
+@pytest.mark.parametrize("name", [".out.h5.samples", ".out.h5.heard"])
+def test_what_has_the_spools_names_is_left_alone(tmp_path: Path, name: str) -> None:
+    put(tmp_path / "s", a_wav=encoded(X), b_wav=encoded(X))
+    (tmp_path / "mine.txt").write_bytes(b"mine")
+    (tmp_path / name).symlink_to(tmp_path / "mine.txt")
+    with pytest.raises(ConfigError, match="a link, which is not followed"):
+        prepared(tmp_path, tmp_path / "s")
+    (tmp_path / name).unlink()
+    (tmp_path / name).write_bytes(b"mine")
+    with pytest.raises(ConfigError, match="not what prepare left there"):
+        prepared(tmp_path, tmp_path / "s")
+    assert (tmp_path / name).read_bytes() == (tmp_path / "mine.txt").read_bytes() == b"mine"
+
+
 def test_two_at_once(tmp_path: Path) -> None:
     put(tmp_path / "s", a_wav=encoded(X), c_wav=encoded(X[::-1]), d_wav=encoded(X))
     said: list[str] = []

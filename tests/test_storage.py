@@ -502,6 +502,11 @@ def contiguous(file: h5py.File, outside: Path) -> None:
     replace(file, "train/x", fletcher32=False, chunks=None)
 
 
+def half_a_row_a_chunk(file: h5py.File, outside: Path) -> None:
+    """Read right by HDF5, wrong by who takes a chunk for whole rows."""
+    replace(file, "train/x", chunks=(2, 1))
+
+
 def claims_two_terabytes(file: h5py.File, outside: Path) -> None:
     replace(file, "train/x", data=None, shape=(2**38, 2), dtype="f4", chunks=(100, 2))
 
@@ -532,6 +537,7 @@ def nan_in_the_rows(file: h5py.File, outside: Path) -> None:
         (ids_of_variable_length, "/train/ids: an object or variable-length dtype"),
         (object_rows, "/train/x: an object or variable-length dtype"),
         (wrong_dtype, "/train/x: dtype float64"),
+        (half_a_row_a_chunk, "which divide rows"),
         (wrong_width, "/test/x: another width"),
         (wrong_rank, "/test/x: shape [4]"),
         (falling_offsets, "/train/offsets: they do not rise"),

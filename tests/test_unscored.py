@@ -11,13 +11,15 @@ import pytest
 import torch
 from small import B, make_batch, make_net
 
+import pyro_vrnn as pv
+from pyro_vrnn import inspection
 from pyro_vrnn.errors import DataError
 from pyro_vrnn.models import MODELS
 from pyro_vrnn.objectives import OBJECTIVES
 from pyro_vrnn.programs import PROGRAMS
 from pyro_vrnn.programs.smc import particle_filter
 from pyro_vrnn.programs.weights import terms
-from pyro_vrnn.sequences import SequenceDataset, collate, floors, read_info
+from pyro_vrnn.sequences import SequenceDataset, collate, floors, pieces, read_info
 from pyro_vrnn.sources import pianoroll
 
 GIVEN = torch.tensor([1, 0, 1, 1, 0])
@@ -80,6 +82,34 @@ def test_lanes_are_put_end_to_end(tmp_path: Path) -> None:
     assert collate(train, [0, 1], 0, 4).scored[:, 0].tolist() == [False, True, True, True]
     cut = SequenceDataset(info.path, "train", 4)
     assert cut.given.tolist() == [1, 0, 0, 0] * 16
+
+
+def test_the_first_piece_has_the_given_step_beside_its_own() -> None:
+    """The authors' pieces: 100 steps each, of lanes of 1701."""
+    found = pieces([list(range(16))], [1701] * 16, 100, [1] * 16)
+    assert [(p.begin, p.steps) for p in found] == [(0, 101), *((101 + 100 * k, 100) for k in range(16))]
+    assert [p.steps for p in pieces([[0]], [250], 100)] == [100, 100, 100]
+    assert [(p.begin, p.indices) for p in pieces([[0, 1]], [150, 90], 50)] == [(0, [0, 1]), (50, [0, 1]), (100, [0])]
+
+
+def test_a_sequence_with_nothing_to_score_is_refused(tmp_path: Path) -> None:
+    lanes(tmp_path / "jsb.npz")
+    arrays = dict(np.load(tmp_path / "jsb.npz"))
+    np.savez(tmp_path / "jsb.npz", **(arrays | {"test_len": np.array([12, 1])}))
+    info = pianoroll.prepare(tmp_path / "d.h5", tmp_path / "jsb.npz")
+    with pytest.raises(DataError, match="a sequence of one step"):
+        SequenceDataset(info.path, "test")
+    with pytest.raises(DataError, match="a sequence of one step"):
+        floors(info.path)
+
+
+def test_inspect_leaves_it_out_too(tmp_path: Path) -> None:
+    lanes(tmp_path / "jsb.npz")
+    data = pianoroll.prepare(tmp_path / "d.h5", tmp_path / "jsb.npz").path
+    run = pv.train("jsb-vrnn", data=data, out=tmp_path / "r", max_steps=1, settings={"model.hidden_dim": 5})
+    trace = inspection.posterior(run, run.data()[0], given=1).model
+    assert float(trace.nodes["x_1"]["log_prob"].sum()) == 0.0
+    assert float(trace.nodes["x_2"]["log_prob"].sum()) != 0.0
 
 
 def test_chunks_that_do_not_go_on_are_refused(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def train(
         out.say(f"note: {note}")
     seconds = _seconds(max_time)
     if dry_run:
-        return _dry_run(resolved, device)
+        return _dry_run(resolved, device) if leads() else None
     from pyro_vrnn import curves
     from pyro_vrnn.console import ConsoleObserver
     from pyro_vrnn.files import make_folder

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import pyro.distributions as dist
 import torch
 from pyro.distributions import Distribution
 from torch import Tensor, nn
@@ -90,9 +91,12 @@ class STORN(SequenceModel):
 
     def infer(self, features: Tensor, e: Tensor, start: State, shape: torch.Size) -> Inference:
         """All z at once: none feeds back into the guide."""
-        q = self.phi_enc(over_particles(e, e.new_empty(len(e), *shape, self.latent_dim))).base_dist
-        z = q.loc + q.scale * noise(len(e), shape, self.latent_dim, q.loc)
-        return Inference(z.movedim(0, -2), q.to_event(1), self.states(features, z, start))
+        one = self.phi_enc(e).base_dist  # [T, B, Z]; with dropout one mask for all particles
+        eps = noise(len(e), shape, self.latent_dim, one.loc)
+        loc, scale = over_particles(one.loc, eps), over_particles(one.scale, eps)
+        z = loc + scale * eps
+        q_z = dist.Normal(loc, scale, validate_args=False).to_event(1)
+        return Inference(z.movedim(0, -2), q_z, self.states(features, z, start))
 
     def _h(self, state: State, z: Tensor) -> State:
         """h_t from h_{t-1}, phi_x(x_{t-1}) and z_t."""

@@ -109,10 +109,10 @@ class VRAE(SequenceModel):
 
     def infer(self, features: Tensor, e: Tensor, start: State, shape: torch.Size) -> Inference:
         """All z at once: none feeds back into the guide."""
-        q = self.phi_enc(e[:1, ..., :-1].expand(1, *shape, -1)).base_dist
+        q = self.phi_enc(e[0, ..., :-1]).base_dist  # [B, Z]
         eps = noise(len(e), shape, self.latent_dim, q.loc)
-        loc = torch.cat([q.loc, torch.zeros_like(eps[1:])])
-        scale = torch.cat([q.scale, torch.ones_like(eps[1:])])
+        loc = torch.cat([q.loc.expand(1, *eps.shape[1:]), torch.zeros_like(eps[1:])])
+        scale = torch.cat([q.scale.expand(1, *eps.shape[1:]), torch.ones_like(eps[1:])])
         z = loc + scale * eps
         q_z = dist.Normal(loc, scale, validate_args=False).to_event(1)
         return Inference(z.movedim(0, -2), q_z, self.states(features, z, start))

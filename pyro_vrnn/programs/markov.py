@@ -119,6 +119,9 @@ class Markov:
                 state = self.net.next(state, z_t, read[t - 1])  # each [..., B, ·]
         self._after = batch, state
 
+    def forget(self) -> None:
+        """Nothing is held: see stacked.py."""
+
     def carry(self, batch: Batch) -> tuple[State, State]:
         """What the next piece starts from, after the guide ran on this one."""
         assert self._after is not None, "run the guide first"

@@ -200,6 +200,10 @@ class Stacked:
             self._path = Path(self.net, batch, z)
         return self._path
 
+    def forget(self) -> None:
+        """Let go of the path at hand, and of what its gradients needed."""
+        self._path = None
+
     def carry(self, batch: Batch) -> tuple[State, State]:
         """What the next piece starts from, after the guide ran on this one."""
         path = self._path
