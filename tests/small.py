@@ -134,3 +134,30 @@ def write_audio(path: Path, *, frame: int = 20) -> Path:
         overwrite=True,
     )
     return path
+
+
+def write_like(path: Path, likelihood: str) -> Path:
+    """A small data set that this likelihood can score."""
+    if likelihood not in ("bivariate-gmm-pen", "categorical"):
+        return write_audio(path) if likelihood in ("frame-ar", "gaussian", "gaussian-fixed") else write_small(path)
+    generator, kind = np.random.default_rng(0), "symbols" if likelihood == "categorical" else "strokes"
+
+    def sequence(n: int) -> np.ndarray:
+        if kind == "symbols":
+            return generator.integers(0, 4, (n, 1)).astype(np.uint8)
+        return np.c_[generator.normal(size=(n, 2)), generator.random(n) < 0.2].astype(np.float32)
+
+    splits = {name: [sequence(n) for n in (9, 4, 7)] for name in ("train", "valid", "test")}
+    write_sequences(
+        path,
+        splits,
+        ids={name: [f"{name}-{i}" for i in range(3)] for name in splits},
+        kind=kind,
+        support="categorical" if kind == "symbols" else "real",
+        steps_per_second=None,
+        source="made by a test",
+        licence="none",
+        extra={"symbols": list("abcd")} if kind == "symbols" else {},
+        overwrite=True,
+    )
+    return path
