@@ -28,13 +28,13 @@ def find(data: str, *, say: Callable[[str], None] = lambda message: None) -> Pat
         DataError: neither a file nor a known name, or a known one that is not prepared yet.
     """
     if data not in NAMES:
-        path, prepared = Path(data), FOLDER / f"{data}.h5"
+        path, prepared = Path(data), FOLDER / (data if data.endswith(".h5") else f"{data}.h5")
+        if path.name == data and prepared.exists() and not path.is_file():  # a raw folder may have its name
+            return prepared
         if path.exists():
             return path
-        if path.name == data and prepared.exists():
-            return prepared
         raise DataError(
-            f"{data}: no such data file, and no {prepared}",
+            f"{data}: no such data file" + (f", and no {prepared}" if path.name == data else ""),
             f"a file that `pyro-vrnn prepare` wrote, the name of one below {FOLDER}/, or one of "
             f"{', '.join(sorted(NAMES))}",
             path,

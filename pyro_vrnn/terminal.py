@@ -71,7 +71,11 @@ def talking(function: Callable[..., dict[str, Any] | None]) -> Callable[..., Non
         out.json, out.quiet, out.verbose = given.pop("json_"), given.pop("quiet"), given.pop("verbose")
         out.debug, out.exit_code = given.pop("debug"), 0
         try:
-            result = function(**given)
+            try:
+                result = function(**given)
+            except KeyboardInterrupt as error:  # typer makes a bare exit code of it
+                _interrupted(error)
+                raise
             if out.json and result is not None:
                 print(json.dumps(result, allow_nan=False))
             sys.stdout.flush()
@@ -107,6 +111,11 @@ def _one_line(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def _interrupted(error: KeyboardInterrupt) -> None:
+    """Say so, with what there is to know about going on."""
+    print(": ".join(["interrupted", *map(str, error.args)]), file=sys.stderr)
+
+
 def run(app: typer.Typer, argv: list[str]) -> int:
     """Run a command line; the exit code."""
     debug = "--debug" in argv
@@ -129,8 +138,7 @@ def run(app: typer.Typer, argv: list[str]) -> int:
             return 2
         path = error.ctx.command_path if error.ctx is not None else "pyro-vrnn"
         return _fail(ConfigError(error.format_message(), f"see {path} --help"), argv)
-    except KeyboardInterrupt as error:
-        print(": ".join(["interrupted", *map(str, error.args)]), file=sys.stderr)
+    except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         # The reader has gone (`| head`): no traceback, and nothing more to flush at exit.

@@ -120,13 +120,7 @@ def _checked(
     _check_ranks(settings, ranks)
     path = ranks.first(lambda: datasets.find(settings.data.path, say=watch.said))
     info = read_info(path)
-    likelihood = settings.model.likelihood
-    if LIKELIHOODS[likelihood].support != info.support:
-        fitting = sorted(k for k, v in LIKELIHOODS.items() if v.support == info.support)
-        raise ConfigError(
-            f"likelihood {likelihood!r} is for {LIKELIHOODS[likelihood].support} data; {path} is {info.support}",
-            f"choose from {', '.join(fitting)}" if fitting else "no likelihood for such data yet",
-        )
+    check_support(settings, info)
     settings = dataclasses.replace(
         settings,
         format=data_format(info),
@@ -238,6 +232,17 @@ def _set_units(net: SequenceModel, settings: RunConfig) -> None:
     assert form is not None
     if form.kind == "audio":
         net.likelihood.set_units(torch.tensor(form.center) / FULL_SCALE, torch.tensor(form.scale) / FULL_SCALE)
+
+
+def check_support(settings: RunConfig, info: DataInfo) -> None:
+    """ConfigError unless the likelihood can score such data."""
+    likelihood = settings.model.likelihood
+    if LIKELIHOODS[likelihood].support != info.support:
+        fitting = sorted(k for k, v in LIKELIHOODS.items() if v.support == info.support)
+        raise ConfigError(
+            f"likelihood {likelihood!r} is for {LIKELIHOODS[likelihood].support} data; {info.path} is {info.support}",
+            f"choose from {', '.join(fitting)}" if fitting else "no likelihood for such data yet",
+        )
 
 
 def _check_ranks(settings: RunConfig, ranks: Ranks) -> None:

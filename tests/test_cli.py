@@ -13,11 +13,14 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from small import make_rolls, write_like, write_small
+import soundfile
+from small import make_rolls, write_audio, write_like, write_small
 
-from pyro_vrnn import __version__, cli, recipes
+from pyro_vrnn import __version__, cli, datasets, recipes
 from pyro_vrnn.config import resolve
+from pyro_vrnn.errors import DataError
 from pyro_vrnn.models import MODELS
+from pyro_vrnn.sources.decoding import Decoder, Recording, Tally
 
 SMALL = ["--set", "model.latent_dim=3", "--set", "model.hidden_dim=8", "--set", "model.network_dims=8"]
 
@@ -377,3 +380,47 @@ def test_every_recipe_trains(name: str, tmp_path: Path, capsys: pytest.CaptureFi
     argv = ["train", name, "--data", data, "--out", tmp_path / "run", "--max-steps", 2, "--json", "--device", "cpu"]
     assert call(*argv) == 0
     assert answer(capsys)["steps"] == 2
+
+
+def test_ctrl_c_says_how_to_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for i in range(3):
+        soundfile.write(tmp_path / f"{i}.wav", np.random.default_rng(i).normal(size=4000) / 10, 16000)
+    real = Decoder.read
+
+    def read(self: Decoder, recording: Recording, tally: Tally) -> Any:
+        if recording.name == "2.wav":
+            raise KeyboardInterrupt
+        return real(self, recording, tally)
+
+    argv = ["prepare", "audio", tmp_path, "--out", tmp_path / "d.h5", "--seconds", 0]
+    with monkeypatch.context() as patched:
+        patched.setattr(Decoder, "read", read)
+        assert call(*argv) == 130
+    assert "samples are kept in" in capsys.readouterr().err
+    assert call(*argv) == 0
+    assert not list(tmp_path.glob(".d.h5.*"))
+
+
+def test_a_data_set_goes_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a folder of raw files has the same one."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    write_small(tmp_path / "data" / "songs.h5")
+    (tmp_path / "songs").mkdir()
+    assert datasets.find("songs") == datasets.find("songs.h5") == Path("data/songs.h5")
+    with pytest.raises(DataError, match=r"nothing.h5: no such data file, and no data/nothing.h5$"):
+        datasets.find("nothing.h5")
+
+
+def test_dry_run_refuses_what_train_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    audio = write_audio(tmp_path / "a.h5")
+    for more in ([], ["--dry-run"]):
+        assert call("train", "jsb-vrnn", "--data", audio, "--out", tmp_path / "r", *more) == 2
+        assert "is for binary data" in capsys.readouterr().err
+
+
+def test_recipes_say_how_their_data_is_made(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("recipes", "-v") == 0
+    assert capsys.readouterr().out.count("Data: pyro-vrnn prepare") == len(recipes.names())

@@ -40,6 +40,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         piano.notes = [pretty_midi.Note(80, 60 + 2 * i + k % 5, 0.2 * k, 0.2 * k + 0.4) for k in range(40)]
         song.instruments.append(piano)
         song.write(f"my_songs/{i}.mid")
+    for name in ("a_song", "another"):
+        song.write(f"{name}.mid")
     soundfile.write("someone.wav", 0.1 * random.normal(size=16_000), 16_000)
     return tmp_path / "here"
 

@@ -12,12 +12,17 @@ from pyro_vrnn.terminal import out
 
 @command
 def recipes() -> dict[str, Any]:
-    """The shipped recipes."""
+    """The shipped recipes; with -v also how their data is prepared."""
     from pyro_vrnn.recipes import names as shipped
     from pyro_vrnn.recipes import text
 
     names = {name: text(name).partition("\n")[0].lstrip("# ") for name in shipped()}
-    out.table(list(names.items()))
+    rows: list[tuple[object, ...]] = []
+    for name, what in names.items():
+        rows.append((name, what))
+        if out.verbose:
+            rows.append(("", text(name).splitlines()[1].lstrip("# ")))
+    out.table(rows)
     return {"schema": 1, "recipes": names}
 
 

@@ -149,13 +149,14 @@ def _seconds(text: str | None) -> float | None:
 def _dry_run(resolved: Any, device: str) -> dict[str, Any]:
     import dataclasses
 
-    from pyro_vrnn import datasets, runs
+    from pyro_vrnn import datasets, runs, training
     from pyro_vrnn.devices import device as pick_device
     from pyro_vrnn.sequences import describe, read_info
 
     where = pick_device(device)
     path = datasets.find(resolved.config.data.path, say=out.say)
     info = read_info(path)
+    training.check_support(resolved.config, info)
     print_description(path, describe(path))
     settings = dataclasses.replace(resolved.config, format=runs.data_format(info))
     count = sum(p.numel() for p in runs.build_net(settings).parameters())

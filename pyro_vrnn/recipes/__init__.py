@@ -1,4 +1,4 @@
-"""The shipped recipes, one TOML file per experiment; the first line of each says what it is."""
+"""The shipped recipes, one TOML file an experiment: its first line says what it is, its second how its data is made."""
 
 from __future__ import annotations
 
