@@ -68,25 +68,32 @@ def train(
             resolved,
             ranks,
             watch,
-            place=ranks.first(lambda: _place(resolved, out, resume, init_from, overwrite)),
-            init_from=init_from,
-            overwrite=overwrite,
-            max_seconds=max_seconds,
+            ranks.first(lambda: _request(resolved, out, resume, init_from, overwrite, max_seconds)),
         )
 
 
 @dataclasses.dataclass(frozen=True)
-class _Place:
-    """Where a run is made."""
+class _Request:
+    """Where a run is made, from what, and for how long."""
 
     out: Path
     going_on: bool
     from_folder: Path | None
     """The checkpoint to go on from, if one was named."""
+    init_from: str | Path | None
+    overwrite: bool
+    max_seconds: float | None
 
 
-def _place(resolved: Resolved, out: Path | None, resume: str, init_from: str | Path | None, overwrite: bool) -> _Place:
-    """The run folder, checked."""
+def _request(
+    resolved: Resolved,
+    out: Path | None,
+    resume: str,
+    init_from: str | Path | None,
+    overwrite: bool,
+    max_seconds: float | None,
+) -> _Request:
+    """With the run folder checked."""
     from_folder: Path | None = None
     if resume not in ("auto", "never"):
         folder, from_folder = checkpoint.find(Path(resume), "LATEST")
@@ -102,18 +109,14 @@ def _place(resolved: Resolved, out: Path | None, resume: str, init_from: str | P
         raise ConfigError(
             f"--init-from: {out} already holds a run to go on with", "choose another --out, or --overwrite"
         )
-    return _Place(out, going_on, from_folder)
+    return _Request(out, going_on, from_folder, init_from, overwrite, max_seconds)
 
 
 def _checked(
     resolved: Resolved,
     ranks: Ranks,
     watch: _Logged,
-    *,
-    place: _Place,
-    init_from: str | Path | None,
-    overwrite: bool,
-    max_seconds: float | None,
+    request: _Request,
 ) -> Run:
     """Settings and data that fit each other, then the training."""
     settings, where = resolved.config, ranks.device
@@ -145,10 +148,7 @@ def _checked(
             valid,
             ranks,
             watch,
-            place=place,
-            init_from=init_from,
-            overwrite=overwrite,
-            max_seconds=max_seconds,
+            request,
         )
 
 
@@ -159,14 +159,10 @@ def _train(
     valid: SequenceDataset,
     ranks: Ranks,
     watch: _Logged,
-    *,
-    place: _Place,
-    init_from: str | Path | None,
-    overwrite: bool,
-    max_seconds: float | None,
+    request: _Request,
 ) -> Run:
     """What `train` does once all is checked."""
-    out, where, leads = place.out, ranks.device, ranks.rank == 0
+    out, where, leads = request.out, ranks.device, ranks.rank == 0
     torch.manual_seed(settings.training.seed)
     net = build_net(settings)
     _check_fit(settings, net)
@@ -174,25 +170,25 @@ def _train(
     mean, std = moments(training_set)
     net.likelihood.fit_start(torch.from_numpy(mean), torch.from_numpy(std))
     source: Path | None = None
-    if init_from is not None:
-        origin, source = checkpoint.find(Path(init_from))
+    if request.init_from is not None:
+        origin, source = checkpoint.find(Path(request.init_from))
         _check_same_model(origin, settings)
         checkpoint.load_weights(net, checkpoint.load(source).model, source)
         _set_units(net, settings)  # the other run's came with its weights
-    with owned(out, overwrite and not place.going_on) if leads else nullcontext():
+    with owned(out, request.overwrite and not request.going_on) if leads else nullcontext():
         if leads:
             checkpoint.clean(out)
             watch.path = out / "log.txt"
         ranks.wait()
         trainer = Trainer(settings, net.to(where), where, ranks)
         ranks.same(trainer.optim.params)
-        if place.going_on:
-            _go_on(trainer, place, settings, watch)
+        if request.going_on:
+            _go_on(trainer, request, settings, watch)
         elif leads:  # a start that was killed before its first checkpoint may have left rows
             (out / "metrics.jsonl").unlink(missing_ok=True)
         if leads:
             write_bytes(out / "config.toml", settings.to_toml().encode("utf-8", "surrogateescape"))
-        if leads and not place.going_on:
+        if leads and not request.going_on:
             write_environment(out, where, source)
             if source is not None:
                 watch.said(f"weights from {source}")
@@ -204,7 +200,7 @@ def _train(
             f"{count:,} parameters, {len(training_set)} {what}, {where}; {out}"
         )
         try:
-            result = fit(trainer, training_set, valid, out, max_seconds=max_seconds, observer=watch)
+            result = fit(trainer, training_set, valid, out, max_seconds=request.max_seconds, observer=watch)
         except UserError as error:
             watch.note(f"error: {error.message}")
             raise
@@ -342,9 +338,9 @@ class _Logged(Observer):
             self.early.clear()
 
 
-def _go_on(trainer: Trainer, place: _Place, settings: RunConfig, watch: Observer) -> None:
+def _go_on(trainer: Trainer, request: _Request, settings: RunConfig, watch: Observer) -> None:
     """Restore the newest whole checkpoint (or the chosen one), after checking that the settings still fit it."""
-    out, chosen = place.out, place.from_folder
+    out, chosen = request.out, request.from_folder
     before = read_config(out).to_dict()
     now = settings.to_dict()
     changed = [

@@ -29,7 +29,8 @@ from pyro_vrnn.errors import at_least
 from pyro_vrnn.latents import AutoregressiveFlow, Flowed
 from pyro_vrnn.likelihoods import LIKELIHOODS
 from pyro_vrnn.models.base import Inference, LatentConfig, SequenceModel
-from pyro_vrnn.models.recurrence import ACTIVATIONS, Layer, draw
+from pyro_vrnn.models.blocks import ACTIVATIONS, Layer
+from pyro_vrnn.models.recurrence import draw
 from pyro_vrnn.networks import MLP, Cell, DiagonalNormal, Layers, State, reverse_padded
 from pyro_vrnn.sequences import Batch
 

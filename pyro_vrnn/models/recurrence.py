@@ -12,82 +12,21 @@ constants: [T, B, D], the same for all particles, or a bias [D]. Weights are [ou
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import pyro.distributions as dist
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.distributions.utils import _standard_normal
 from torch.nn import functional as F
 
 from pyro_vrnn.models.base import Inference
-from pyro_vrnn.networks import MLP, Cell, ClippedLeakyReLU, State
-
-
-@dataclass(frozen=True)
-class Activation:
-    """In place; its slope is read off its output."""
-
-    apply: Callable[[Tensor], Tensor]
-    slope: Callable[[Tensor], Tensor]
-
-
-def _clipped(y: Tensor) -> Tensor:
-    return F.leaky_relu_(y, 1 / 3).clamp_(-3.0, 3.0)
-
-
-def _clipped_slope(y: Tensor) -> Tensor:
-    return torch.where(y > 0, y.new_ones(()), y.new_full((), 1 / 3)) * (y.abs() < 3.0)
-
-
-LINEAR = Activation(lambda y: y, torch.ones_like)
-ACTIVATIONS: dict[type[nn.Module], Activation] = {
-    nn.ReLU: Activation(torch.relu_, lambda y: (y > 0).to(y)),
-    nn.Tanh: Activation(torch.tanh_, lambda y: 1 - y * y),
-    ClippedLeakyReLU: Activation(_clipped, _clipped_slope),
-}
-
-
-@dataclass(frozen=True)
-class Layer:
-    """y_t = act(W v_t + c_t)."""
-
-    weight: Tensor
-    const: Tensor
-    act: Activation = LINEAR
-
-
-def layers_of(mlp: MLP) -> list[Layer] | None:
-    """Its layers, or None where it has what has no fast form: normalisation, dropout at work, another activation."""
-    found: list[Layer] = []
-    for part in mlp:
-        if isinstance(part, nn.Linear):
-            found.append(Layer(part.weight, part.bias))
-        elif type(part) in ACTIVATIONS and found:
-            found[-1] = Layer(found[-1].weight, found[-1].const, ACTIVATIONS[type(part)])
-        elif not (isinstance(part, nn.Dropout) and not part.training):
-            return None
-    return found
-
-
-def feed(layer: Layer, fed: Tensor, *, first: bool) -> Layer:
-    """The layer with a part of its input known beforehand.
-
-    Args:
-        layer: of [fed_t, v_t], or of [v_t, fed_t].
-        fed: [T, B, D].
-        first: which of the two.
-    """
-    if first:
-        known, rest = layer.weight[:, : fed.shape[-1]], layer.weight[:, fed.shape[-1] :]
-    else:
-        known, rest = layer.weight[:, -fed.shape[-1] :], layer.weight[:, : -fed.shape[-1]]
-    return Layer(rest, F.linear(fed, known, layer.const), layer.act)
+from pyro_vrnn.models.blocks import CELLS, DenseStep, Layer, feed, product
+from pyro_vrnn.networks import Cell, State
 
 
 @dataclass(frozen=True)
@@ -133,7 +72,7 @@ def draw(
         readers.insert(0, rnn.weight_hh_l0)
         bias = torch.cat([rnn.bias_hh_l0, bias])
         gates = feed(Layer(rnn.weight_ih_l0, rnn.bias_ih_l0), transition.fed, first=True)
-        if rnn.mode == "GRU":  # r, z, n to the order n, r, z: see _GRU
+        if rnn.mode == "GRU":  # r, z, n to the order n, r, z: see GRUStep
             gates = Layer(gates.weight.roll(width, 0), gates.const.roll(width, -1))
     loop = _Loop(
         joint=torch.cat(readers),
@@ -173,208 +112,6 @@ class _Run(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """Of z, loc, scale and the states."""
         return None, *ctx.loop.back(*grads)
-
-
-class _Dense:
-    """A layer at work."""
-
-    def __init__(self, layer: Layer, steps: int, rows: int, kept: int) -> None:
-        self.layer, self.steps = layer, steps
-        self.y = layer.const.new_empty(kept, rows, layer.const.shape[-1])
-        self.ys = self.y.unbind() if kept == steps else self.y.unbind() * steps
-        moving = layer.const.dim() > 1
-        self.consts = layer.const.unbind() if moving else (layer.const,) * steps
-        self.particles = moving and layer.const.shape[1] != rows
-        self.weight_t = layer.weight.t()
-
-    def step(self, t: int, v: Tensor) -> Tensor:
-        """[N, in] -> [N, out]."""
-        y, const = self.ys[t], self.consts[t]
-        if self.particles:
-            torch.mm(v, self.weight_t, out=y).view(-1, *const.shape).add_(const)
-        else:
-            torch.addmm(const, v, self.weight_t, out=y)
-        return self.layer.act.apply(y)
-
-    def given(self, t: int, product: Tensor) -> Tensor:
-        """The same where W v is at hand, [N, out]."""
-        y, const = self.ys[t], self.consts[t]
-        if self.particles:
-            shape = (-1, *const.shape)
-            torch.add(product.unflatten(0, shape[:2]), const, out=y.view(shape))
-        else:
-            torch.add(product, const, out=y)
-        return self.layer.act.apply(y)
-
-    def ready(self, *, own: bool) -> None:
-        """For the way back, with a buffer of its own for the gradients before the activation, or without."""
-        self.linear = self.layer.act is LINEAR
-        self.slopes = () if self.linear else self.layer.act.slope(self.y).unbind()
-        self.grad = torch.empty_like(self.y) if own else self.y
-        self.grads = self.grad.unbind()
-
-    def back(self, t: int, grad: Tensor) -> Tensor:
-        """From y to v. [N, out] -> [N, in]."""
-        before = self.grads[t]
-        if self.linear:
-            before.copy_(grad)
-        else:
-            torch.mul(grad, self.slopes[t], out=before)
-        return before @ self.layer.weight
-
-    def of_const(self, grad: Tensor) -> Tensor:
-        """The constant's gradient from that before the activation, [T, N, out]."""
-        const = self.layer.const
-        if const.dim() == 1:
-            return grad.sum((0, 1))
-        found = grad.unflatten(1, (-1, const.shape[1])).sum(1) if self.particles else grad
-        if len(found) < len(const):  # the last step has no transition
-            found = torch.cat([found, found.new_zeros(len(const) - len(found), *found.shape[1:])])
-        return found
-
-    def of_weights(self, v: Tensor) -> list[Tensor]:
-        """Of the weight and the constant, from all inputs [T, N, in]."""
-        return [_product(self.grad, v), self.of_const(self.grad)]
-
-
-def _product(grad: Tensor, v: Tensor) -> Tensor:
-    """Sum over steps and rows. [T, N, out], [T, N, in] -> [out, in]."""
-    return grad.flatten(0, 1).t() @ v.flatten(0, 1)
-
-
-class _Cell(ABC):
-    """A recurrent cell at work, from W_i v + c (`given`, [N, G]) and W_h h + b (`own`, [N, gates H])."""
-
-    gates: int
-    """Widths of H in `own`."""
-    lead: int
-    """Widths of H that stand before `own`'s gradient in the loop's buffer; `given`'s is the first ones of it."""
-
-    def __init__(self, own: Tensor, states: Sequence[Tensor], width: int, kept: int) -> None:
-        """Of buffers [T, N, ·]."""
-        self.width, self.steps = width, len(states[0]) - 1
-        self.states = [part.unbind() for part in states]
-        self.own_buffer, self.state_buffers = own, states
-        self.start(own.new_empty, kept, own.shape[1])
-
-    @abstractmethod
-    def start(self, empty: Callable[..., Tensor], kept: int, rows: int) -> None:
-        """Make buffers."""
-
-    @abstractmethod
-    def step(self, t: int, given: Tensor, own: Tensor) -> None:
-        """From the state before t to the one after."""
-
-    @abstractmethod
-    def ready(self, grads: Tensor) -> None:
-        """For the way back; gradients of [given, own] go to `grads` [T, N, (lead + gates) H]."""
-
-    @abstractmethod
-    def back(self, t: int, after: Sequence[Tensor]) -> list[Tensor]:
-        """From the state after t to what goes straight to the one before."""
-
-
-class _GRU(_Cell):
-    """r, u = sigmoid(given + own), n = tanh(given + r own), h = n + u (h - n); `given` is n, r, u and `own` r, u, n.
-
-    The gradients are kept as n, r, u, r n: the first three are those of `given`, the last three those of `own`.
-    """
-
-    gates, lead = 3, 1
-
-    def start(self, empty: Callable[..., Tensor], kept: int, rows: int) -> None:
-        """r and u side by side, and n."""
-        self.ru, self.n = empty(kept, rows, 2 * self.width), empty(kept, rows, self.width)
-
-    def step(self, t: int, given: Tensor, own: Tensor) -> None:
-        """See _Cell."""
-        H, at = self.width, t % len(self.n)
-        ru = torch.add(given[:, H:], own[:, : 2 * H], out=self.ru[at]).sigmoid_()
-        n = torch.addcmul(given[:, :H], ru[:, :H], own[:, 2 * H :], out=self.n[at]).tanh_()
-        torch.lerp(n, self.states[0][t], ru[:, H:], out=self.states[0][t + 1])
-
-    def ready(self, grads: Tensor) -> None:
-        """All that does not depend on the gradient, at once."""
-        (r, u), n = self.ru.chunk(2, dim=-1), self.n
-        h, own_n = (
-            self.state_buffers[0][: self.steps],
-            self.own_buffer[: self.steps, :, 2 * self.width : 3 * self.width],
-        )
-        to_n = (1 - u) * (1 - n * n)
-        self.slopes = torch.stack([to_n, to_n * own_n * r * (1 - r), (h - n) * u * (1 - u), to_n * r], dim=2).unbind()
-        self.us = u.unbind()
-        self.grads = grads[: self.steps, :, : 4 * self.width].unflatten(-1, (4, self.width)).unbind()
-
-    def back(self, t: int, after: Sequence[Tensor]) -> list[Tensor]:
-        """See _Cell."""
-        torch.mul(after[0][:, None], self.slopes[t], out=self.grads[t])
-        return [after[0] * self.us[t]]
-
-
-class _LSTM(_Cell):
-    """i, f, g, o = given + own; c = sigmoid(f) c + sigmoid(i) tanh(g), h = sigmoid(o) tanh(c)."""
-
-    gates, lead = 4, 0
-
-    def start(self, empty: Callable[..., Tensor], kept: int, rows: int) -> None:
-        """The gates, and tanh(c)."""
-        self.a, self.tanh_c = empty(kept, rows, 4 * self.width), empty(kept, rows, self.width)
-
-    def step(self, t: int, given: Tensor, own: Tensor) -> None:
-        """See _Cell."""
-        H, at = self.width, t % len(self.a)
-        a = torch.add(given, own, out=self.a[at])
-        a[:, : 2 * H].sigmoid_()
-        i, f, g, o = a.chunk(4, dim=-1)
-        g.tanh_()
-        o.sigmoid_()
-        h, c = (part[t + 1] for part in self.states)
-        torch.addcmul(torch.mul(f, self.states[1][t], out=c), i, g, out=c)
-        torch.mul(o, torch.tanh(c, out=self.tanh_c[at]), out=h)
-
-    def ready(self, grads: Tensor) -> None:
-        """All that does not depend on the gradient, at once."""
-        (i, f, g, o), tanh_c = self.a.chunk(4, dim=-1), self.tanh_c
-        c = self.state_buffers[1][: self.steps]
-        self.to_c = (o * (1 - tanh_c * tanh_c)).unbind()
-        self.of_c = torch.stack([g * i * (1 - i), c * f * (1 - f), i * (1 - g * g)], dim=2).unbind()
-        self.of_h, self.fs = (tanh_c * o * (1 - o)).unbind(), f.unbind()
-        grads = grads[: self.steps, :, : 4 * self.width].unflatten(-1, (4, self.width))
-        self.by_c, self.by_h = grads[:, :, :3].unbind(), grads[:, :, 3].unbind()
-
-    def back(self, t: int, after: Sequence[Tensor]) -> list[Tensor]:
-        """See _Cell."""
-        h, c = after
-        torch.mul(h, self.of_h[t], out=self.by_h[t])
-        c = torch.addcmul(c, h, self.to_c[t])
-        torch.mul(c[:, None], self.of_c[t], out=self.by_c[t])
-        return [torch.zeros_like(h), c * self.fs[t]]
-
-
-class _Tanh(_Cell):
-    """h = tanh(given + own)."""
-
-    gates, lead = 1, 0
-
-    def start(self, empty: Callable[..., Tensor], kept: int, rows: int) -> None:
-        """None but the states."""
-
-    def step(self, t: int, given: Tensor, own: Tensor) -> None:
-        """See _Cell."""
-        torch.add(given, own, out=self.states[0][t + 1]).tanh_()
-
-    def ready(self, grads: Tensor) -> None:
-        """See _Cell."""
-        h = self.state_buffers[0][1:]
-        self.slopes, self.grads = (1 - h * h).unbind(), grads[: self.steps, :, : self.width].unbind()
-
-    def back(self, t: int, after: Sequence[Tensor]) -> list[Tensor]:
-        """See _Cell."""
-        torch.mul(after[0], self.slopes[t], out=self.grads[t])
-        return [torch.zeros_like(after[0])]
-
-
-CELLS: dict[str, type[_Cell]] = {"GRU": _GRU, "LSTM": _LSTM, "RNN_TANH": _Tanh}
 
 
 class _Loop:
@@ -426,8 +163,8 @@ class _Loop:
             part[0] = first
         self.z = empty(T, N, Z) if self.kind else self.states[0][1:]
         self.read = empty(kept, N, len(self.joint))
-        self.work = [[_Dense(layer, T, N, kept) for layer in stack] for stack in self.stacks]
-        self.moving = [_Dense(layer, T - 1, N, moves) for layer in self.transition]
+        self.work = [[DenseStep(layer, T, N, kept) for layer in stack] for stack in self.stacks]
+        self.moving = [DenseStep(layer, T - 1, N, moves) for layer in self.transition]
         width = start[0].shape[-1]
         self.cell = CELLS[self.kind](self.read, self.states, width, moves) if self.kind else None
         self.own = self.cell.gates * width if self.cell else 0
@@ -454,7 +191,7 @@ class _Loop:
         )
 
     @staticmethod
-    def _through(stack: Sequence[_Dense], t: int, product: Tensor) -> Tensor:
+    def _through(stack: Sequence[DenseStep], t: int, product: Tensor) -> Tensor:
         v = stack[0].given(t, product)
         for layer in stack[1:]:
             v = layer.step(t, v)
@@ -503,7 +240,7 @@ class _Loop:
                     torch.mul(v, stack[0].slopes[t], out=first)
                 at += first.shape[-1]
             after = [torch.addmm(into[0], reads[t], self.joint), *into[1:]]
-        found = [*after, _product(reads, self.states[0][:T]), reads.sum((0, 1))]
+        found = [*after, product(reads, self.states[0][:T]), reads.sum((0, 1))]
         at = lead + self.own
         for stack in self.work:
             stop = at + stack[0].y.shape[-1]

@@ -28,7 +28,8 @@ from pyro_vrnn.errors import at_least
 from pyro_vrnn.latents import Ladder
 from pyro_vrnn.likelihoods import LIKELIHOODS
 from pyro_vrnn.models.base import Inference, LatentConfig, SequenceModel, expand, over_particles, standard_normal
-from pyro_vrnn.models.recurrence import Layer, Transition, draw, feed, layers_of
+from pyro_vrnn.models.blocks import Layer, feed, layers_of
+from pyro_vrnn.models.recurrence import Transition, draw
 from pyro_vrnn.networks import MLP, Cell, DiagonalNormal, State, cat
 from pyro_vrnn.sequences import Batch
 
