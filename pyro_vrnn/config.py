@@ -103,6 +103,10 @@ class TrainingConfig:
     """Validations without a better bound before stopping; 0 never stops early."""
     log_every: int = 20
     seed: int = 0
+    graph: Literal["auto", "off"] = "auto"
+    """On a GPU: make each shape's update one CUDA graph, where the other settings allow it."""
+    precision: Literal["float32", "tf32", "bf16"] = "float32"
+    """Of the networks' products: tf32 is for GPUs; bf16 leaves heads, distributions and the time loop in float32."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "validate_every", "log_every"):

@@ -21,9 +21,10 @@ from pyro_vrnn import checkpoint
 from pyro_vrnn.errors import UserError
 from pyro_vrnn.evaluation import Evaluation, evaluate
 from pyro_vrnn.files import cannot_write
+from pyro_vrnn.precision import products
 from pyro_vrnn.programs import Stacked
-from pyro_vrnn.sequences import Batch, Piece, SequenceDataset, collate, epoch_plan, pieces
-from pyro_vrnn.trainer import Trainer, guarded
+from pyro_vrnn.sequences import Batch, Piece, SequenceDataset, collate, epoch_plan, padded, pieces
+from pyro_vrnn.trainer import Trainer, guarded, settled
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 if sys.platform != "win32":
@@ -146,8 +147,10 @@ class _Fit:
         return self.trainer.goes_on(batch, piece.rows) if piece.rows else batch, indices
 
     def read(self, indices: list[int], piece: Piece) -> Batch:
-        """From the file; for a GPU into memory that it can copy from by itself."""
+        """From the file; for a GPU in one of few shapes, and into memory that it can copy from by itself."""
         batch = collate(self.train, indices, piece.begin, piece.steps)
+        if self.trainer.padded:
+            batch = padded(batch, self.trainer.config.data.batch_size)
         return batch.pinned() if self.trainer.device.type == "cuda" else batch
 
     def close(self) -> None:
@@ -183,6 +186,17 @@ class _Fit:
 
     def steps(self, stop: Stop, max_seconds: float | None) -> str:
         """Updates to the end of the epoch, or to a stop; its reason, or nothing."""
+        stopped = self._steps(stop, max_seconds)
+        settled(self.trainer, self.run)
+        graphs = self.trainer.graphs
+        if graphs is not None and graphs.reason and not self.trainer.no_graphs:
+            self.trainer.no_graphs = graphs.reason
+            self.watch.said(f"no CUDA graphs from here on: {graphs.reason}")
+        if not stopped:
+            self.at.epoch, self.at.position = self.at.epoch + 1, 0
+        return stopped
+
+    def _steps(self, stop: Stop, max_seconds: float | None) -> str:
         at, plan = self.at, self.plan(self.at.epoch)
         while at.position < len(plan):
             if self.training.max_steps and at.step >= self.training.max_steps:
@@ -211,8 +225,8 @@ class _Fit:
             if late:
                 return "max-time"
             if time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
+                settled(self.trainer, self.run)
                 self.save()
-        at.epoch, at.position = at.epoch + 1, 0
         return ""
 
     def validation_is_due(self) -> bool:
@@ -301,9 +315,16 @@ def fit(
     total = training.epochs * len(this.plan(0))
     watch.begin(at.step, min(total, training.max_steps) if training.max_steps else total)
     trainer.net.train()
+    if trainer.no_graphs:
+        watch.said(f"no CUDA graphs: {trainer.no_graphs}")
     stopped = ""
     try:
-        with pyro.get_param_store().scope(), warnings.catch_warnings(), Stop() as stop:
+        with (
+            pyro.get_param_store().scope(),
+            products(training.precision),
+            warnings.catch_warnings(),
+            Stop() as stop,
+        ):
             warnings.filterwarnings("ignore", message="Encountered NaN")  # Pyro's word for what we raise
             try:
                 while not stopped:

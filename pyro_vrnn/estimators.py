@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from pyro_vrnn.models.base import SequenceModel
 from pyro_vrnn.programs.markov import register
 from pyro_vrnn.programs.smc import Resampling, particle_filter
 from pyro_vrnn.programs.stacked import Path
-from pyro_vrnn.programs.weights import Side, draw, log_joint, terms, traces, whole
+from pyro_vrnn.programs.weights import Side, Terms, draw, log_joint, terms, traces, whole
 from pyro_vrnn.sequences import Batch
 
 
@@ -34,7 +35,7 @@ class Estimator(ELBO):
         super().__init__(num_particles=particles, vectorize_particles=True, max_plate_nesting=1)
 
     @abstractmethod
-    def differentiable_loss(self, model: Side, guide: Side, batch: Batch, beta: float = 1.0) -> Tensor:
+    def differentiable_loss(self, model: Side, guide: Side, batch: Batch, beta: float | Tensor = 1.0) -> Tensor:
         """A scalar."""
 
     def _get_trace(self, model: Side, guide: Side, args: Any, kwargs: Any) -> Any:
@@ -55,6 +56,23 @@ class Estimator(ELBO):
         return float(loss.detach())
 
 
+class Direct(Estimator):
+    """Minus a bound of the log-weights as one expression: what Pyro's own losses say, but they wait for the device.
+
+    Args:
+        particles: K.
+        bound: what the pair's run says, and the KL weight, to the bound of each sequence, [B].
+    """
+
+    def __init__(self, particles: int, bound: Callable[[Terms, float | Tensor], Tensor]) -> None:
+        super().__init__(particles)
+        self.bound = bound
+
+    def differentiable_loss(self, model: Side, guide: Side, batch: Batch, beta: float | Tensor = 1.0) -> Tensor:
+        """See Estimator."""
+        return -self.bound(terms(model, guide, batch, self.num_particles, beta), beta).sum()
+
+
 class FreeBits(Estimator):
     """The ELBO whose KL counts as `free` nats at each step where it is less (Kingma et al. 2016, arXiv:1606.04934).
 
@@ -66,7 +84,7 @@ class FreeBits(Estimator):
         super().__init__(particles)
         self.free = free
 
-    def differentiable_loss(self, model: Side, guide: Side, batch: Batch, beta: float = 1.0) -> Tensor:
+    def differentiable_loss(self, model: Side, guide: Side, batch: Batch, beta: float | Tensor = 1.0) -> Tensor:
         """See Estimator."""
         found = terms(model, guide, batch, self.num_particles, beta)
         alive = batch.alive[:, None]  # [T, 1, B]
@@ -84,7 +102,7 @@ class Mixed(Estimator):
         super().__init__(particles)
         self.mix = mix
 
-    def differentiable_loss(self, model: Side, guide: Side, batch: Batch, beta: float = 1.0) -> Tensor:
+    def differentiable_loss(self, model: Side, guide: Side, batch: Batch, beta: float | Tensor = 1.0) -> Tensor:
         """See Estimator."""
         log_w = terms(model, guide, batch, self.num_particles).log_weights
         return -((1 - self.mix) * log_w.mean(0) + self.mix * log_mean_exp(log_w)).sum()
@@ -97,7 +115,7 @@ class Grouped(Estimator):
         super().__init__(groups * particles)
         self.groups = groups
 
-    def differentiable_loss(self, model: Side, guide: Side, batch: Batch, beta: float = 1.0) -> Tensor:
+    def differentiable_loss(self, model: Side, guide: Side, batch: Batch, beta: float | Tensor = 1.0) -> Tensor:
         """See Estimator."""
         return -grouped(terms(model, guide, batch, self.num_particles).log_weights, self.groups).sum()
 
@@ -142,7 +160,7 @@ class _Detached(Estimator):
 class StickingTheLanding(_Detached):
     """The ELBO without the score of log q, whose mean is zero (Roeder et al. 2017, arXiv:1703.09194)."""
 
-    def differentiable_loss(self, model: Side, guide: Side, batch: Batch, beta: float = 1.0) -> Tensor:
+    def differentiable_loss(self, model: Side, guide: Side, batch: Batch, beta: float | Tensor = 1.0) -> Tensor:
         """See Estimator."""
         found = terms(model, guide, batch, self.num_particles, beta)
         log_w = found.log_weights + found.log_q - beta * self.log_q(batch, whole(found.z))
@@ -157,7 +175,7 @@ class DoublyReparameterised(_Detached):
     that arrives at z_k is multiplied by w_k once more.
     """
 
-    def differentiable_loss(self, model: Side, guide: Side, batch: Batch, beta: float = 1.0) -> Tensor:
+    def differentiable_loss(self, model: Side, guide: Side, batch: Batch, beta: float | Tensor = 1.0) -> Tensor:
         """See Estimator."""
         normalised: list[Tensor] = []
 
@@ -191,7 +209,7 @@ class Filtering(Estimator):
         self.terms: tuple[Tensor, Tensor] | None = None
         """Of the last run, for each sequence: what is not KL of minus the bound, and the particles' mean KL. [B]"""
 
-    def differentiable_loss(self, model: Side, guide: Side, batch: Batch, beta: float = 1.0) -> Tensor:
+    def differentiable_loss(self, model: Side, guide: Side, batch: Batch, beta: float | Tensor = 1.0) -> Tensor:
         """The filter runs the network's arrows itself: `model` and `guide` say one whole path, with no choice in it."""
         register(self.net)
         found = particle_filter(

@@ -117,12 +117,11 @@ def sequence_bounds(
     chunk = max(1, values_at_once // whole)
     parts, done = [], 0
     while done < objective.draws:
-        parts.append(terms(program.model, program.guide, batch, min(chunk, objective.draws - done)))
+        run = terms(program.model, program.guide, batch, min(chunk, objective.draws - done))
+        parts.append((run.log_weights, run.nll, run.kl))
         done = min(done + chunk, objective.draws)
         progress(done * objective.particles // objective.draws)
-    log_weights = torch.cat([part.log_weights for part in parts])  # [K, B]
-    nll = torch.cat([part.nll for part in parts])
-    kl = torch.cat([part.kl for part in parts])
+    log_weights, nll, kl = (torch.cat(part) for part in zip(*parts, strict=True))  # [K, B]
     return objective.bound(log_weights, nll, kl), kl.mean(0)
 
 

@@ -15,6 +15,8 @@ from pyro.distributions import Distribution
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pyro_vrnn.precision import exact, full
+
 State = tuple[Tensor, ...]
 """What a model carries from step to step; a cell's state is (h,) or, for the LSTM, (h, c). Output first."""
 
@@ -98,8 +100,10 @@ class DiagonalNormal(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Distribution:
         """The Gaussian of the inputs side by side, event shape [Z]."""
-        loc, raw = self.linear(self.mlp(cat(*inputs))).chunk(2, dim=-1)
-        return dist.Normal(loc, F.softplus(raw) + self.floor).to_event(1)
+        features = self.mlp(cat(*inputs))
+        with exact(features):
+            loc, raw = self.linear(full(features)).chunk(2, dim=-1)
+            return dist.Normal(loc, F.softplus(raw) + self.floor).to_event(1)
 
 
 class Cell(nn.Module):

@@ -34,7 +34,9 @@ from torch import Tensor
 from pyro_vrnn.annealing import Ramp, ramp
 from pyro_vrnn.errors import ConfigError, at_least, choose
 from pyro_vrnn.estimators import (
+    Direct,
     DoublyReparameterised,
+    Estimator,
     Filtering,
     FreeBits,
     Grouped,
@@ -45,6 +47,7 @@ from pyro_vrnn.estimators import (
 )
 from pyro_vrnn.models.base import SequenceModel
 from pyro_vrnn.programs.smc import Resampling
+from pyro_vrnn.programs.weights import Terms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +71,15 @@ class Objective(ABC):
     @abstractmethod
     def bound(self, log_weights: Tensor, nll: Tensor, kl: Tensor) -> Tensor:
         """The bound at beta = 1 for each sequence, nats. All three are [draws, B]; the result is [B]."""
+
+    def direct(self, net: SequenceModel) -> Estimator:
+        """The same loss as `loss`, without waiting for the device: what a CUDA graph can hold."""
+        own = self.loss(net)
+        return own if isinstance(own, Estimator) else Direct(self.draws, self.weigh)
+
+    def weigh(self, found: Terms, beta: float | Tensor) -> Tensor:
+        """The bound of each sequence of one run, whose log-weights have the KL weight in them already. [B]."""
+        return self.bound(found.log_weights, found.nll, found.kl)
 
     @property
     def draws(self) -> int:
@@ -139,6 +151,10 @@ class ElboObjective(Annealed):
         if self.free_bits > 0:
             return FreeBits(self.particles, self.free_bits)
         return TraceMeanField_ELBO(**self._particles())
+
+    def weigh(self, found: Terms, beta: float | Tensor) -> Tensor:
+        """Without log-weights."""
+        return -(found.nll + beta * found.kl).mean(0)
 
     def bound(self, log_weights: Tensor, nll: Tensor, kl: Tensor) -> Tensor:
         """-mean_k (nll + KL)."""

@@ -67,7 +67,10 @@ class TorchOptim(PyroOptim):
     def set_learning_rate(self, learning_rate: float) -> None:
         """For the next step."""
         for group in self.inner.param_groups:
-            group["lr"] = learning_rate
+            if isinstance(group["lr"], Tensor):  # a graph reads it where it is
+                group["lr"].fill_(learning_rate)
+            else:
+                group["lr"] = learning_rate
 
     def get_state(self) -> dict[str, Any]:
         """The torch optimiser's state_dict."""

@@ -42,12 +42,14 @@ __all__ = [
     "Piece",
     "SequenceDataset",
     "SplitInfo",
+    "bucket",
     "collate",
     "describe",
     "epoch_plan",
     "floors",
     "in_order",
     "moments",
+    "padded",
     "pieces",
     "read_info",
     "write_sequences",
@@ -123,7 +125,9 @@ class Batch:
     def pinned(self) -> Batch:
         """The same in page-locked memory, which a GPU copies from while the CPU goes on."""
         x, given = (None if part is None else part.pin_memory() for part in (self.x, self.given))
-        return Batch(self.lengths.pin_memory(), x, given=given)
+        found = Batch(self.lengths.pin_memory(), x, given=given)
+        found.__dict__["steps"] = self.steps
+        return found
 
 
 class SequenceDataset:
@@ -258,6 +262,29 @@ def collate(dataset: SequenceDataset, indices: Sequence[int], begin: int = 0, st
         dataset.piece(i, begin, n, x[:n, b])
     given = np.clip(dataset.given[list(indices)] - begin, 0, lengths)
     return Batch(torch.tensor(lengths), torch.from_numpy(x), given=torch.from_numpy(given) if given.any() else None)
+
+
+def bucket(steps: int) -> int:
+    """The next of eight lengths an octave: shapes that come again, with at most an eighth of padding."""
+    unit = 2 ** max(0, (steps - 1).bit_length() - 4)
+    return -(-steps // unit) * unit
+
+
+def padded(batch: Batch, size: int) -> Batch:
+    """The batch in one of few shapes: more sequences, of no steps, up to `size`, and more steps up to a bucket's.
+
+    What is added has no score and no gradient; a batch's first rows are its own.
+    """
+    assert batch.x is not None
+    steps, more = bucket(len(batch.x)), max(0, size - batch.size)
+    x = torch.nn.functional.pad(batch.x, (0, 0, 0, more, 0, steps - len(batch.x)))
+    lengths, given = (
+        None if part is None else torch.nn.functional.pad(part, (0, more)) for part in (batch.lengths, batch.given)
+    )
+    assert lengths is not None
+    found = Batch(lengths, x, given=given)
+    found.__dict__["steps"] = steps
+    return found
 
 
 def epoch_plan(

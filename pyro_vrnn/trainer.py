@@ -23,11 +23,13 @@ from pyro_vrnn.estimators import Filtering
 from pyro_vrnn.evaluation import Recorder
 from pyro_vrnn.feeding import feed
 from pyro_vrnn.files import write_json
+from pyro_vrnn.graphs import Graphs, why_not
 from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.networks import State
 from pyro_vrnn.objectives import make_objective
 from pyro_vrnn.optimizer import TorchOptim, flatten, unflatten
 from pyro_vrnn.parallel import Ranks
+from pyro_vrnn.precision import lowered
 from pyro_vrnn.programs import PROGRAMS, Markov, Stacked
 from pyro_vrnn.replay import Replay
 from pyro_vrnn.sequences import Batch
@@ -61,14 +63,20 @@ class Trainer:
     def __init__(self, config: RunConfig, net: SequenceModel, device: torch.device, ranks: Ranks = ALONE) -> None:
         self.config, self.net, self.device, self.ranks = config, net, device, ranks
         training = config.training
+        self.padded = device.type == "cuda" and training.replay == "none"
+        """Whether batches come in few shapes (sequences.padded)."""
+        # A fused optimiser with its learning rate on the device: the same one with a graph and without.
+        learning_rate, fused = training.learning_rate, device.type == "cuda"
         self.program: Markov | Stacked = PROGRAMS[training.program](net)
         self.optim = TorchOptim(
             net,
             lambda params: torch.optim.AdamW(
                 params,
-                lr=training.learning_rate,
+                lr=torch.tensor(learning_rate, device=device) if fused else learning_rate,
                 betas=training.adam_betas,
                 weight_decay=training.weight_decay,
+                fused=fused or None,
+                capturable=fused,
             ),
             training.clip_norm,
         )
@@ -92,6 +100,11 @@ class Trainer:
         self.memory: tuple[State, State] | None = None
         """Where model and guide stood after the last batch, for the pieces that go on from it."""
         self._carried: tuple[State, State] | None = None  # the same, until the update is done
+        self.no_graphs = why_not(config, ranks) if device.type == "cuda" and training.graph == "auto" else ""
+        """Why a run that could be CUDA graphs is not."""
+        self.graphs: Graphs | None = None
+        if device.type == "cuda" and training.graph == "auto" and not self.no_graphs:
+            self.graphs = Graphs(self, capture=True)
 
     def step(self, batch: Batch | None, *, log: bool, indices: Sequence[int] = ()) -> dict[str, Any] | None:
         """One SVI update; the row of metrics if asked for.
@@ -104,16 +117,15 @@ class Trainer:
         Raises:
             NumericsError: loss or gradient is not finite; parameters and optimiser are as before the step.
         """
+        if batch is not None and self.graphs is not None and self.graphs.takes(batch):
+            beta, learning_rate, _ = self.schedule()
+            report = self.graphs.step(batch, log=log)
+            if report is None:
+                return None
+            *sums, norm = report
+            return self._row([v / batch.scored_steps for v in sums], beta, learning_rate, norm)
         training, at = self.config.training, self.at
-        beta = self.config.objective.beta(at.step)
-        learning_rate = decayed(
-            at.step,
-            training.learning_rate,
-            training.learning_rate * training.decay_to,
-            training.decay,
-            training.decay_begin,
-            training.decay_steps,
-        )
+        beta, learning_rate, keep = self.schedule()
         self.config.objective.move(self.loss, at.step)
         if batch is not None:
             batch = self.fed(batch)
@@ -137,10 +149,9 @@ class Trainer:
         self.memory = self._carried
         self.program.forget()
         if self.average:
-            weight = 1.0 - min(training.average, (1 + at.step) / (10 + at.step))
             with torch.no_grad():
                 for name, value in self.net.named_parameters():
-                    self.average[name].lerp_(value, weight)
+                    self.average[name].lerp_(value, keep)
         if recorder is None:
             return None
         nll, kl = recorder.nll, recorder.kl
@@ -152,17 +163,44 @@ class Trainer:
             self.replay.saw(indices, (nll + kl) / batch.scored.sum(0).clamp(min=1))
         if not log:
             return None
-        loss, all_nll, all_kl = self.ranks.add(loss, float(nll.sum()), float(kl.sum()))
-        return {
-            "step": at.step,
-            "epoch": at.epoch + 1,
-            "loss": loss / steps,
-            "nll": all_nll / steps,
-            "kl": all_kl / steps,
-            "beta": beta,
-            "lr": learning_rate,
-            "grad_norm": self.optim.grad_norm,
-        }
+        sums = self.ranks.add(loss, float(nll.sum()), float(kl.sum()))
+        return self._row([v / steps for v in sums], beta, learning_rate, self.optim.grad_norm)
+
+    def _row(self, means: list[float], beta: float, learning_rate: float, norm: float) -> dict[str, Any]:
+        """Of metrics.jsonl, after the update; `means` are loss, NLL and KL."""
+        at = {"step": self.at.step, "epoch": self.at.epoch + 1}
+        return (
+            at
+            | dict(zip(("loss", "nll", "kl"), means, strict=True))
+            | {
+                "beta": beta,
+                "lr": learning_rate,
+                "grad_norm": norm,
+            }
+        )
+
+    def schedule(self) -> tuple[float, float, float]:
+        """Of the next update: the KL weight, the learning rate, and the share of the average that is replaced."""
+        training, step = self.config.training, self.at.step
+        learning_rate = decayed(
+            step,
+            training.learning_rate,
+            training.learning_rate * training.decay_to,
+            training.decay,
+            training.decay_begin,
+            training.decay_steps,
+        )
+        keep = 1.0 - min(training.average, (2 + step) / (11 + step))
+        return self.config.objective.beta(step), learning_rate, keep
+
+    def settle(self) -> None:
+        """Wait until all updates are done.
+
+        Raises:
+            NumericsError: see Graphs.
+        """
+        if self.graphs is not None:
+            self.graphs.settle()
 
     def fed(self, batch: Batch) -> Batch:
         """With the noise and the share of own draws of this update."""
@@ -171,7 +209,8 @@ class Trainer:
         return feed(self.net, batch, self.net.likelihood.support, training.input_noise, share)
 
     def _loss_and_grads(self, model: Any, guide: Any, *args: Any) -> float:
-        loss = float(self.loss.loss_and_grads(model, guide, *args))
+        with lowered(self.config.training.precision, self.device):
+            loss = float(self.loss.loss_and_grads(model, guide, *args))
         if not math.isfinite(loss) and self.ranks.world == 1:
             raise NumericsError(f"the loss is {loss}")
         if not math.isfinite(loss):  # so that all ranks see it in the gradient, and stop together
@@ -184,7 +223,8 @@ class Trainer:
     def goes_on(self, batch: Batch, rows: Sequence[int]) -> Batch:
         """A batch that goes on from these rows of the one before."""
         assert self.memory is not None, "no batch before this one"
-        state, own = (tuple(part[list(rows)] for part in side) for side in self.memory)
+        rows = [*rows, *[0] * (batch.size - len(rows))]  # those that a padded batch has more have no steps
+        state, own = (tuple(part[rows] for part in side) for side in self.memory)
         return replace(batch, memory=(state, own))
 
     @contextmanager
@@ -299,10 +339,24 @@ def guarded(
     trainer: Trainer, batch: Batch | None, run: Path, *, log: bool, indices: Sequence[int] = ()
 ) -> dict[str, Any] | None:
     """One step; if its numbers are not finite, say in diagnostics/ which site's are not, and raise."""
+    with _diagnosed(trainer, batch, run):
+        return trainer.step(batch, log=log, indices=indices)
+
+
+def settled(trainer: Trainer, run: Path) -> None:
+    """Wait until all updates are done; the same for them."""
+    with _diagnosed(trainer, None, run):
+        trainer.settle()
+
+
+@contextmanager
+def _diagnosed(trainer: Trainer, batch: Batch | None, run: Path) -> Iterator[None]:
     random = torch.get_rng_state()
     try:
-        return trainer.step(batch, log=log, indices=indices)
+        yield
     except NumericsError as error:
+        if trainer.graphs is not None and trainer.graphs.at_fault is not None:
+            batch = trainer.graphs.at_fault  # maybe some updates before
         if batch is None:
             raise  # the others' gradients; they say where
         for p in trainer.net.parameters():

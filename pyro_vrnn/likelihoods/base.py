@@ -11,6 +11,8 @@ from pyro.distributions import Distribution
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pyro_vrnn.precision import exact, full
+
 SCALE_FLOOR = 1e-4
 """Added to every Gaussian's scale, so that densities stay finite (Chung et al. 2015's code)."""
 SCALE_BIAS = 0.6
@@ -35,6 +37,12 @@ class Likelihood(nn.Module, ABC):
     def __init__(self, in_dim: int, x_dim: int) -> None:
         super().__init__()
         self.in_dim, self.x_dim = in_dim, x_dim
+
+    def __call__(self, features: Tensor) -> Distribution:
+        """`forward`, never in bf16."""
+        with exact(features):
+            found: Distribution = super().__call__(full(features))
+            return found
 
     @abstractmethod
     def forward(self, features: Tensor) -> Distribution:

@@ -32,6 +32,7 @@ from pyro_vrnn.models.base import Inference, LatentConfig, SequenceModel
 from pyro_vrnn.models.blocks import ACTIVATIONS, Layer
 from pyro_vrnn.models.recurrence import draw
 from pyro_vrnn.networks import MLP, Cell, DiagonalNormal, Layers, State, reverse_padded
+from pyro_vrnn.precision import exact, full
 from pyro_vrnn.sequences import Batch
 
 
@@ -63,10 +64,12 @@ class GatedTransition(nn.Module):
 
     def forward(self, z: Tensor) -> Distribution:
         """[..., Z] -> [... | Z]."""
-        gate = torch.sigmoid(self.to_gate(self.gate(z)))
-        proposed = self.to_proposed(self.proposed(z))
-        loc = (1 - gate) * (z + self.to_loc(z)) + gate * proposed
-        return dist.Normal(loc, F.softplus(self.to_scale(F.relu(proposed))) + self.floor).to_event(1)
+        for_gate, for_proposed = self.gate(z), self.proposed(z)
+        with exact(z):
+            gate = torch.sigmoid(self.to_gate(full(for_gate)))
+            proposed = self.to_proposed(full(for_proposed))
+            loc = (1 - gate) * (z + self.to_loc(z)) + gate * proposed
+            return dist.Normal(loc, F.softplus(self.to_scale(F.relu(proposed))) + self.floor).to_event(1)
 
 
 class DMM(SequenceModel):

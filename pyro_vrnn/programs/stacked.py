@@ -21,6 +21,7 @@ from torch.distributions.kl import register_kl
 from pyro_vrnn.latents import kl_by_unit
 from pyro_vrnn.models.base import SequenceModel, over_particles
 from pyro_vrnn.networks import State
+from pyro_vrnn.precision import exact, full
 from pyro_vrnn.programs.markov import annealed, memory, register, seen_by_guide
 from pyro_vrnn.sequences import Batch
 
@@ -218,6 +219,7 @@ class Stacked:
         self._path = None  # the last one's memory is free for this one
         features = self.net.features(batch.read)  # [T, B, F]
         e = self.net.encode(batch, seen_by_guide(self.net, batch, features))  # [T, B, E]
-        drawn = self.net.infer(features, e, self.net.begin(batch), shape)
+        with exact(features):
+            drawn = self.net.infer(full(features), full(e), self.net.begin(batch), shape)
         self._path = Path(self.net, batch, drawn.z, drawn.states, drawn.q_z)
         return drawn.z

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pyro
@@ -25,12 +25,18 @@ def traces(
     model: Side, guide: Side, batch: Batch, particles: int, beta: float | Tensor = 1.0
 ) -> tuple[poutine.Trace, poutine.Trace]:
     """The guide's trace with K particles and the model's, replayed on it, with log-probabilities [K, B]."""
-
-    drawn = poutine.trace(_with_particles(guide, particles)).get_trace(batch, beta)
-    scored = poutine.trace(poutine.replay(_with_particles(model, particles), trace=drawn)).get_trace(batch, beta)
+    drawn, scored = _traces(model, guide, batch, particles, beta)
     drawn.compute_log_prob()
     scored.compute_log_prob()
     return drawn, scored
+
+
+def _traces(
+    model: Side, guide: Side, batch: Batch, particles: int, beta: float | Tensor
+) -> tuple[poutine.Trace, poutine.Trace]:
+    """The same without log-probabilities."""
+    drawn = poutine.trace(_with_particles(guide, particles)).get_trace(batch, beta)
+    return drawn, poutine.trace(poutine.replay(_with_particles(model, particles), trace=drawn)).get_trace(batch, beta)
 
 
 def _with_particles(side: Side, particles: int) -> Side:
@@ -65,20 +71,59 @@ def whole(z: dict[str, Tensor]) -> Tensor:
     return z["z"] if "z" in z else torch.stack(list(z.values()), dim=-2)
 
 
-@dataclass(frozen=True)
 class Terms:
-    """The parts of the bound for each particle and sequence, nats."""
+    """The parts of the bound for each particle and sequence, nats; each is computed when it is asked for.
 
-    log_weights: Tensor  # sum_t log p(x_t) + beta (log p(z_t) - log q(z_t)), [K, B]
-    log_q: Tensor  # the last part of it, beta sum_t log q(z_t), [K, B]
-    nll: Tensor  # -log p(x | z), [K, B]
-    kl_by_step: Tensor  # KL(q_t || p_t) along the drawn path, in closed form where there is one, no beta, [T, K, B]
-    z: dict[str, Tensor]  # the guide's draws, by site
+    With gradients or without, as it was when the pair ran.
 
-    @property
+    Args:
+        drawn, scored: the guide's trace and the model's, without log-probabilities.
+        shape: [K, B].
+    """
+
+    def __init__(self, drawn: poutine.Trace, scored: poutine.Trace, shape: tuple[int, int]) -> None:
+        self._drawn, self._scored, self._shape, self._grads = drawn, scored, shape, torch.is_grad_enabled()
+        sites = [(k, v) for k, v in scored.nodes.items() if v["type"] == "sample" and not site_is_subsample(v)]
+        self._latent = [name for name, site in sites if not site["is_observed"]]
+        self._observed = [name for name, site in sites if site["is_observed"]]
+
+    def _sum(self, trace: poutine.Trace, names: list[str]) -> Tensor:
+        with torch.set_grad_enabled(self._grads):
+            trace.compute_log_prob(lambda name, site: name in names)
+            total: Tensor = sum((trace.nodes[name]["log_prob"] for name in names), torch.zeros(()))
+            return total.expand(self._shape)
+
+    @cached_property
+    def nll(self) -> Tensor:
+        """-log p(x | z), [K, B]."""
+        return -self._sum(self._scored, self._observed)
+
+    @cached_property
+    def log_q(self) -> Tensor:
+        """beta sum_t log q(z_t), [K, B]."""
+        return self._sum(self._drawn, self._latent)
+
+    @cached_property
+    def log_weights(self) -> Tensor:
+        """sum_t log p(x_t) + beta (log p(z_t) - log q(z_t)), [K, B]."""
+        return self._sum(self._scored, self._latent) - self.nll - self.log_q
+
+    @cached_property
+    def kl_by_step(self) -> Tensor:
+        """KL(q_t || p_t) along the drawn path, in closed form where there is one, no beta. [T, K, B]."""
+        with torch.set_grad_enabled(self._grads):
+            steps = [_kl_steps(self._drawn.nodes[name], self._scored.nodes[name]) for name in self._latent]
+            return torch.cat([kl.reshape(len(kl), -1, self._shape[1]).expand(-1, *self._shape) for kl in steps])
+
+    @cached_property
     def kl(self) -> Tensor:
         """[K, B]."""
         return self.kl_by_step.sum(0)
+
+    @cached_property
+    def z(self) -> dict[str, Tensor]:
+        """The guide's draws, by site."""
+        return {name: self._drawn.nodes[name]["value"] for name in self._latent}
 
 
 def terms(model: Side, guide: Side, batch: Batch, particles: int, beta: float | Tensor = 1.0) -> Terms:
@@ -90,27 +135,12 @@ def terms(model: Side, guide: Side, batch: Batch, particles: int, beta: float | 
         particles: K.
         beta: KL weight; 1 for everything that is reported.
     """
-    drawn, scored = traces(model, guide, batch, particles, beta)
-    like = batch.read
-    log_px, log_pz, log_qz = like.new_zeros(3, particles, batch.size).unbind()
-    kl, z = [], {}
-    for name, site in scored.nodes.items():
-        if site["type"] != "sample" or site_is_subsample(site):
-            continue
-        if site["is_observed"]:
-            log_px = log_px + site["log_prob"]
-        else:
-            q = drawn.nodes[name]
-            log_pz, log_qz = log_pz + site["log_prob"], log_qz + q["log_prob"]
-            kl += _kl_steps(q, site)
-            z[name] = q["value"]
-    by_step = torch.stack([step.expand(particles, batch.size) for step in kl])
-    return Terms(log_px + log_pz - log_qz, log_qz, -log_px, by_step, z)
+    return Terms(*_traces(model, guide, batch, particles, beta), (particles, batch.size))
 
 
-def _kl_steps(q: Any, p: Any) -> list[Tensor]:
-    """Of one site, or of a stacked site's steps, without beta; zero where a sequence has ended. [..., B] each."""
+def _kl_steps(q: Any, p: Any) -> Tensor:
+    """Of one site, or of a stacked site's steps, without beta; zero where a sequence has ended. [steps, ..., B]."""
     if isinstance(q["fn"], StackedSteps):
-        return list(kl_by_step(q["fn"], p["fn"]))
+        return kl_by_step(q["fn"], p["fn"])
     kl = kl_by_unit(q["fn"], p["fn"], q["value"]).sum(-1)
-    return [torch.where(q["mask"], kl, torch.zeros_like(kl))]
+    return torch.where(q["mask"], kl, torch.zeros_like(kl))[None]

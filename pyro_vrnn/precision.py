@@ -1,0 +1,43 @@
+"""TF32 and bf16 for the networks' products; what has to be exact stays in float32.
+
+Under bf16 autocast a Normal's log-probability, a KL or a sum over a sequence would run in bf16 too, which is off by
+nats. So the heads that give a distribution its parameters, all distributions and the loop over time are computed
+`full`; bf16 is for the networks over all steps at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+
+@contextmanager
+def products(precision: str) -> Iterator[None]:
+    """How a GPU multiplies float32 matrices meanwhile: exactly, or (tf32, bf16) with 10 bits of mantissa."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = precision != "float32"
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before
+
+
+def lowered(precision: str, device: torch.device) -> torch.autocast:
+    """Networks in bf16, if that is asked for. (Without autocast's cache, which a CUDA graph must not read.)"""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)
+
+
+@contextmanager
+def exact(like: Tensor) -> Iterator[None]:
+    """No bf16 in here; bring tensors in by `full`."""
+    with torch.autocast(like.device.type, enabled=False):
+        yield
+
+
+def full(x: Tensor) -> Tensor:
+    """bf16 to float32; others as they are."""
+    return x.float() if x.dtype == torch.bfloat16 else x
