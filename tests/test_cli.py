@@ -342,6 +342,23 @@ def shell(*argv: object, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
 
 
+@pytest.mark.parametrize(("name", "shown"), [(b"\xff", r"\udcff"), (b"a\nb\x1b[31m[bold]", r"a\nb\x1b[31m[bold]")])
+def test_names_are_shown_escaped(name: bytes, shown: str, tmp_path: Path) -> None:
+    """Of what is read and written, on stdout, and of what is skipped, on stderr; whatever stdout can encode."""
+    strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    path = write_small(tmp_path / os.fsdecode(name + b".h5"))
+    found = shell("data", path, env=strict)
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout.splitlines()[0].startswith(f"{tmp_path}/{shown}.h5: pianoroll")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / os.fsdecode(name + b".wav")).write_bytes(b"no sound")
+    np.save(tmp_path / "in" / "good.npy", np.zeros(9, np.int16))
+    done = shell("prepare", "convert", tmp_path / "in", "--out", tmp_path / os.fsdecode(name), env=strict)
+    assert done.returncode == 0, done.stderr
+    assert f"skipped {shown}.wav: not a sound file" in done.stderr.splitlines()
+    assert done.stdout == f"{tmp_path}/{shown}/good.wav\n"
+
+
 def test_version_and_no_arguments() -> None:
     assert shell("--version").stdout == f"pyro-vrnn {__version__}\n"
     nothing = shell()
