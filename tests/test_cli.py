@@ -300,6 +300,36 @@ def test_files_that_say_nonsense_in_extra(tmp_path: Path, capsys: pytest.Capture
         refused(capsys)
 
 
+@pytest.mark.parametrize("name", ["../../evil", "{tmp}/evil", "-[bold]\n\x1b[31m" + "x" * 300])
+def test_ids_of_data_stay_below_the_folder(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They come from a file that somebody else made, and become parts of the names of what is drawn."""
+    name = name.replace("{tmp}", str(tmp_path))
+    path = write_small(tmp_path / "small.h5")
+    with h5py.File(path, "r+") as file:
+        ids = [name, *(f"other-{i}" for i in range(6))]
+        del file["test/ids"]
+        file["test"].create_dataset("ids", data=np.array([i.encode() for i in ids]), chunks=(7,), fletcher32=True)
+    run = tmp_path / "run"
+    assert call("train", "--model", "vrae", "--data", path, "--out", run, "--max-steps", 1, "--quiet", *SMALL) == 0
+    before = set(tmp_path.rglob("*"))
+    out = tmp_path / "deep" / "out"
+    capsys.readouterr()
+    for argv in (
+        ["sample", run, f"--prime-index={name}", "--num", 1, "--steps", 20],
+        ["inspect", run, f"--sequence={name}"],
+        ["reconstruct", run, f"--sequence={name}"],
+        ["interpolate", run, 0, 1],
+        ["encode", run],
+    ):
+        assert call(*argv, "--out", out / argv[0], "--quiet") == 0, capsys.readouterr().err
+        assert all(line.isprintable() for line in capsys.readouterr().out.splitlines())
+        made = [p for p in (out / argv[0]).iterdir() if p.is_file()]
+        assert made
+        assert all(len(p.name.encode()) < 200 and p.name.isprintable() for p in made)
+    outside = {p for p in set(tmp_path.rglob("*")) - before if out not in p.parents}
+    assert outside == {out.parent, out}
+
+
 def test_samples_do_not_overwrite_other_samples(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Other beginnings and temperatures have other names; only the same request has the same."""
     for more in ([], ["--prime-index", 0, "--prime-steps", 2], ["--temperature", 0.5]):
