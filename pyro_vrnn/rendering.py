@@ -51,9 +51,9 @@ def held_notes(roll: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
     """
     if roll.ndim != 2:
         raise ValueError(f"a piano-roll is [steps, notes], not of shape {list(roll.shape)}")
-    if not np.isin(roll, (0, 1)).all():
+    if not ((roll == 0) | (roll == 1)).all():  # np.isin takes 16 bytes a value
         raise ValueError("a piano-roll holds 0s and 1s only")
-    edges = np.diff(roll.T.astype(np.int8), prepend=0, append=0)  # [X, T + 1]
+    edges = np.diff(roll.T.astype(np.int8), prepend=np.int8(0), append=np.int8(0))  # [X, T + 1]; of a plain 0, int64
     column, first = np.nonzero(edges == 1)
     return np.stack([column, first, np.nonzero(edges == -1)[1]], axis=1).astype(np.int64)
 
