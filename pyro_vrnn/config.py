@@ -7,6 +7,7 @@ a setting that the chosen one does not have is an error that lists those it has.
 from __future__ import annotations
 
 import dataclasses
+import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -252,17 +253,18 @@ def resolve(
         ConfigError: unknown names, bad values, contradictions.
     """
     name = recipe or DEFAULT_RECIPE
-    raw = parse_toml(recipe_text(name), name)
+    text = recipe_text(name)
+    raw = parse_toml(text, name)
     origins = dict.fromkeys(_flat(raw), f"recipe {name}")
     above: dict[str, tuple[Any, str]] = {}
     for key, value in (flags or {}).items():
         if value is not None:
             above[key] = (value, "--flag")
     for item in sets:
-        key, eq, text = item.partition("=")
+        key, eq, given = item.partition("=")
         if not eq or not key.strip():
             raise ConfigError(f"--set {item!r}: expected KEY=VALUE", "for example --set model.latent_dim=16")
-        above[key.strip()] = (text.strip(), "--set")
+        above[key.strip()] = (given.strip(), "--set")
     notes = []
     for section, known in (("model", MODELS), ("objective", OBJECTIVES)):
         part = raw.get(section, {})
@@ -289,10 +291,30 @@ def resolve(
         raise ConfigError("format.*: comes from the data file, not from settings", "choose other data instead")
     if raw.pop("format", None) is not None:  # a run's config.toml is a recipe too
         origins = {key: origin for key, origin in origins.items() if not key.startswith("format.")}
-    config = build(raw)
+    try:
+        config = build(raw)
+    except ConfigError as error:
+        setting = re.match(r"[\w.-]+", error.message)
+        line = _line_of(text, setting[0]) if setting and setting[0] not in above else 0
+        if not line or name in recipes.names():
+            raise
+        raise ConfigError(f"{name}, line {line}: {error.message}", error.hint, name) from None
     for key in _flat(config.to_dict()):
         origins.setdefault(key, "default")
     return Resolved(config=config, origins=origins, notes=tuple(notes), recipe=name)
+
+
+def _line_of(text: str, name: str) -> int:
+    """The line of a TOML text where a setting (`model.cell`) or a section stands, written as usual; 0 if none does."""
+    section = ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        header = re.match(r"\s*\[\s*([\w.-]+)\s*\]", line)
+        key = re.match(r"\s*([\w.-]+)\s*=", line)
+        section = header[1] if header else section
+        found = f"{section}.{key[1]}".lstrip(".") if key else section if header else ""
+        if found == name:
+            return number
+    return 0
 
 
 def build(raw: dict[str, Any]) -> RunConfig:

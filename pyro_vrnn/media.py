@@ -30,6 +30,8 @@ from pyro_vrnn.files import cannot_write, write_bytes
 Array = NDArray[Any]
 MOST_BYTES = 1 << 26
 """Of a text or table that is read as a beginning."""
+LONGEST_SECONDS = 600
+"""Of a sound that is read as a beginning; the rest is not decoded."""
 
 
 def write(
@@ -208,26 +210,28 @@ def spell(form: DataFormat, stored: Array) -> str:
 
 
 def _read_audio(form: DataFormat, path: Path) -> Array:
-    import soundfile
+    """The beginning of a sound file, int16 [T, frame], as `prepare audio` reads it: what that would skip is refused."""
+    from pyro_vrnn.sources.decoding import Decoder, Recording, Tally, Unusable
 
+    rate, samples = sample_rate(form), 0
+    blocks = []
     try:
-        if not path.is_file():
-            raise DataError(f"{path}: not a regular file", "give a wav, flac, ogg or mp3 file", path)
-        with soundfile.SoundFile(path) as file:
-            if file.samplerate != sample_rate(form):
-                raise DataError(
-                    f"{path}: {file.samplerate} samples a second, the model was trained on {sample_rate(form)}",
-                    f"pyro-vrnn prepare convert FILE --sample-rate {sample_rate(form)} --resample --out DIR",
-                    path,
-                )
-            frames = min(file.frames, 600 * file.samplerate)
-            wave = file.read(frames, dtype="float64", always_2d=True).mean(1) * 32768
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise DataError(f"{path}: {error}", "give a wav, flac, ogg or mp3 file", path) from None
-    steps = len(wave) // form.frame_length
-    if steps == 0 or not np.isfinite(wave).all():
-        raise DataError(f"{path}: shorter than a frame of {form.frame_length} samples, or not finite", "", path)
-    return np.asarray(wave[: steps * form.frame_length].reshape(steps, form.frame_length))
+        with Decoder(rate, resample=False) as decoder:
+            for block in decoder.read(Recording(path, path.name, path.stem, ""), Tally()):
+                blocks.append(block[: LONGEST_SECONDS * rate - samples])
+                samples += len(blocks[-1])
+                if len(blocks[-1]) < len(block):
+                    break
+    except Unusable as error:
+        raise DataError(f"{path}: {error}", "give a wav, flac, ogg or mp3 file", path) from error
+    except DataError as error:
+        hint = f"pyro-vrnn prepare convert FILE --sample-rate {rate} --resample --out DIR"
+        words = error.message.removeprefix(f"{path.name}: ")
+        raise DataError(f"{path}: {words}, as the model was trained on", hint, path) from error
+    frames = samples // form.frame_length
+    if frames == 0:
+        raise DataError(f"{path}: shorter than a frame of {form.frame_length} samples", "give a longer one", path)
+    return np.concatenate(blocks)[: frames * form.frame_length].reshape(frames, form.frame_length)
 
 
 def _text(path: Path) -> str:

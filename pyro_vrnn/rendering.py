@@ -7,6 +7,8 @@ import logging
 import stat
 import struct
 import warnings
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +21,18 @@ LOWEST_NOTE, HIGHEST_NOTE = 21, 108
 """The piano's range as MIDI note numbers, A0 to C8."""
 
 MIDI_BYTES = 1 << 19
-"""The largest MIDI file that is read. Ten thousand notes are about 80 kB; this much takes 3 s and 130 MB to parse."""
+"""The largest MIDI file that is read. Ten thousand notes are about 80 kB."""
 
-MIDI_STEPS = 1_000_000
-"""The longest piano-roll that is read from a file, steps: a few bytes of MIDI can claim years of silence."""
+MIDI_EVENTS = 50_000
+"""The most events that are read, two a note: mido and pretty_midi take up to 15 microseconds and 500 bytes for each."""
 
-MIDI_TICKS = 10_000_000
-"""The last tick that pretty_midi reads, and so the last that we write."""
+MIDI_STEPS = 200_000
+"""The longest piano-roll that is read from a file, steps: a few bytes of MIDI can claim years of silence. (Nearly three
+hours at 20 a second.)"""
+
+MIDI_TICKS = 2_500_000
+"""The last tick that is read or written, for each of which pretty_midi takes 32 bytes. (An hour and a half at 480 a
+quarter note, 60 quarter notes a minute.)"""
 
 Roll = npt.NDArray[np.uint8]
 log = logging.getLogger(__name__)
@@ -44,9 +51,9 @@ def held_notes(roll: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
     """
     if roll.ndim != 2:
         raise ValueError(f"a piano-roll is [steps, notes], not of shape {list(roll.shape)}")
-    if not np.isin(roll, (0, 1)).all():
+    if not ((roll == 0) | (roll == 1)).all():  # np.isin takes 16 bytes a value
         raise ValueError("a piano-roll holds 0s and 1s only")
-    edges = np.diff(roll.T.astype(np.int8), prepend=0, append=0)  # [X, T + 1]
+    edges = np.diff(roll.T.astype(np.int8), prepend=np.int8(0), append=np.int8(0))  # [X, T + 1]; of a plain 0, int64
     column, first = np.nonzero(edges == 1)
     return np.stack([column, first, np.nonzero(edges == -1)[1]], axis=1).astype(np.int64)
 
@@ -102,7 +109,7 @@ def write_midi(
         )
     if not 0 <= program <= 127 or not 1 <= velocity <= 127:
         raise ValueError(f"program {program} must be in 0..127 and velocity {velocity} in 1..127")
-    ticks = next((n for n in (480, 240, 120, 60, 24) if n * (steps + 1) < MIDI_TICKS), 0)  # a step
+    ticks = next((n for n in (480, 240, 120, 60, 24, 12) if n * (steps + 1) < MIDI_TICKS), 0)  # a step
     if not ticks:
         raise ValueError(f"{steps} steps are more than one MIDI file holds")
 
@@ -153,16 +160,13 @@ def read_midi(path: str | Path, *, steps_per_second: float, lowest_pitch: int = 
 
     Raises:
         DataError: the file is missing, not a plain file, larger than `MIDI_BYTES`, not MIDI, of no length,
-            longer than `MIDI_STEPS`, or all its notes are drums or outside the columns.
+            longer than `MIDI_STEPS`, or all its notes are drums or outside the columns; also as `midi_events`.
     """
     import pretty_midi
 
     data = _read_plain_file(Path(path), MIDI_BYTES)
+    deque(midi_events(data, path), maxlen=0)  # to its end: it refuses what would take too long
     file = io.BytesIO(data)
-    if data[:4] != b"MThd" or len(data) < 14:
-        raise DataError(f"{path}: not a MIDI file: it does not begin with an MThd header", _MIDI_HINT, path)
-    if struct.unpack(">h", data[12:14])[0] <= 0:
-        raise DataError(f"{path}: its header has no ticks a quarter note (SMPTE time is not read)", _MIDI_HINT, path)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -193,12 +197,78 @@ def read_midi(path: str | Path, *, steps_per_second: float, lowest_pitch: int = 
             _MIDI_HINT,
             path,
         )
-    first = [round(note.start * steps_per_second) for note in inside]
-    stop = [max(i + 1, round(note.end * steps_per_second)) for i, note in zip(first, inside, strict=True)]
-    roll = np.zeros((max([1, round(end * steps_per_second), *stop]), columns), dtype=np.uint8)  # [T, X]
-    for note, i, j in zip(inside, first, stop, strict=True):
-        roll[i:j, note.pitch - lowest_pitch] = 1
+    held = [(note.pitch - lowest_pitch, round(note.start * steps_per_second), note.end) for note in inside]
+    spans = sorted((column, i, max(i + 1, round(stop * steps_per_second))) for column, i, stop in held)
+    steps = max([1, round(end * steps_per_second), *(j for _, _, j in spans)])
+    roll = np.zeros((steps, columns), dtype=np.uint8)  # [T, X]
+    reached = [0] * columns  # of 50,000 long notes on top of each other, each step is written once
+    for column, i, j in spans:
+        roll[max(i, reached[column]) : j, column] = 1
+        reached[column] = max(j, reached[column])
     return roll
+
+
+def midi_events(data: bytes, path: str | Path) -> Iterator[tuple[int, bytes]]:
+    """The events of a MIDI file by track, as mido reads them: the status byte, and what belongs to it.
+
+    What the bytes mean is not looked at. It is quick and takes no memory, so that what would take mido and pretty_midi
+    much of either is known before they begin.
+
+    Raises:
+        DataError: not MIDI, SMPTE time, cut short, more than `MIDI_EVENTS`, or a tick after `MIDI_TICKS`.
+    """
+    if data[:4] != b"MThd" or len(data) < 14:
+        raise DataError(f"{path}: not a MIDI file: it does not begin with an MThd header", _MIDI_HINT, path)
+    size, _, tracks, division = struct.unpack(">Ihhh", data[4:14])
+    if division <= 0:
+        raise DataError(f"{path}: its header has no ticks a quarter note (SMPTE time is not read)", _MIDI_HINT, path)
+    at, events = 8 + size, 0
+    try:
+        for _ in range(tracks):
+            name, size = struct.unpack_from(">4sI", data, at)
+            if name != b"MTrk":
+                raise ValueError("no track begins here")
+            at += 8
+            stop, tick, running = at + size, 0, 0
+            while at != stop:
+                delta, at = _variable(data, at)
+                tick, events = tick + delta, events + 1
+                if tick > MIDI_TICKS:
+                    raise DataError(f"{path}: {tick} ticks long; at most {MIDI_TICKS} are read", "cut the song", path)
+                if events > MIDI_EVENTS:
+                    raise DataError(f"{path}: more than {MIDI_EVENTS} events", "cut the song", path)
+                status, told = (data[at], 1) if data[at] >= 0x80 else (running, 0)
+                if status != 0xFF:  # a meta event is not repeated by leaving its status out
+                    running = status
+                if status in (0xF0, 0xF7, 0xFF):
+                    size, at = _variable(data, at + (2 if status == 0xFF else 1))
+                else:
+                    size, at = _DATA_BYTES[status], at + told
+                yield status, data[at : at + size]
+                at += size
+    except (struct.error, IndexError, KeyError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        why = str(error) if type(error) is ValueError else "it is cut short, or no event begins here"
+        raise DataError(
+            f"{path}: not a readable MIDI file, near byte {min(at, len(data))}: {why}", _MIDI_HINT, path
+        ) from error
+
+
+_DATA_BYTES = {status: 1 if 0xC0 <= status < 0xE0 else 2 for status in range(0x80, 0xF0)} | {
+    **{0xF1: 1, 0xF2: 2, 0xF3: 1, 0xF6: 0},
+    **dict.fromkeys((0xF8, 0xFA, 0xFB, 0xFC, 0xFE), 0),
+}
+
+
+def _variable(data: bytes, at: int) -> tuple[int, int]:
+    """A variable-length quantity, and where it ends. (mido reads longer ones too, in the square of their length.)"""
+    value = 0
+    for end in range(at, at + 4):
+        value = value << 7 | data[end] & 127
+        if data[end] < 128:
+            return value, end + 1
+    raise ValueError("a number of more than four bytes")
 
 
 _MIDI_HINT = "give a standard MIDI file (.mid) of pitched notes"

@@ -300,6 +300,36 @@ def test_files_that_say_nonsense_in_extra(tmp_path: Path, capsys: pytest.Capture
         refused(capsys)
 
 
+@pytest.mark.parametrize("name", ["../../evil", "{tmp}/evil", "-[bold]\n\x1b[31m" + "x" * 300])
+def test_ids_of_data_stay_below_the_folder(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They come from a file that somebody else made, and become parts of the names of what is drawn."""
+    name = name.replace("{tmp}", str(tmp_path))
+    path = write_small(tmp_path / "small.h5")
+    with h5py.File(path, "r+") as file:
+        ids = [name, *(f"other-{i}" for i in range(6))]
+        del file["test/ids"]
+        file["test"].create_dataset("ids", data=np.array([i.encode() for i in ids]), chunks=(7,), fletcher32=True)
+    run = tmp_path / "run"
+    assert call("train", "--model", "vrae", "--data", path, "--out", run, "--max-steps", 1, "--quiet", *SMALL) == 0
+    before = set(tmp_path.rglob("*"))
+    out = tmp_path / "deep" / "out"
+    capsys.readouterr()
+    for argv in (
+        ["sample", run, f"--prime-index={name}", "--num", 1, "--steps", 20],
+        ["inspect", run, f"--sequence={name}"],
+        ["reconstruct", run, f"--sequence={name}"],
+        ["interpolate", run, 0, 1],
+        ["encode", run],
+    ):
+        assert call(*argv, "--out", out / argv[0], "--quiet") == 0, capsys.readouterr().err
+        assert all(line.isprintable() for line in capsys.readouterr().out.splitlines())
+        made = [p for p in (out / argv[0]).iterdir() if p.is_file()]
+        assert made
+        assert all(len(p.name.encode()) < 200 and p.name.isprintable() for p in made)
+    outside = {p for p in set(tmp_path.rglob("*")) - before if out not in p.parents}
+    assert outside == {out.parent, out}
+
+
 def test_samples_do_not_overwrite_other_samples(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Other beginnings and temperatures have other names; only the same request has the same."""
     for more in ([], ["--prime-index", 0, "--prime-steps", 2], ["--temperature", 0.5]):
@@ -340,6 +370,23 @@ def test_names_with_control_characters_stay_one_line(tmp_path: Path, capsys: pyt
 def shell(*argv: object, **options: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pyro_vrnn", *map(str, argv)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
+
+
+@pytest.mark.parametrize(("name", "shown"), [(b"\xff", r"\udcff"), (b"a\nb\x1b[31m[bold]", r"a\nb\x1b[31m[bold]")])
+def test_names_are_shown_escaped(name: bytes, shown: str, tmp_path: Path) -> None:
+    """Of what is read and written, on stdout, and of what is skipped, on stderr; whatever stdout can encode."""
+    strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    path = write_small(tmp_path / os.fsdecode(name + b".h5"))
+    found = shell("data", path, env=strict)
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout.splitlines()[0].startswith(f"{tmp_path}/{shown}.h5: pianoroll")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / os.fsdecode(name + b".wav")).write_bytes(b"no sound")
+    np.save(tmp_path / "in" / "good.npy", np.zeros(9, np.int16))
+    done = shell("prepare", "convert", tmp_path / "in", "--out", tmp_path / os.fsdecode(name), env=strict)
+    assert done.returncode == 0, done.stderr
+    assert f"skipped {shown}.wav: not a sound file" in done.stderr.splitlines()
+    assert done.stdout == f"{tmp_path}/{shown}/good.wav\n"
 
 
 def test_version_and_no_arguments() -> None:

@@ -116,6 +116,34 @@ def test_mistakes_in_a_recipe(content: bytes, says: str, tmp_path: Path) -> None
     assert says in error.value.message
 
 
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("[data]\nwindow = 3\n\n[model]\nlatent_dimm = 3\n", "line 5: model.latent_dimm: no such setting"),
+        ("[model]\n latent_dim = 'x' # here\n", "line 2: model.latent_dim='x': expected a whole number"),
+        ("[training]\n\nlearning_rate = -inf\n", "line 3: training.learning_rate=-inf: must be finite"),
+        ("model.latent_dim = 3\ndata.batch_size = -4\n", "line 2: data.batch_size=-4: must be at least 1"),
+        ("# a comment\n[modell]\nname = 'vrnn'\n", "line 2: modell: no such setting"),
+        ("model = 3\n", "line 1: model: must be a table"),
+        ("model = {latent_dim = -3}\n", "model.latent_dim=-3: must be at least 1"),
+    ],
+)
+def test_mistakes_in_a_recipe_have_their_line(content: str, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text(content)
+    with pytest.raises(ConfigError) as error:
+        resolve(str(path))
+    assert error.value.message.removeprefix(f"{path}, ").startswith(says)
+    if "dimm" in content or "modell" in content:
+        assert error.value.hint.startswith("did you mean model")
+
+
+def test_a_flags_mistake_has_no_line(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text("[model]\ncell = 'gru'\n")
+    with pytest.raises(ConfigError, match=r"^model\.cell='x'"):
+        resolve(str(tmp_path / "r.toml"), sets=["model.cell=x"])
+
+
 def test_unknown_recipe_and_folder(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="jsb-vrnn"):
         resolve("jbs-vrnn")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import tracemalloc
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -178,8 +180,15 @@ def test_beginnings_of_another_kind(tmp_path: Path) -> None:
         "slow.wav": "4000 samples a second",
         "short.wav": "shorter",
         "text.wav": "text.wav",
-        "no": "not a regular",
+        "cut.wav": "cut short: its header says 4000 samples, there are 3000",
+        "nan.wav": "NaN or infinity",
+        "fifo.wav": "not a regular file",
+        "no": "No such file",
     }
+    soundfile.write(tmp_path / "cut.wav", np.zeros(4000), 8000)
+    (tmp_path / "cut.wav").write_bytes((tmp_path / "cut.wav").read_bytes()[:-2000])
+    soundfile.write(tmp_path / "nan.wav", np.full(4000, np.nan), 8000, subtype="FLOAT")
+    os.mkfifo(tmp_path / "fifo.wav")  # opening it would hang
     for name, says in faults.items():
         with pytest.raises(DataError, match=says):
             media.read(AUDIO, tmp_path / name)
@@ -189,6 +198,23 @@ def test_beginnings_of_another_kind(tmp_path: Path) -> None:
     for name in ("a.csv", "b.csv"):
         with pytest.raises(DataError):
             media.read(vectors, tmp_path / name)
+
+
+def test_no_more_of_a_sound_is_read_than_can_be_a_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many channels it has, and whatever it unpacks to."""
+    monkeypatch.setattr(media, "LONGEST_SECONDS", 10)
+    with soundfile.SoundFile(tmp_path / "long.flac", "w", 8000, 8, "PCM_16") as file:
+        for _ in range(90):
+            file.write(np.full((8000, 8), 0.25))
+    tracemalloc.start()
+    try:
+        found = media.read(AUDIO, tmp_path / "long.flac")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.shape == (10 * 160, 50)
+    assert (found == 8192).all()
+    assert peak < 12 * 2**20  # all of it is 46 MB as floats, of one channel
 
 
 def test_time_that_is_none(trained: dict[str, pv.Run], tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -225,13 +226,18 @@ HOSTILE = {
     "2_28_ticks": (file_of(ON + varied(2**28 - 1) + OFF + END), "268435455 ticks long"),
     "10_million_ticks": (file_of(ON + varied(9_999_000) + OFF + END), "9999000 ticks long"),
     "years": (file_of(b"\x00\xff\x51\x03\xff\xff\xff" + ON + varied(2_000_000) + OFF + END, division=1), "lasts"),
-    "hours": (file_of(ON + varied(99_000) + OFF + END, division=1), "990000 steps; at most 200000"),
+    "hours": (file_of(ON + varied(99_000) + OFF + END, division=1), "990000 steps at 20 a second"),
     "note_without_end": (file_of(ON + END), "lasts 0 s"),
     "no_notes": (file_of(b"\x60\xff\x01\x01a" + END), "no notes"),
     "drums_only": (song(drums=True), "no notes but drums"),
     "outside_only": (song((5, 0, 1), (120, 0, 1)), "outside MIDI notes 21..108"),
     "a_million_notes": (file_of((ON + b"\x60" + OFF) * 500_000 + END), "bytes; at most"),
+    "many_notes": (file_of(ON + b"\x01\x3c\x00\x00\x3c\x40" * 87_000 + END), "more than 50000 events"),
+    "many_programs": (file_of(b"\x00\xc0" + b"\x01\x00" * 260_000 + b"\x01" + END), "more than 50000 events"),
+    "long_number": (file_of(b"\xff" * 500_000 + b"\x00" + ON), "near byte 22: a number of more than four bytes"),
 }
+LONG = file_of(b"\x00\x90" + b"\x3c\x40\x00" * 40_000 + b"\x3c\x40" + varied(9_900) + OFF + END, division=1)
+"""40,000 notes of 99,000 steps each, on one key."""
 
 
 def test_hostile_files(tmp_path: Path) -> None:
@@ -253,7 +259,7 @@ def test_hostile_files(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"10_million_ticks\.mid"):
         midi.prepare(tmp_path / "y.h5", source=source, strict=True)
     (tmp_path / "songs" / "good.mid").unlink()
-    with pytest.raises(DataError, match="no training sequence; 21 skipped"):
+    with pytest.raises(DataError, match="no training sequence; 24 skipped"):
         midi.prepare(tmp_path / "y.h5", source=source)
     assert not (tmp_path / "y.h5").exists()
 
@@ -262,22 +268,42 @@ def test_memory_stays_below_100_mb(tmp_path: Path) -> None:
     """Of the hostile files together, and of the longest song that is kept; in a process of its own."""
     pytest.importorskip("resource", reason="measures with getrusage")
     longest = file_of(ON + varied(9_900) + OFF + b"\x00\x90\x3e\x40" + b"\x01\x80\x3e\x00" + END, division=1)
-    source = folder_of(tmp_path / "songs", **{name: data for name, (data, _) in HOSTILE.items()}, a=longest, b=longest)
+    source = folder_of(
+        tmp_path / "songs", **{name: data for name, (data, _) in HOSTILE.items()}, a=longest, b=longest, c=LONG
+    )
     code = f"""
-import resource, sys
+import contextlib, pathlib, resource, sys
+from pyro_vrnn.errors import DataError
+from pyro_vrnn.rendering import read_midi
 from pyro_vrnn.sources import midi
 import mido, pretty_midi
 def peak():
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return used / (2**20 if sys.platform == "darwin" else 2**10)
+    if sys.platform == "linux":  # getrusage has what pytest, which started this process, took
+        return int(next(s for s in open("/proc/self/status") if s.startswith("VmHWM")).split()[1]) / 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 before = peak()
 info = midi.prepare({str(tmp_path / "x.h5")!r}, source={source!r})
 assert info.splits["train"].longest >= 99_000, info.splits
+for song in pathlib.Path({source!r}).iterdir():
+    with contextlib.suppress(DataError):
+        read_midi(song, steps_per_second=20)  # as `sample --prime` does
 print(peak() - before)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) < 100
+
+
+@pytest.mark.parametrize("case", [*HOSTILE, "long"])
+def test_hostile_files_take_a_moment(tmp_path: Path, case: str) -> None:
+    """Each less than a second of the processor, in `prepare` and in `sample --prime`; here two, for slow machines."""
+    file = tmp_path / "a.mid"
+    file.write_bytes(LONG if case == "long" else HOSTILE[case][0])
+    for read in (lambda: midi.read_song(file, 20), lambda: read_midi(file, steps_per_second=20)):
+        started = time.process_time()
+        with suppress(DataError):
+            read()
+        assert time.process_time() - started < 2
 
 
 def test_cut_at_every_byte(tmp_path: Path) -> None:

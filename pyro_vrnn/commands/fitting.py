@@ -160,7 +160,7 @@ def _dry_run(resolved: Any, device: str) -> dict[str, Any]:
     print_description(path, describe(path))
     settings = dataclasses.replace(resolved.config, format=runs.data_format(info))
     count = sum(p.numel() for p in runs.build_net(settings).parameters())
-    out.print(settings.to_toml(), f"# {count:,} parameters, on {where}; nothing was trained")
+    out.print(*settings.to_toml().splitlines(), f"# {count:,} parameters, on {where}; nothing was trained")
     return {
         "schema": 1,
         "dry_run": True,

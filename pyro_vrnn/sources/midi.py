@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,16 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from pyro_vrnn.errors import ConfigError, DataError, at_least
-from pyro_vrnn.rendering import HIGHEST_NOTE, LOWEST_NOTE, MIDI_BYTES, held_notes, read_midi
+from pyro_vrnn.rendering import HIGHEST_NOTE, LOWEST_NOTE, MIDI_BYTES, held_notes, midi_events, read_midi
 from pyro_vrnn.rendering import _read_plain_file as read_plain_file
 from pyro_vrnn.sources.common import Skips, find_files, seeded_split
 from pyro_vrnn.storage import SPLITS, Array, DataInfo
 from pyro_vrnn.writing import check_free, write_sequences
 
 KEYS = HIGHEST_NOTE - LOWEST_NOTE + 1
-MOST_TICKS = 2_500_000  # pretty_midi takes 32 bytes for each; an hour and a half at 480 a quarter, 60 quarters a minute
-MOST_STEPS = 200_000  # of a song: nearly three hours at 20 a second
-DRUMS = 9  # channel
+NOTE_ON, DRUMS = 9, 9  # status, channel
 
 
 def prepare(
@@ -147,34 +144,21 @@ def read_song(file: Path, rate: float) -> tuple[Array, int]:
     """The piano-roll of a MIDI file without silent ends, uint8 [T, 88], and how many notes are not on a piano.
 
     Raises:
-        DataError: as `read_midi`; too many ticks or steps; no notes, or drums only.
+        DataError: as `read_midi`; no notes, or drums only.
     """
-    outside = _look(file)
+    outside = _outside(file)
     roll = read_midi(file, steps_per_second=rate)
     sounding = np.flatnonzero(roll.any(axis=1))
     if not len(sounding):
         raise DataError(f"{file}: no notes", path=file)
-    roll = roll[sounding[0] : sounding[-1] + 1]
-    if len(roll) > MOST_STEPS:
-        raise DataError(f"{file}: {len(roll)} steps; at most {MOST_STEPS} are read", "cut the song", file)
-    return roll, outside
+    return roll[sounding[0] : sounding[-1] + 1], outside
 
 
-def _look(file: Path) -> int:
-    """Refuse what would take `read_midi` too much memory; how many notes are not on a piano."""
-    import mido  # type: ignore[import-untyped]
-
-    try:
-        song = mido.MidiFile(file=io.BytesIO(read_plain_file(file, MIDI_BYTES)))
-    except DataError:
-        raise
-    except Exception:  # mido raises what it likes on damaged bytes; read_midi fails too, and says where
-        return 0
-    ticks = max((sum(event.time for event in track) for track in song.tracks), default=0)
-    if ticks > MOST_TICKS:
-        raise DataError(f"{file}: {ticks} ticks long; at most {MOST_TICKS} are read", "cut the song", file)
-    played = [event for track in song.tracks for event in track if event.type == "note_on" and event.velocity > 0]
-    pitches = [event.note for event in played if event.channel != DRUMS]
+def _outside(file: Path) -> int:
+    """How many notes are not on a piano."""
+    events = midi_events(read_plain_file(file, MIDI_BYTES), file)
+    played = [(status & 15, *body) for status, body in events if status >> 4 == NOTE_ON and body[1:] != b"\0"]
+    pitches = [pitch for channel, pitch, *_ in played if channel != DRUMS]
     if not pitches:
         raise DataError(f"{file}: no notes{' but drums' if played else ''}", path=file)
     return sum(not LOWEST_NOTE <= pitch <= HIGHEST_NOTE for pitch in pitches)
