@@ -79,7 +79,8 @@ def describe(path: str | Path) -> dict[str, Any]:
     """A data file in numbers, JSON-able, for `pyro-vrnn data`. Lengths in steps, floors in nats a step.
 
     Of binary data also, where there are steps to count: `ones_per_step` (notes), `repeated_steps` (the share of
-    steps equal to the one before, first steps of sequences aside), `columns_used` and `floors`.
+    steps equal to the one before, first steps of sequences aside), `columns_used` and `floors`. Of audio each split's
+    `seconds`. `warnings` are lines for people.
 
     Raises:
         DataError: as `read_info`, and for damaged values.
@@ -99,9 +100,12 @@ def describe(path: str | Path) -> dict[str, Any]:
         "licence": info.licence,
         "options": info.options,
         "extra": info.extra,
+        "warnings": warnings(info),
     }
     for split in SPLITS:
         summary["splits"][split] = asdict(info.splits[split])
+        if info.kind == "audio" and info.steps_per_second is not None:
+            summary["splits"][split]["seconds"] = info.splits[split].steps / info.steps_per_second
     if info.support == "binary":
         pairs = {split: _Pairs(info, split) for split in SPLITS}
         for split, counts in info.splits.items():
@@ -114,3 +118,28 @@ def describe(path: str | Path) -> dict[str, Any]:
         if info.splits["test"].sequences:
             summary["floors"] = _floors(pairs["train"], pairs["test"], firsts=not unscored(info))
     return summary
+
+
+def warnings(info: DataInfo) -> list[str]:
+    """What somebody who is about to train on it should know, a line each."""
+    lines = [
+        f"{split} has only one sequence: a bound on it has no error bar"
+        for split in SPLITS[1:]
+        if info.splits[split].sequences == 1
+    ]
+    recordings, silent = counts_in(info.extra, "recordings"), counts_in(info.extra, "silent_recordings")
+    lines += [
+        f"all recordings of {split} are silence"
+        for split in SPLITS
+        if recordings.get(split, 0) > 0 and silent.get(split) == recordings[split]
+    ]
+    if unread := counts_in(info.extra, "unread_types"):
+        types = ", ".join(f"{count} {ending}" for ending, count in unread.items())
+        lines.append(f"sound of types that are not read was left out ({types}): convert it to wav or flac")
+    return lines
+
+
+def counts_in(extra: dict[str, Any], name: str) -> dict[str, int]:
+    """Numbers by name that a data file may say of itself; empty where it says something else."""
+    found = extra.get(name)
+    return {k: v for k, v in found.items() if type(v) is int} if isinstance(found, dict) else {}

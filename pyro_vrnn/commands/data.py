@@ -8,7 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from pyro_vrnn.commands.app import command
-from pyro_vrnn.terminal import out
+from pyro_vrnn.terminal import one_line, out
+
+SKIPS_SHOWN = 5
 
 
 @command
@@ -122,8 +124,12 @@ def print_description(path: Path, found: dict[str, Any]) -> None:
     titles = {key: key for key in ("sequences", "steps", "shortest", "median", "longest")}
     if found["support"] == "binary":
         titles |= {"ones_per_step": "notes a step", "repeated_steps": "repeated"}
+    if found["kind"] == "audio":
+        titles |= {"duration": "duration"}
     rows: list[tuple[object, ...]] = [("  split", *titles.values())]
     for split, counts in found["splits"].items():
+        if "seconds" in counts:
+            counts = counts | {"duration": _duration(counts["seconds"])}
         cells = (counts.get(key, "") for key in titles)
         rows.append((f"  {split}", *(f"{cell:.3f}" if isinstance(cell, float) else cell for cell in cells)))
     out.table(rows, right=tuple(range(1, len(rows[0]))))
@@ -133,8 +139,56 @@ def print_description(path: Path, found: dict[str, Any]) -> None:
             f"  floors on test, nats a step: {low['independent']:.2f} independent notes, "
             f"{low['last']:.2f} each from its own last value"
         )
-    for key in ("source", "licence", "options"):
+    for line in _recordings(found["extra"]):
+        out.print(f"  {line}")
+    for key in ("source", "licence"):
         if found[key]:
             out.print(f"  {key}: {found[key]}")
-    if found.get("skipped"):
-        out.print(f"  skipped: {found['skipped']}")
+    used = {name: value for name, value in found["options"].items() if value is not None and value is not False}
+    if used:
+        out.print(f"  options: {', '.join(f'{name}={_words(value)}' for name, value in used.items())}")
+    for line in _skipped(found["skipped"], found["extra"].get("skipped_count")):
+        out.print(f"  {line}")
+    for line in found["warnings"]:
+        out.print(f"  warning: {line}")
+
+
+def _words(value: Any) -> str:
+    """A setting's value as it would be typed."""
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _duration(seconds: float) -> str:
+    """h:mm:ss."""
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
+
+
+def _recordings(extra: dict[str, Any]) -> list[str]:
+    """A line on the recordings of audio: how many, how many are silence, and whether they are cut off."""
+    from pyro_vrnn.storage import SPLITS
+    from pyro_vrnn.summaries import counts_in
+
+    recordings, silent = counts_in(extra, "recordings"), sum(counts_in(extra, "silent_recordings").values())
+    if not recordings:
+        return []
+    parts = [", ".join(f"{count} {split}" for split in SPLITS if (count := recordings.get(split)))]
+    if silent:
+        parts.append(f"{silent} of them all silence")
+    for key, words in (("full_scale_samples", "at full scale"), ("clipped_samples", "clipped to 16 bits")):
+        if extra.get(key):
+            parts.append(f"{extra[key]} samples {words}")
+    return [f"recordings: {'; '.join(parts)}"]
+
+
+def _skipped(skips: Any, count: Any) -> list[str]:
+    """The first few things that were left out, and how many more."""
+    if not isinstance(skips, list) or not skips:
+        return []
+    shown = skips[:SKIPS_SHOWN]
+    lines = ["skipped:"]
+    for skip in shown:
+        words = ": ".join(map(str, skip.values())) if isinstance(skip, dict) else str(skip)
+        lines.append(f"  {one_line(words)}")
+    more = (count if type(count) is int else len(skips)) - len(shown)
+    return [*lines, f"  and {more} more, in the file's `skipped`"] if more > 0 else lines

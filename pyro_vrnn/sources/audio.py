@@ -46,8 +46,11 @@ def prepare(
     """Write recordings to a data file, int16 [T, frame] each: windows, or whole recordings.
 
     Several channels are mixed to one, their mean. Samples after the last whole frame of a recording are left out
-    and counted in the file's `extra` as `tail_samples`; what is skipped, and why, is there too. If it is interrupted,
-    the same call goes on behind the last recording that was decoded (spool.py).
+    and counted in the file's `extra` as `tail_samples`; what is skipped, and why, is there too, as are `recordings` and
+    those of them that are all one value (`silent_recordings`) in each split, samples at either end of 16 bits
+    (`full_scale_samples`; those beyond it before they were rounded are `clipped_samples`), and how many files are sound
+    of a type that is not read (`unread_types`). If it is interrupted, the same call goes on behind the last recording
+    that was decoded (spool.py).
 
     Args:
         path: the file to make.
