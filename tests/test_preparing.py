@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from pyro_vrnn import cli
-from pyro_vrnn.errors import ConfigError
+from pyro_vrnn.errors import ConfigError, DataError
 from pyro_vrnn.preparing import plan
 from pyro_vrnn.sources import SOURCES
 
@@ -94,6 +94,36 @@ def test_names_of_files(tmp_path: Path) -> None:
     assert plan("text", ["books/shakespeare.txt"], None, {}).path == Path("data/shakespeare.h5")
     assert plan("pianoroll", ["jsb"], None, {}).path.name == "jsb_chorales.h5"
     assert plan("audio", ["speech", "more"], None, {"seconds": 0}).options["seconds"] is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "ending", "wanted"),
+    [
+        ("strokes", "npz", "an npz with x, y, pen"),
+        ("vectors", "csv", "a CSV with a column `sequence`"),
+        ("symbols", "tsv", "a sequence of tokens a line"),
+        ("text", "txt", "a text file in UTF-8"),
+    ],
+)
+def test_a_folder_or_another_file_where_one_is_wanted(kind: str, ending: str, wanted: str, tmp_path: Path) -> None:
+    """The hint says what is wanted, and which file of the folder it may be if there is no doubt."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "README.md").write_text("about")
+
+    def hint(source: Path) -> str:
+        with pytest.raises(DataError) as error:
+            SOURCES[kind](tmp_path / "x.h5", source=source)
+        return error.value.hint
+
+    assert wanted in hint(folder)
+    assert "README" not in hint(folder)
+    (folder / f"a.{ending}").write_bytes(b"\x89\0other")
+    assert hint(folder).endswith(f": {folder / 'a'}.{ending}")
+    assert wanted in hint(folder / f"a.{ending}")
+    (folder / f"b.{ending}").write_text("more")
+    assert hint(folder).startswith("give ")
+    assert str(folder) not in hint(folder)
 
 
 def test_convert(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pyro_vrnn.errors import DataError
+from pyro_vrnn.rendering import _read_plain_file as read_plain_file
 from pyro_vrnn.storage import SPLITS, Array
 
 MAX_BYTES = 512 * 2**20  # of an npz, and of what it unpacks to
@@ -67,6 +68,30 @@ def seeded_split(names: Iterable[str], seed: int, shares: tuple[int, int, int] =
         split.update(dict.fromkeys(ordered[start:stop], other))
         start = stop
     return split
+
+
+def read_file(path: Path, most: int, wanted: str, endings: Sequence[str]) -> bytes:
+    """The content of a source that is one file of at most `most` bytes.
+
+    Args:
+        wanted: what file is wanted, for the hint.
+        endings: of such files.
+
+    Raises:
+        DataError: a folder, missing, not a plain file, or too large.
+    """
+    if path.is_dir():
+        raise DataError(f"{path}: a folder", instead_of(path, wanted, endings), path)
+    return read_plain_file(path, most)
+
+
+def instead_of(folder: Path, wanted: str, endings: Sequence[str]) -> str:
+    """The hint for a folder where a file is wanted: which, and its name if there is just one in the folder."""
+    try:
+        fitting = [path for path in folder.iterdir() if path.suffix.lower() in endings and path.is_file()]
+    except OSError:
+        fitting = []
+    return f"give {wanted}" + (f": {fitting[0]}" if len(fitting) == 1 else "")
 
 
 def find_files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:

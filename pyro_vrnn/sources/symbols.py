@@ -13,6 +13,7 @@ from pyro_vrnn.storage import SPLITS, DataInfo
 from pyro_vrnn.writing import check_free, write_sequences
 
 MOVES = ("uci", "san", "pgn")  # columns with moves, the best first
+LAYOUTS = "a text file in UTF-8 with a sequence of tokens a line, or openings as a .tsv"
 MOVE_NUMBER = re.compile(r"\d+\.+")
 
 
@@ -56,7 +57,9 @@ def prepare(
     check_free(path, overwrite)
     source = Path(source)
     skips = Skips(source, strict)
-    lines = _read(read_text(source).replace("\r\n", "\n").removesuffix("\n").split("\n"), skips)
+    lines = _read(
+        read_text(source, LAYOUTS, (".txt", ".tsv")).replace("\r\n", "\n").removesuffix("\n").split("\n"), skips
+    )
     split_of = seeded_split([line.group for line in lines], seed)
     chosen = {split: [line for line in lines if split_of[line.group] == split] for split in SPLITS}
     ids = {split: [line.name for line in chosen[split]] for split in SPLITS}
