@@ -38,7 +38,9 @@ def prepare(
         float | None, typer.Option(help="audio, timit: length of the windows; 0 for whole recordings.")
     ] = None,
     resample: Annotated[bool | None, typer.Option("--resample", help="audio: bring other rates to this one.")] = None,
-    splits: Annotated[str | None, typer.Option(help="audio: shares of train, valid, test: 90,5,5 or 80,10,10.")] = None,
+    splits: Annotated[
+        str | None, typer.Option(help="Shares of train, valid, test: audio 90,5,5; midi, symbols 80,10,10.")
+    ] = None,
     split_by: Annotated[str | None, typer.Option(help="audio: file, or folder (a speaker each).")] = None,
     index: Annotated[str | None, typer.Option(help="audio: index.csv of one file a split.")] = None,
     normalise: Annotated[str | None, typer.Option(help="audio: standard (deviation) or range (max - min).")] = None,
