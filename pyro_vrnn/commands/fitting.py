@@ -12,6 +12,8 @@ from pyro_vrnn.commands.data import print_description
 from pyro_vrnn.errors import ConfigError
 from pyro_vrnn.terminal import out
 
+LONGEST_CELL = 32
+
 
 @command
 def train(
@@ -252,12 +254,7 @@ def compare(
 
     found = compare_runs(run_folders, out_)
     names = [Path(one["run"]).name for one in found["runs"]]
-    out.table(
-        [
-            ("setting", *names),
-            *((key, *("-" if v is None else v for v in values)) for key, values in found["differs"].items()),
-        ]
-    )
+    out.table([("setting", *names), *_differences(found)])
     header = ("run", "best on validation", "at update", "updates", "sequences", "seconds", "bound")
     rows: list[tuple[object, ...]] = [header]
     for name, one in zip(names, found["runs"], strict=True):
@@ -271,7 +268,26 @@ def compare(
         if group["runs"] > 1:
             mean, deviation = group["valid_nll_per_step"], group["deviation"]
             out.print(f"{group['group']}: {mean:.4f} ± {deviation:.4f} (deviation over {group['runs']} seeds)")
-    if not found["comparable"]:
-        out.print("not the same bound or data: the numbers are not comparable (see training.valid_objective)")
+    if len({one["data"] for one in found["runs"]}) > 1:
+        out.print("not the same data: the numbers are not comparable, and the curves have panels of their own")
+    elif not found["comparable"]:
+        out.print("not the same bound: the numbers are not comparable (see training.valid_objective)")
     out.print(f"curves: {found['figure']}")
     return found
+
+
+def _differences(found: dict[str, Any]) -> list[tuple[object, ...]]:
+    """A row for each setting that is not the same in all runs; what a data file is like, in one word."""
+    rows: list[tuple[object, ...]] = [
+        (key, *map(_short, values)) for key, values in found["differs"].items() if not key.startswith("format.")
+    ]
+    if len(rows) < len(found["differs"]):
+        word = "kind" if "format.kind" in found["differs"] else "data"
+        rows.append(("format", *(_short(one[word]) for one in found["runs"])))
+    return rows
+
+
+def _short(value: object) -> str:
+    """As one cell of a table; of a long one, such as a path, the end."""
+    text = "-" if value is None else str(value)
+    return text if len(text) <= LONGEST_CELL else f"…{text[1 - LONGEST_CELL :]}"
