@@ -105,12 +105,12 @@ def unscored(info: DataInfo) -> int:
     return int(steps)
 
 
-def read_split(path: str | Path, split: str) -> Iterator[Array]:
-    """A split's sequences in order, [T_i, X] in the stored dtype, one at a time. Errors as above."""
+def read_split(path: str | Path, split: str, chosen: Sequence[int] | None = None) -> Iterator[Array]:
+    """A split's sequences, or those chosen, [T_i, X] in the stored dtype, one at a time. Errors as above."""
     file, info = open_data(path)
     with file:
         offsets = read_offsets(file, split, info)
-        for i in range(len(offsets) - 1):
+        for i in range(len(offsets) - 1) if chosen is None else chosen:
             yield read_rows(file[split]["x"], offsets[i], offsets[i + 1], f"{split} sequence {i}", info)
 
 

@@ -136,11 +136,8 @@ def print_description(path: Path, found: dict[str, Any]) -> None:
         rows.append((f"  {split}", *(f"{cell:.3f}" if isinstance(cell, float) else cell for cell in cells)))
     out.table(rows, right=tuple(range(1, len(rows[0]))))
     if found.get("floors"):
-        low = found["floors"]
-        out.print(
-            f"  floors on test, nats a step: {low['independent']:.2f} independent notes, "
-            f"{low['last']:.2f} each from its own last value"
-        )
+        for line in floor_lines(found["floors"], found["kind"], found["support"], found["frame_length"]):
+            out.print(f"  {line}")
     for line in _recordings(found["extra"]):
         out.print(f"  {line}")
     for key in ("source", "licence"):
@@ -153,6 +150,28 @@ def print_description(path: Path, found: dict[str, Any]) -> None:
         out.print(f"  {line}")
     for line in found["warnings"]:
         out.print(f"  warning: {line}")
+
+
+def floor_words(kind: str, support: str) -> dict[str, str]:
+    """What the floors of such data are."""
+    if support == "categorical":
+        return {"independent": "symbols at their rates (unigrams)", "last": "each after the one before (bigrams)"}
+    if support == "binary":
+        notes = "notes" if kind == "pianoroll" else "columns"
+        return {"independent": f"independent {notes}", "last": "each from its own last value"}
+    what = {"audio": "samples", "strokes": "moves and a coin for the pen"}.get(kind, "columns")
+    return {"independent": f"independent Gaussian {what}", "last": "each from its own last value, by a line"}
+
+
+def floor_lines(low: dict[str, float], kind: str, support: str, frame_length: int) -> list[str]:
+    """The floors of a data file, for people."""
+    words = floor_words(kind, support)
+    lines = [f"floors on test, nats a step: {', '.join(f'{low[key]:.2f} {words[key]}' for key in words)}"]
+    if kind == "audio":
+        lines.append(f"  nats a sample: {', '.join(f'{low[key] / frame_length:.4f}' for key in words)}")
+    if "test_sequences" in low:
+        lines.append(f"  measured on {low['test_sequences']} test sequences, by {low['train_sequences']} of train")
+    return lines
 
 
 def _words(value: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pyro_vrnn.commands.app import DeviceOption, RunArgument, SetOption, ThreadsOption, command, set_threads
-from pyro_vrnn.commands.data import print_description
+from pyro_vrnn.commands.data import floor_words, print_description
 from pyro_vrnn.errors import ConfigError
 from pyro_vrnn.terminal import out
 
@@ -215,20 +215,16 @@ def evaluate(
     ]
     if found.stderr_repeats is not None:
         rows.append(("error", f"{found.stderr_repeats:.4f}", f"of NLL a step over {repeats} repeats"))
-    if split == "test" and not out.json and loaded.format.support == "binary":
-        simple = floors(loaded.data(data, split).info.path)
-        rows.append(
-            (
-                "floor",
-                f"{simple['independent']:.4f}",
-                "nats a step; independent notes at their training rates",
-            )
-        )
-        rows.append(("floor", f"{simple['last']:.4f}", "nats a step; each note from its own last value"))
+    form = loaded.format
+    simple = floors(loaded.data(data, split).info.path, loaded.encoding) if split == "test" and not out.json else {}
+    words = floor_words(form.kind, form.support) if simple else {}
+    some = f" ({simple['test_sequences']} of the sequences)" if "test_sequences" in simple else ""
+    rows += [("floor", f"{simple[key]:.4f}", f"nats a step; {what}{some}") for key, what in words.items()]
     sound = found.by_sample(loaded.format)
     if sound:
         value, bits = sound["nll_per_sample"], sound["bits_per_sample"]
         rows.append(("NLL a sample", f"{value:.4f}", f"nats ({bits:.4f} bits); amplitude in {sound['amplitude_unit']}"))
+        rows += [("floor", f"{simple[key] / form.frame_length:.4f}", f"nats; {what}") for key, what in words.items()]
     out.table(rows, right=(1,))
     where = {"run": str(run), "checkpoint": loaded.step_folder.name}
     return {
