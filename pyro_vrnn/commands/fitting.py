@@ -206,7 +206,12 @@ def evaluate(
             progress=progress,
         )
     error = "" if found.stderr is None else f" ± {found.stderr:.4f} (standard error over sequences)"
-    out.print(f"{split}: {found.sequences} sequences, {found.steps} steps; bound {found.bound}, K={found.particles}")
+    dataset = loaded.data(data, split)
+    read = int(dataset.given.sum())
+    unscored = f" ({read} first steps more are only read, and have no score)" if read else ""
+    out.print(
+        f"{split}: {found.sequences} sequences, {found.steps} steps{unscored}; bound {found.bound}, K={found.particles}"
+    )
     rows: list[tuple[object, ...]] = [
         ("NLL a step", f"{found.nll_per_step:.4f}", f"nats; all NLL over all steps{error}"),
         ("", f"{found.nll_per_step_sequence_mean:.4f}", "nats; mean over sequences of NLL / steps"),
@@ -216,7 +221,7 @@ def evaluate(
     if found.stderr_repeats is not None:
         rows.append(("error", f"{found.stderr_repeats:.4f}", f"of NLL a step over {repeats} repeats"))
     form = loaded.format
-    simple = floors(loaded.data(data, split).info.path, loaded.encoding) if split == "test" and not out.json else {}
+    simple = floors(dataset.info.path, loaded.encoding) if split == "test" and not out.json else {}
     words = floor_words(form.kind, form.support) if simple else {}
     some = f" ({simple['test_sequences']} of the sequences)" if "test_sequences" in simple else ""
     rows += [("floor", f"{simple[key]:.4f}", f"nats a step; {what}{some}") for key, what in words.items()]
@@ -232,7 +237,7 @@ def evaluate(
         **found.as_dict(),
         **sound,
         **where,
-        "data": str(loaded.data(data, split).info.path),
+        "data": str(dataset.info.path),
     }
 
 
