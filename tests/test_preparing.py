@@ -126,6 +126,38 @@ def test_a_folder_or_another_file_where_one_is_wanted(kind: str, ending: str, wa
     assert str(folder) not in hint(folder)
 
 
+def test_a_file_in_the_way_says_how_it_was_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.txt").write_text("to be or not\n" * 40)
+    (tmp_path / "b.txt").write_text("to be or not\n" * 40)
+    out = tmp_path / "x.h5"
+
+    def prepare(*argv: object) -> str:
+        """The hint."""
+        assert cli._run([str(a) for a in ["prepare", "text", *argv, "--out", out]]) in (0, 2)
+        return capsys.readouterr().err.rpartition("hint: ")[2].strip()
+
+    plain = "use it as it is, or replace it with --overwrite"
+    prepare(tmp_path / "a.txt", "--window", 30)
+    assert prepare(tmp_path / "a.txt", "--window", 30) == plain
+    assert prepare(tmp_path / "a.txt", "--window", 30, "--level", "char", "--strict") == plain
+    assert prepare(tmp_path / "a.txt") == f"{plain}; it was made with window=30"
+    assert (
+        prepare(tmp_path / "b.txt", "--level", "word")
+        == f"{plain}; it was made with source=a.txt, level=char, window=30"
+    )
+    out.write_text("something else")
+    assert prepare(tmp_path / "a.txt") == plain
+
+
+def test_the_usual_shares_are_told_from_others(tmp_path: Path) -> None:
+    """A file has them only where they were asked for."""
+    (tmp_path / "a.txt").write_text("a b\nb c\nc d\nd e\n")
+    out, source = tmp_path / "x.h5", [str(tmp_path / "a.txt")]
+    plan("symbols", source, out, {}).run(overwrite=False, progress=lambda done, total: None)
+    assert plan("symbols", source, out, {"splits": "80,10,10"}).otherwise() == []
+    assert plan("symbols", source, out, {"splits": "60,20,20"}).otherwise() == ["splits=80,10,10"]
+
+
 def test_convert(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     wave = (8000 * np.sin(np.arange(4000) / 20)).astype(np.int16)
     soundfile.write(tmp_path / "a.flac", wave, 16000, subtype="PCM_16")
