@@ -17,7 +17,7 @@ def sample(
     run: RunArgument,
     num: Annotated[int, typer.Option(min=1, help="How many.")] = 4,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Length of each, a given beginning included; default 64.")
+        int | None, typer.Option(min=1, help="Length of each, a given beginning included; default: the data's, or 64.")
     ] = None,
     seconds: Annotated[float | None, typer.Option(help="The same in seconds.")] = None,
     temperature: Annotated[float, typer.Option(help="Below 1 surer, above 1 wilder.")] = 1.0,
