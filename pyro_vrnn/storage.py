@@ -21,6 +21,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, overload
 
@@ -110,8 +111,13 @@ def read_split(path: str | Path, split: str, chosen: Sequence[int] | None = None
     file, info = open_data(path)
     with file:
         offsets = read_offsets(file, split, info)
-        for i in range(len(offsets) - 1) if chosen is None else chosen:
-            yield read_rows(file[split]["x"], offsets[i], offsets[i + 1], f"{split} sequence {i}", info)
+        if chosen is None:
+            for i in range(len(offsets) - 1):
+                yield read_rows(file[split]["x"], offsets[i], offsets[i + 1], f"{split} sequence {i}", info)
+            return
+        rows = RandomRows(file[split]["x"], info)
+        for i in chosen:
+            yield rows.read(int(offsets[i]), int(offsets[i + 1]), partial("{} sequence {}".format, split, i))
 
 
 def read_offsets(file: h5py.File, split: str, info: DataInfo) -> Array:
