@@ -43,6 +43,11 @@ class Compared:
         return ", ".join([found.name, f"K={found.particles}", *(f"{k}={v}" for k, v in values.items())])
 
     @property
+    def data(self) -> str:
+        """The data file that it was trained on."""
+        return str(Path(self.config.data.path).resolve())
+
+    @property
     def best(self) -> dict[str, Any]:
         """The row of the best validation."""
         return min(self.rows, key=lambda row: float(row["valid_nll_per_step"]))
@@ -66,7 +71,7 @@ def read(run: Path) -> Compared:
 
 
 def compare(runs: Sequence[Path], out: Path | None = None) -> dict[str, Any]:
-    """The report of `compare --json`; the figure is written below `out`.
+    """The report of `compare --json`; the figure, with panels for each data file, is written below `out`.
 
     Args:
         runs: two run folders or more.
@@ -79,7 +84,8 @@ def compare(runs: Sequence[Path], out: Path | None = None) -> dict[str, Any]:
         raise ConfigError("compare takes two runs or more", "pyro-vrnn compare runs/a runs/b")
     found = [read(run) for run in runs]
     bounds = sorted({run.bound for run in found})
-    data = sorted({str(Path(run.settings["data.path"]).resolve()) for run in found})
+    data = sorted({run.data for run in found})
+    titles = _titles(data)
     keys = sorted({key for run in found for key in run.settings})
     differs = {key: [run.settings.get(key) for run in found] for key in keys}
     differs = {key: values for key, values in differs.items() if any(v != values[0] for v in values)}
@@ -91,7 +97,12 @@ def compare(runs: Sequence[Path], out: Path | None = None) -> dict[str, Any]:
     group_of = {id(run): name for name, members in groups.items() for run in members}
     picture = make_folder(out or Path()) / "comparison.png"
     curves.comparison(
-        {name: [run.rows for run in members] for name, members in groups.items()},
+        {
+            titles[path]: {
+                name: [run.rows for run in members] for name, members in groups.items() if members[0].data == path
+            }
+            for path in data
+        },
         picture,
         AXES,
         ylabel=f"validation NLL, nats a step ({bounds[0]})" if len(bounds) == 1 else "validation NLL by own bound",
@@ -103,6 +114,8 @@ def compare(runs: Sequence[Path], out: Path | None = None) -> dict[str, Any]:
                 "run": str(run.folder),
                 "group": group_of[id(run)],
                 "seed": run.settings["training.seed"],
+                "data": titles[run.data],
+                "kind": run.settings.get("format.kind"),
                 "bound": run.bound,
                 "best": {k: run.best[k] for k in ("step", "valid_nll_per_step")},
                 **{key: run.rows[-1].get(key) for key in AXES},
@@ -128,6 +141,12 @@ def _named(groups: list[list[Compared]], varied: list[str]) -> dict[str, list[Co
             label = first.folder.name
         named[label if label not in named else str(first.folder)] = runs
     return named
+
+
+def _titles(data: Sequence[str]) -> dict[str, str]:
+    """A name for each data file: short where that tells it from the others."""
+    stems = [Path(path).stem for path in data]
+    return {path: stem if stems.count(stem) == 1 else path for path, stem in zip(data, stems, strict=True)}
 
 
 def _summary(name: str, members: list[Compared]) -> dict[str, Any]:

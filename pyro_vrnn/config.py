@@ -174,6 +174,8 @@ class DataFormat:
     """The symbols by number, for text and the like."""
     level: str = ""
     """What a symbol is: char, word or token."""
+    sequence_steps: int = 0
+    """Steps of a training sequence, if all have as many; what is drawn has as many then."""
 
 
 @dataclass(frozen=True, kw_only=True)

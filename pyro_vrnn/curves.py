@@ -59,51 +59,67 @@ def training_curves(rows: Sequence[Mapping[str, Any]], path: str | Path, title: 
     save(figure, path)
 
 
-def comparison(
-    groups: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], path: str | Path, axes: Mapping[str, str], ylabel: str
-) -> None:
-    """Draw the validation bounds of groups of runs over each of several axes.
+Group = Sequence[Sequence[Mapping[str, Any]]]
+"""The validations of each run of a group: `metrics.jsonl`'s rows with `valid_nll_per_step`."""
+
+
+def comparison(data: Mapping[str, Mapping[str, Group]], path: str | Path, axes: Mapping[str, str], ylabel: str) -> None:
+    """Draw the validation bounds of groups of runs over each of several axes; a row of panels for each data set.
 
     A group of several runs is its mean, in a band of one standard deviation each way; where the runs were not
     looked at in the same places, between them on straight lines.
 
     Args:
-        groups: name -> the validations of each run (`metrics.jsonl`'s rows with `valid_nll_per_step`).
+        data: name of a data set -> name of a group -> its runs.
         path: the PNG to write.
         axes: row's key -> the label of its axis.
         ylabel: what the bound is.
     """
-    figure = new_figure(4.2 * len(axes), 4.6)
-    panels = figure.subplots(1, len(axes), sharey=True, squeeze=False)[0]
-    for panel, (key, label) in zip(panels, axes.items(), strict=True):
-        for n, (name, runs) in enumerate(groups.items()):
-            colour, style = COLOURS[n % len(COLOURS)], ("-", "--", ":")[n // len(COLOURS) % 3]
-            curves = [
-                ([row[key] for row in rows if key in row], [row["valid_nll_per_step"] for row in rows if key in row])
-                for rows in runs
-            ]
-            curves = [curve for curve in curves if curve[0]]
-            if not curves:
-                continue
-            low, high = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
-            at = np.unique([v for x, _ in curves for v in x if low <= v <= high])
-            values = np.stack([np.interp(at, x, y) for x, y in curves])
-            mean = values.mean(0)
-            count = f" ({len(curves)} seeds)" if len(curves) > 1 else ""
-            marker = "o" if len(at) == 1 else ""
-            panel.plot(at, mean, style, marker=marker, color=colour, linewidth=1.6, label=plain(name) + count)
-            if len(curves) > 1:
-                spread = values.std(0, ddof=1)
-                panel.fill_between(at, mean - spread, mean + spread, color=colour, alpha=0.2, linewidth=0)
+    figure = new_figure(4.2 * len(axes), 1.2 + 3.4 * len(data))
+    rows = figure.subplots(len(data), len(axes), sharey="row", squeeze=False)
+    styles = [(colour, style) for style in ("-", "--", ":") for colour in COLOURS]
+    drawn = 0
+    handles: list[Any] = []
+    labels: list[str] = []
+    for panels, (title, groups) in zip(rows, data.items(), strict=True):
+        for name, runs in groups.items():
+            for panel, key in zip(panels, axes, strict=True):
+                _band(panel, runs, key, *styles[drawn % len(styles)], name)
+            drawn += 1
+        for panel in panels:
+            panel.grid(axis="y", color="#E6E6E6", linewidth=0.7)
+        headline(panels[0], title if len(data) > 1 else "")
+        panels[0].set_ylabel(ylabel)
+        _fit_to_most(panels[0])
+        here = panels[0].get_legend_handles_labels()
+        handles, labels = handles + here[0], labels + here[1]
+    for panel, label in zip(rows[-1], axes.values(), strict=True):
         panel.set_xlabel(label)
-        panel.grid(axis="y", color="#E6E6E6", linewidth=0.7)
-    panels[0].set_ylabel(ylabel)
-    _fit_to_most(panels[0])
-    handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(
         handles, labels, frameon=False, fontsize=8, loc="outside lower center", ncols=min(2, len(labels) or 1)
     )
     save(figure, path)
+
+
+def _band(panel: Axes, runs: Group, key: str, colour: str, style: str, name: str) -> None:
+    """A group's mean and deviation over one axis; nothing if no run has that axis."""
+    curves = [
+        ([row[key] for row in rows if key in row], [row["valid_nll_per_step"] for row in rows if key in row])
+        for rows in runs
+    ]
+    curves = [curve for curve in curves if curve[0]]
+    if not curves:
+        return
+    low, high = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
+    at = np.unique([v for x, _ in curves for v in x if low <= v <= high])
+    values = np.stack([np.interp(at, x, y) for x, y in curves])
+    mean = values.mean(0)
+    count = f" ({len(curves)} seeds)" if len(curves) > 1 else ""
+    marker = "o" if len(at) == 1 else ""
+    panel.plot(at, mean, style, marker=marker, color=colour, linewidth=1.6, label=plain(name) + count)
+    if len(curves) > 1:
+        spread = values.std(0, ddof=1)
+        panel.fill_between(at, mean - spread, mean + spread, color=colour, alpha=0.2, linewidth=0)
 
 
 def _values(rows: Sequence[Mapping[str, Any]], key: str) -> tuple[list[int], list[float]]:

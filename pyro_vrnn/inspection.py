@@ -124,6 +124,8 @@ def inspect(
 ) -> dict[str, Any]:
     """The report of `inspect --json` on one sequence of a split; figures are written below `out`.
 
+    Where `per_step` is false z_1 is about the whole sequence, and the later z are there for the programs alone.
+
     Args:
         run: a trained run.
         split: of the run's data.
@@ -190,6 +192,7 @@ def inspect(
         "split": split,
         "steps": found.steps,
         "particles": particles,
+        "per_step": run.net.per_step,
         "sites": sites,
         "kl_by_step": by_step.tolist(),
         "kl_by_unit": by_unit.tolist(),

@@ -11,11 +11,19 @@ from typing import Any
 from pyro_vrnn import datasets
 from pyro_vrnn.errors import ConfigError, DataError, choose
 from pyro_vrnn.sources import SOURCES, audio
+from pyro_vrnn.sources.recordings import describe_sources
 from pyro_vrnn.storage import DataInfo, read_info
+from pyro_vrnn.writing import check_free
 
 GENERAL = ("path", "source", "overwrite", "progress")
 COMMON = ("seed", "strict", "jobs")
 """Options that every kind takes; without effect where the splits are given, nothing is skipped, or one process does."""
+
+
+def _words(value: Any) -> str:
+    """An option as it would be typed."""
+    parts = value if isinstance(value, list | tuple) else [value]
+    return ",".join(f"{part:g}" if isinstance(part, float) else str(part) for part in parts)
 
 
 @dataclass(frozen=True)
@@ -29,8 +37,33 @@ class Job:
     """Whether the file is there already, made with the same options (of data that cannot change)."""
 
     def run(self, *, overwrite: bool, progress: Callable[[int, int], None]) -> DataInfo:
-        """Make it; errors are the source's own."""
+        """Make it; errors are the source's own, but that a file in the way is told from the one that was asked for."""
+        try:
+            check_free(self.path, overwrite)
+        except ConfigError as error:
+            others = self.otherwise()
+            hint = f"{error.hint}; it was made with {', '.join(others)}" if others else error.hint
+            raise ConfigError(error.message, hint, self.path) from None
         return self.make(self.path, overwrite=overwrite, progress=progress, **self.options)
+
+    def otherwise(self) -> list[str]:
+        """The options with which the file that is there was made, where they are not those asked for: `rate=10.0`."""
+        try:
+            made = read_info(self.path).options
+        except DataError:
+            return []
+        usual = {name: p.default for name, p in inspect.signature(self.make).parameters.items()}
+        asked = {name: value for name, value in (usual | self.options).items() if name not in (*GENERAL, "strict")}
+        found = []
+        if "source" in self.options and "source" in made:
+            names = describe_sources(self.options["source"])
+            if made["source"] not in (names, names[0]):
+                found.append(f"source={_words(made['source'])}")
+        for name, value in asked.items():
+            was = made.get(name, usual.get(name))
+            if (name in made or name in self.options) and _words(was) != _words(value):
+                found.append(f"{name}={_words(was)}")
+        return found
 
 
 def plan(kind: str, sources: Sequence[str], out: Path | None, options: dict[str, Any]) -> Job:

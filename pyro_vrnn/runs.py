@@ -52,6 +52,7 @@ def data_format(info: DataInfo) -> DataFormat:
         raise DataError(f"{info.path}: /extra: pitches are not {info.x_dim} rising MIDI notes", AGAIN, info.path)
     if info.kind in ("audio", "pianoroll") and rate is None:
         raise DataError(f"{info.path}: {info.kind} without steps_per_second", AGAIN, info.path)
+    train = info.splits["train"]
     return DataFormat(
         kind=info.kind,
         support=info.support,
@@ -64,6 +65,7 @@ def data_format(info: DataInfo) -> DataFormat:
         scale=reads.scale,
         symbols=tuple(info.extra["symbols"]) if reads.symbols else (),
         level=str(info.extra.get("level", "")),
+        sequence_steps=train.longest if train.shortest == train.longest and train.sequences > 1 else 0,
         steps_per_quarter=1 if quarters is None or rate is None else min(64, max(1, round(60 * rate / quarters))),
     )
 

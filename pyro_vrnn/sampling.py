@@ -106,7 +106,8 @@ def write(
     Args:
         run: a trained run.
         num: how many.
-        steps: length of each, the given beginning included; default 64, or the beginning and 64 more.
+        steps: length of each, the given beginning included; default: that of the training sequences if all have
+            the same and the beginning is shorter, else 64 after the beginning.
         seconds: the same in seconds.
         temperature: below 1 surer, above 1 wilder.
         prime: a file of the kind that the model draws, to go on from.
@@ -142,7 +143,7 @@ def write(
         if steps < 1:
             rate = form.steps_per_second or 1.0
             raise ConfigError(f"--seconds {seconds}: a step is {1 / rate:.4g} seconds", "ask for at least one")
-    length = first + DEFAULT_STEPS if steps is None else steps
+    length = _usual_steps(form.sequence_steps, first) if steps is None else steps
     if length < max(1, first):
         raise ConfigError(f"{length} steps: must be at least {max(1, first)}", "the given beginning is counted in")
     if length > MOST_STEPS:
@@ -188,6 +189,11 @@ def write(
     titles = [f"draw {i}" for i in range(num)]
     picture = media.overview(form, stored, folder / f"samples-{stem}.png", titles, first)
     return [*files, *others, *([] if picture is None else [picture])]
+
+
+def _usual_steps(sequence_steps: int, first: int) -> int:
+    """How long a draw is that goes on from `first` steps; `sequence_steps` as in `DataFormat`."""
+    return sequence_steps if first < sequence_steps <= MOST_STEPS else first + DEFAULT_STEPS
 
 
 def _prime(run: Run, file: str | Path | None, index: str | None, steps: int | None) -> Tensor | None:

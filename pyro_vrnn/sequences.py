@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pyro_vrnn.encoding import Encoding, encoding_of
 from pyro_vrnn.errors import ConfigError, DataError, choose
+from pyro_vrnn.floors import floors
 from pyro_vrnn.storage import (
     AGAIN,
     SPLITS,
@@ -33,7 +34,7 @@ from pyro_vrnn.storage import (
     read_split,
     unscored,
 )
-from pyro_vrnn.summaries import describe, floors
+from pyro_vrnn.summaries import describe
 from pyro_vrnn.writing import write_sequences
 
 __all__ = [

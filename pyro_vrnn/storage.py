@@ -21,6 +21,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, overload
 
@@ -105,13 +106,18 @@ def unscored(info: DataInfo) -> int:
     return int(steps)
 
 
-def read_split(path: str | Path, split: str) -> Iterator[Array]:
-    """A split's sequences in order, [T_i, X] in the stored dtype, one at a time. Errors as above."""
+def read_split(path: str | Path, split: str, chosen: Sequence[int] | None = None) -> Iterator[Array]:
+    """A split's sequences, or those chosen, [T_i, X] in the stored dtype, one at a time. Errors as above."""
     file, info = open_data(path)
     with file:
         offsets = read_offsets(file, split, info)
-        for i in range(len(offsets) - 1):
-            yield read_rows(file[split]["x"], offsets[i], offsets[i + 1], f"{split} sequence {i}", info)
+        if chosen is None:
+            for i in range(len(offsets) - 1):
+                yield read_rows(file[split]["x"], offsets[i], offsets[i + 1], f"{split} sequence {i}", info)
+            return
+        rows = RandomRows(file[split]["x"], info)
+        for i in chosen:
+            yield rows.read(int(offsets[i]), int(offsets[i + 1]), partial("{} sequence {}".format, split, i))
 
 
 def read_offsets(file: h5py.File, split: str, info: DataInfo) -> Array:

@@ -98,15 +98,15 @@ def talking(function: Callable[..., dict[str, Any] | None]) -> Callable[..., Non
 
 def _fail(error: UserError, argv: list[str]) -> int:
     """One error line and one hint line on stderr; with --json also an object on stdout. The exit code."""
-    print(f"error: {_one_line(error.message)}", file=sys.stderr)
-    print(f"hint: {_one_line(error.hint or 'see pyro-vrnn --help')}", file=sys.stderr)
+    print(f"error: {one_line(error.message)}", file=sys.stderr)
+    print(f"hint: {one_line(error.hint or 'see pyro-vrnn --help')}", file=sys.stderr)
     if "--json" in argv:
         detail = {"code": error.exit_code, "kind": error.kind, "message": error.message, "path": error.path}
         print(json.dumps({"schema": 1, "error": detail}))
     return error.exit_code
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """Control characters escaped: a name with a newline stays one line."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 

@@ -349,7 +349,7 @@ def _go_on(trainer: Trainer, request: _Request, settings: RunConfig, watch: Obse
         for key in sorted({*before.get(section, {}), *now.get(section, {})})
         if before.get(section, {}).get(key) != now.get(section, {}).get(key)
     ]
-    fatal = [c for c in changed if not c.startswith("training.") or c.startswith(FATAL)]
+    fatal = [c for c in changed if not c.startswith(("training.", "format.sequence_steps")) or c.startswith(FATAL)]
     if fatal:
         raise CheckpointError(
             f"{out}: holds a run with other settings: {'; '.join(fatal)}",

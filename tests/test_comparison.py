@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 from small import write_small
 
 import pyro_vrnn as pv
-from pyro_vrnn import runs
+from pyro_vrnn import cli, curves, runs
 from pyro_vrnn.comparison import compare
 from pyro_vrnn.errors import CheckpointError, ConfigError
 
@@ -66,6 +67,28 @@ def test_the_common_bound_is_what_evaluate_says(trained: list[Path]) -> None:
     rows = [r for r in runs.read_metrics(trained[0]) if "valid_nll_per_step" in r]
     best = min(r["valid_nll_per_step"] for r in rows)
     assert run.evaluate("valid", "iwae", 4, seed=0).nll_per_step == pytest.approx(best, rel=1e-5)
+
+
+def test_other_data_has_panels_of_its_own(
+    trained: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what the data are like is one word, however much of it differs."""
+    drawn: list[Figure] = []
+    monkeypatch.setattr(curves, "save", lambda figure, path: drawn.append(figure))
+    other = write_small(tmp_path / "other.h5", x_dim=7, extra={"pitches": [50, 52, 53, 55, 57, 59, 60]})
+    more = pv.train("jsb-vrnn", data=other, out=tmp_path / "more", epochs=2, settings=SMALL)
+    folders = [*trained[:2], more.folder]
+    assert cli._run(["compare", *map(str, folders), "--out", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "format." not in shown
+    assert ["format", "small", "small", "other"] in [line.split() for line in shown.splitlines()]
+    assert "not the same data" in shown
+    (figure,) = drawn
+    assert len(figure.axes) == 6
+    assert [len(panel.get_lines()) for panel in figure.axes] == [1] * 6
+    assert {panel.get_title(loc="left") for panel in figure.axes} == {"small", "other", ""}
+    compare(trained, tmp_path)
+    assert [len(panel.get_lines()) for panel in drawn[1].axes] == [2] * 3
 
 
 def test_what_cannot_be_compared(trained: list[Path], tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from small import write_small
 
 import pyro_vrnn as pv
-from pyro_vrnn import inspection
+from pyro_vrnn import cli, inspection
 from pyro_vrnn.errors import ConfigError, DataError
 from pyro_vrnn.programs import Stacked, terms
 from pyro_vrnn.sequences import collate
@@ -49,6 +49,19 @@ def test_the_report_adds_up(run: pv.Run, tmp_path: Path, particles: int) -> None
     assert found["active_units"] == sum(v > 0.01 for v in found["kl_by_unit"])
     assert len(found["files"]) == 3
     assert all(Path(f).read_bytes().startswith(b"\x89PNG") for f in found["files"])
+
+
+def test_one_z_of_a_whole_sequence_is_shown_once(
+    run: pv.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"model.latent_dim": 3, "model.hidden_dim": 8}
+    data = run.config.data.path
+    vrae = pv.train(data=data, model="vrae", out=tmp_path / "r", max_steps=2, device="cpu", settings=settings)
+    for folder, shown in ((vrae.folder, {"z_1"}), (run.folder, {"z_1", "z_2", "z_3"})):
+        assert cli._run(["inspect", str(folder), "--sequence", "1", "--out", str(tmp_path), "--verbose"]) == 0
+        first = {line.split()[0] for line in capsys.readouterr().out.splitlines()}
+        assert {name for name in first if name in ("z_1", "z_2", "z_3")} == shown
+        assert {"x_1", "x_2", "x_3"} <= first
 
 
 def test_the_trace_is_pyros(run: pv.Run) -> None:

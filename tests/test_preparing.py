@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from pyro_vrnn import cli
-from pyro_vrnn.errors import ConfigError
+from pyro_vrnn.errors import ConfigError, DataError
 from pyro_vrnn.preparing import plan
 from pyro_vrnn.sources import SOURCES
 
@@ -94,6 +94,68 @@ def test_names_of_files(tmp_path: Path) -> None:
     assert plan("text", ["books/shakespeare.txt"], None, {}).path == Path("data/shakespeare.h5")
     assert plan("pianoroll", ["jsb"], None, {}).path.name == "jsb_chorales.h5"
     assert plan("audio", ["speech", "more"], None, {"seconds": 0}).options["seconds"] is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "ending", "wanted"),
+    [
+        ("strokes", "npz", "an npz with x, y, pen"),
+        ("vectors", "csv", "a CSV with a column `sequence`"),
+        ("symbols", "tsv", "a sequence of tokens a line"),
+        ("text", "txt", "a text file in UTF-8"),
+    ],
+)
+def test_a_folder_or_another_file_where_one_is_wanted(kind: str, ending: str, wanted: str, tmp_path: Path) -> None:
+    """The hint says what is wanted, and which file of the folder it may be if there is no doubt."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "README.md").write_text("about")
+
+    def hint(source: Path) -> str:
+        with pytest.raises(DataError) as error:
+            SOURCES[kind](tmp_path / "x.h5", source=source)
+        return error.value.hint
+
+    assert wanted in hint(folder)
+    assert "README" not in hint(folder)
+    (folder / f"a.{ending}").write_bytes(b"\x89\0other")
+    assert hint(folder).endswith(f": {folder / 'a'}.{ending}")
+    assert wanted in hint(folder / f"a.{ending}")
+    (folder / f"b.{ending}").write_text("more")
+    assert hint(folder).startswith("give ")
+    assert str(folder) not in hint(folder)
+
+
+def test_a_file_in_the_way_says_how_it_was_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.txt").write_text("to be or not\n" * 40)
+    (tmp_path / "b.txt").write_text("to be or not\n" * 40)
+    out = tmp_path / "x.h5"
+
+    def prepare(*argv: object) -> str:
+        """The hint."""
+        assert cli._run([str(a) for a in ["prepare", "text", *argv, "--out", out]]) in (0, 2)
+        return capsys.readouterr().err.rpartition("hint: ")[2].strip()
+
+    plain = "use it as it is, or replace it with --overwrite"
+    prepare(tmp_path / "a.txt", "--window", 30)
+    assert prepare(tmp_path / "a.txt", "--window", 30) == plain
+    assert prepare(tmp_path / "a.txt", "--window", 30, "--level", "char", "--strict") == plain
+    assert prepare(tmp_path / "a.txt") == f"{plain}; it was made with window=30"
+    assert (
+        prepare(tmp_path / "b.txt", "--level", "word")
+        == f"{plain}; it was made with source=a.txt, level=char, window=30"
+    )
+    out.write_text("something else")
+    assert prepare(tmp_path / "a.txt") == plain
+
+
+def test_the_usual_shares_are_told_from_others(tmp_path: Path) -> None:
+    """A file has them only where they were asked for."""
+    (tmp_path / "a.txt").write_text("a b\nb c\nc d\nd e\n")
+    out, source = tmp_path / "x.h5", [str(tmp_path / "a.txt")]
+    plan("symbols", source, out, {}).run(overwrite=False, progress=lambda done, total: None)
+    assert plan("symbols", source, out, {"splits": "80,10,10"}).otherwise() == []
+    assert plan("symbols", source, out, {"splits": "60,20,20"}).otherwise() == ["splits=80,10,10"]
 
 
 def test_convert(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

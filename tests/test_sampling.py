@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import mido
 import numpy as np
@@ -16,6 +17,7 @@ import pyro_vrnn as pv
 from pyro_vrnn import rendering
 from pyro_vrnn.errors import ConfigError, DataError, UserError
 from pyro_vrnn.sampling import draw, log_joint
+from pyro_vrnn.writing import write_sequences
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +102,36 @@ def test_a_sample_can_be_made_again_from_its_json(run: pv.Run, tmp_path: Path) -
     for a, b in zip(first, again, strict=True):
         if a.suffix == ".mid":
             assert a.read_bytes() == b.read_bytes()
+
+
+def test_as_long_as_the_data_where_all_of_it_is_as_long(tmp_path: Path) -> None:
+    rolls = {split: [np.eye(X, dtype=np.uint8)[:9]] * 4 for split in ("train", "valid", "test")}
+    data = tmp_path / "x.h5"
+    write_sequences(
+        data,
+        rolls,
+        ids={split: list("abcd") for split in rolls},
+        kind="pianoroll",
+        support="binary",
+        steps_per_second=2.0,
+        source="",
+        licence="",
+    )
+    settings = {"model.latent_dim": 3, "model.hidden_dim": 8, "model.network_dims": [8]}
+    made = pv.train(data=data, out=tmp_path / "run", max_steps=2, device="cpu", settings=settings)
+
+    def steps(**options: Any) -> int:
+        files = made.sample(1, out=tmp_path / "out", **options)
+        return int(json.loads(files[0].with_suffix(".json").read_text())["steps"])
+
+    assert steps() == steps(prime_index="0", prime_steps=8) == 9
+    assert steps(prime_index="0", prime_steps=9) == 9 + 64
+    assert steps(steps=5) == 5
+    config = (tmp_path / "run" / "config.toml").read_text()
+    assert "sequence_steps = 9" in config
+    (tmp_path / "run" / "config.toml").write_text(config.replace("sequence_steps = 9\n", ""))  # as it was before
+    pv.train(data=data, out=tmp_path / "run", max_steps=3, device="cpu", settings=settings)
+    assert "sequence_steps = 9" in (tmp_path / "run" / "config.toml").read_text()
 
 
 def test_priming_from_the_test_split_and_from_a_file(run: pv.Run, tmp_path: Path) -> None:

@@ -271,56 +271,6 @@ def test_a_batch_has_a_sequence(size: int) -> None:
 # ------------------------------------------------------------------------------------------- summaries
 
 
-def slow_floors(train: list[Array], test: list[Array]) -> dict[str, float]:
-    """The definition of `floors`, step by step."""
-    columns = train[0].shape[1]
-
-    def rate(values: list[int]) -> float:
-        return (sum(values) + 0.5) / (len(values) + 1)
-
-    def nll(value: int, p: float) -> float:
-        return -float(np.log(p if value else 1 - p))
-
-    independent = last = 0.0
-    for k in range(columns):
-        p = rate([int(v) for x in train for v in x[:, k]])
-        after = [
-            rate([int(now) for x in train for old, now in zip(x[:-1, k], x[1:, k], strict=True) if old == before])
-            for before in (0, 1)
-        ]
-        for x in test:
-            for t in range(len(x)):
-                independent += nll(x[t, k], p)
-                last += nll(x[t, k], p if t == 0 else after[int(x[t - 1, k])])
-    steps = sum(len(x) for x in test)
-    return {"independent": independent / steps, "last": last / steps}
-
-
-def test_floors_by_their_definition(tmp_path: Path) -> None:
-    splits = make(tmp_path / "x.h5", "binary")
-    assert floors(tmp_path / "x.h5") == pytest.approx(slow_floors(splits["train"], splits["test"]), rel=1e-12)
-
-
-def test_floors_are_for_binary_data_with_a_test_split(tmp_path: Path) -> None:
-    make(tmp_path / "x.h5")
-    with pytest.raises(DataError, match="real data has no such floor"):
-        floors(tmp_path / "x.h5")
-    train = [np.ones((2, 2), "u1")]
-    write_sequences(
-        tmp_path / "y.h5",
-        {"train": train},
-        ids={"train": ["a"]},
-        kind="pianoroll",
-        support="binary",
-        steps_per_second=2.0,
-        source="",
-        licence="",
-    )
-    with pytest.raises(DataError, match="test split is empty"):
-        floors(tmp_path / "y.h5")
-    assert "floors" not in describe(tmp_path / "y.h5")
-
-
 def test_describe_counts(tmp_path: Path) -> None:
     rolls = [np.array(x, "u1") for x in ([[1, 0, 0], [1, 0, 0], [0, 0, 0]], [[1, 1, 0]])]
     write_sequences(
@@ -352,6 +302,6 @@ def test_describe_of_real_data(tmp_path: Path) -> None:
     about = describe(tmp_path / "x.h5")
     json.dumps(about, allow_nan=False)
     assert about["splits"]["train"] == {"sequences": 5, "steps": 26, "shortest": 1, "median": 5.0, "longest": 11}
-    assert "floors" not in about
+    assert about["floors"] == floors(tmp_path / "x.h5")
     assert about["skipped"] == [{"id": "f", "why": "empty"}]
     assert read_info(tmp_path / "x.h5").steps_per_second is None

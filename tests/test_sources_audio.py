@@ -351,6 +351,35 @@ def test_damaged_and_hostile_files_are_skipped(tmp_path: Path, case: str) -> Non
         assert error.value.exit_code == 3
 
 
+def test_sound_that_is_not_read_is_listed(tmp_path: Path) -> None:
+    """A folder of .m4a beside one .wav must not become a data set of one recording without a word."""
+    folder = put(tmp_path / "s", a_wav=encoded(X), b_m4a=b"\0\0\0 ftypM4A ", c_M4A=b"\0\0\0 ftypM4A ", d_wma=b"0&")
+    info = prepared(tmp_path, put(folder, e_txt=b"words"))
+    assert why_skipped(info) == {
+        "b.m4a": ".m4a is not read; convert it to wav or flac",
+        "c.M4A": ".m4a is not read; convert it to wav or flac",
+        "d.wma": ".wma is not read; convert it to wav or flac",
+    }
+    assert info.extra["unread_types"] == {".m4a": 2, ".wma": 1}
+    assert info.extra["other_files"] == 1
+    assert "(2 .m4a, 1 .wma)" in describe(info.path)["warnings"][0]
+    with pytest.raises(DataError, match=r"b\.m4a"):
+        prepared(tmp_path, folder, strict=True)
+
+
+def test_silence_and_full_scale_are_counted(tmp_path: Path) -> None:
+    loud = np.array([-32768, -32768, 32767, 5] * 50)
+    arrays = {"train": np.concatenate([X, loud]), "train_len": [2000, 200], "valid": np.full(400, 3), "test": X}
+    np.savez(tmp_path / "s.npz", **{name: np.asarray(x, np.int16) for name, x in arrays.items()})
+    info = prepared(tmp_path, tmp_path / "s.npz", frame=100)
+    assert info.extra["recordings"] == {"train": 2, "valid": 1, "test": 1}
+    assert info.extra["silent_recordings"] == {"train": 0, "valid": 1, "test": 0}
+    assert (info.extra["full_scale_samples"], info.extra["clipped_samples"]) == (150, 0)
+    about = describe(info.path)
+    assert "all recordings of valid are silence" in about["warnings"]
+    assert about["splits"]["train"]["seconds"] == pytest.approx(2200 / RATE)
+
+
 def test_what_is_no_recording(tmp_path: Path) -> None:
     """FIFOs, links, folders named as sound, other files: none is opened that could hang, none is lost silently."""
     folder = put(tmp_path / "s", a_wav=encoded(X), deep__er__b_dat=encoded(X, "FLAC"), README_md=b"# text", x_au=b"hi")

@@ -330,6 +330,21 @@ def test_garbage(tmp_path: Path, data: bytes, where: int, whole: bool) -> None:
     assert roll[-1].any()
 
 
+def test_shares_of_the_songs(tmp_path: Path) -> None:
+    """The usual ones change no byte of the file."""
+    source = folder_of(tmp_path / "songs", **{name: song((60 + i, 0, 1)) for i, name in enumerate("abcdefghij")})
+    usual = midi.prepare(tmp_path / "a.h5", source=source)
+    named = midi.prepare(tmp_path / "b.h5", source=source, splits=(80, 10, 10))
+    assert usual.path.read_bytes() == named.path.read_bytes()
+    assert "splits" not in usual.options
+    other = midi.prepare(tmp_path / "c.h5", source=source, splits=(50, 30, 20))
+    assert [len(found) for found in sequences(other).values()] == [5, 3, 2]
+    assert other.options["splits"] == [50, 30, 20]
+    for splits in [(90, 5), (90, 5, 6), (0, 50, 50), (101, -1, 0)]:
+        with pytest.raises(ConfigError, match="--splits"):
+            midi.prepare(tmp_path / "d.h5", source=source, splits=splits)
+
+
 def test_folders_that_are_not(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file.mid").write_bytes(song((60, 0, 1)))

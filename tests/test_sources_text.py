@@ -397,3 +397,12 @@ def test_seeded_split(count: int, shares: tuple[int, int, int], expected: list[i
     assert seeded_split(reversed(names), 3, shares) == split
     if count > 20:
         assert seeded_split(names, 4, shares) != split
+
+
+def test_shares_of_the_lines(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("".join(f"{i} {i + 1}\n" for i in range(20)))
+    usual = symbols.prepare(tmp_path / "a.h5", source=tmp_path / "a.txt")
+    assert [usual.splits[s].sequences for s in SPLITS] == [16, 2, 2]
+    assert "splits" not in usual.options
+    other = symbols.prepare(tmp_path / "b.h5", source=tmp_path / "a.txt", splits=(70, 30, 0))
+    assert [other.splits[s].sequences for s in SPLITS] == [14, 6, 0]

@@ -9,10 +9,10 @@ import numpy as np
 import pyro
 import pytest
 import torch
-from small import B, make_batch, make_net
+from small import B, make_batch, make_net, write_small
 
 import pyro_vrnn as pv
-from pyro_vrnn import inspection
+from pyro_vrnn import cli, inspection
 from pyro_vrnn.errors import DataError
 from pyro_vrnn.models import MODELS
 from pyro_vrnn.objectives import OBJECTIVES
@@ -110,6 +110,18 @@ def test_inspect_leaves_it_out_too(tmp_path: Path) -> None:
     trace = inspection.posterior(run, run.data()[0], given=1).model
     assert float(trace.nodes["x_1"]["log_prob"].sum()) == 0.0
     assert float(trace.nodes["x_2"]["log_prob"].sum()) != 0.0
+
+
+def test_evaluate_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lanes(tmp_path / "jsb.npz")
+    data = pianoroll.prepare(tmp_path / "d.h5", tmp_path / "jsb.npz").path
+    pv.train("jsb-vrnn", data=data, out=tmp_path / "r", max_steps=1, settings={"model.hidden_dim": 5})
+    assert cli._run(["evaluate", str(tmp_path / "r"), "--split", "valid"]) == 0
+    assert "(16 first steps more are only read, and have no score)" in capsys.readouterr().out
+    other = write_small(tmp_path / "small.h5")
+    pv.train("jsb-vrnn", data=other, out=tmp_path / "s", max_steps=1, settings={"model.hidden_dim": 5})
+    assert cli._run(["evaluate", str(tmp_path / "s"), "--split", "valid"]) == 0
+    assert "only read" not in capsys.readouterr().out
 
 
 def test_chunks_that_do_not_go_on_are_refused(tmp_path: Path) -> None:

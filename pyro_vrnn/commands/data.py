@@ -8,7 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from pyro_vrnn.commands.app import command
-from pyro_vrnn.terminal import out
+from pyro_vrnn.terminal import one_line, out
+
+SKIPS_SHOWN = 5
 
 
 @command
@@ -36,7 +38,9 @@ def prepare(
         float | None, typer.Option(help="audio, timit: length of the windows; 0 for whole recordings.")
     ] = None,
     resample: Annotated[bool | None, typer.Option("--resample", help="audio: bring other rates to this one.")] = None,
-    splits: Annotated[str | None, typer.Option(help="audio: shares of train, valid, test: 90,5,5 or 80,10,10.")] = None,
+    splits: Annotated[
+        str | None, typer.Option(help="Shares of train, valid, test: audio 90,5,5; midi, symbols 80,10,10.")
+    ] = None,
     split_by: Annotated[str | None, typer.Option(help="audio: file, or folder (a speaker each).")] = None,
     index: Annotated[str | None, typer.Option(help="audio: index.csv of one file a split.")] = None,
     normalise: Annotated[str | None, typer.Option(help="audio: standard (deviation) or range (max - min).")] = None,
@@ -122,19 +126,90 @@ def print_description(path: Path, found: dict[str, Any]) -> None:
     titles = {key: key for key in ("sequences", "steps", "shortest", "median", "longest")}
     if found["support"] == "binary":
         titles |= {"ones_per_step": "notes a step", "repeated_steps": "repeated"}
+    if found["kind"] == "audio":
+        titles |= {"duration": "duration"}
     rows: list[tuple[object, ...]] = [("  split", *titles.values())]
     for split, counts in found["splits"].items():
+        if "seconds" in counts:
+            counts = counts | {"duration": _duration(counts["seconds"])}
         cells = (counts.get(key, "") for key in titles)
         rows.append((f"  {split}", *(f"{cell:.3f}" if isinstance(cell, float) else cell for cell in cells)))
     out.table(rows, right=tuple(range(1, len(rows[0]))))
     if found.get("floors"):
-        low = found["floors"]
-        out.print(
-            f"  floors on test, nats a step: {low['independent']:.2f} independent notes, "
-            f"{low['last']:.2f} each from its own last value"
-        )
-    for key in ("source", "licence", "options"):
+        for line in floor_lines(found["floors"], found["kind"], found["support"], found["frame_length"]):
+            out.print(f"  {line}")
+    for line in _recordings(found["extra"]):
+        out.print(f"  {line}")
+    for key in ("source", "licence"):
         if found[key]:
             out.print(f"  {key}: {found[key]}")
-    if found.get("skipped"):
-        out.print(f"  skipped: {found['skipped']}")
+    used = {name: value for name, value in found["options"].items() if value is not None and value is not False}
+    if used:
+        out.print(f"  options: {', '.join(f'{name}={_words(value)}' for name, value in used.items())}")
+    for line in _skipped(found["skipped"], found["extra"].get("skipped_count")):
+        out.print(f"  {line}")
+    for line in found["warnings"]:
+        out.print(f"  warning: {line}")
+
+
+def floor_words(kind: str, support: str) -> dict[str, str]:
+    """What the floors of such data are."""
+    if support == "categorical":
+        return {"independent": "symbols at their rates (unigrams)", "last": "each after the one before (bigrams)"}
+    if support == "binary":
+        notes = "notes" if kind == "pianoroll" else "columns"
+        return {"independent": f"independent {notes}", "last": "each from its own last value"}
+    what = {"audio": "samples", "strokes": "moves and a coin for the pen"}.get(kind, "columns")
+    return {"independent": f"independent Gaussian {what}", "last": "each from its own last value, by a line"}
+
+
+def floor_lines(low: dict[str, float], kind: str, support: str, frame_length: int) -> list[str]:
+    """The floors of a data file, for people."""
+    words = floor_words(kind, support)
+    lines = [f"floors on test, nats a step: {', '.join(f'{low[key]:.2f} {words[key]}' for key in words)}"]
+    if kind == "audio":
+        lines.append(f"  nats a sample: {', '.join(f'{low[key] / frame_length:.4f}' for key in words)}")
+    if "test_sequences" in low:
+        lines.append(f"  measured on {low['test_sequences']} test sequences, by {low['train_sequences']} of train")
+    return lines
+
+
+def _words(value: Any) -> str:
+    """A setting's value as it would be typed."""
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _duration(seconds: float) -> str:
+    """h:mm:ss."""
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
+
+
+def _recordings(extra: dict[str, Any]) -> list[str]:
+    """A line on the recordings of audio: how many, how many are silence, and whether they are cut off."""
+    from pyro_vrnn.storage import SPLITS
+    from pyro_vrnn.summaries import counts_in
+
+    recordings, silent = counts_in(extra, "recordings"), sum(counts_in(extra, "silent_recordings").values())
+    if not recordings:
+        return []
+    parts = [", ".join(f"{count} {split}" for split in SPLITS if (count := recordings.get(split)))]
+    if silent:
+        parts.append(f"{silent} of them all silence")
+    for key, words in (("full_scale_samples", "at full scale"), ("clipped_samples", "clipped to 16 bits")):
+        if extra.get(key):
+            parts.append(f"{extra[key]} samples {words}")
+    return [f"recordings: {'; '.join(parts)}"]
+
+
+def _skipped(skips: Any, count: Any) -> list[str]:
+    """The first few things that were left out, and how many more."""
+    if not isinstance(skips, list) or not skips:
+        return []
+    shown = skips[:SKIPS_SHOWN]
+    lines = ["skipped:"]
+    for skip in shown:
+        words = ": ".join(map(str, skip.values())) if isinstance(skip, dict) else str(skip)
+        lines.append(f"  {one_line(words)}")
+    more = (count if type(count) is int else len(skips)) - len(shown)
+    return [*lines, f"  and {more} more, in the file's `skipped`"] if more > 0 else lines

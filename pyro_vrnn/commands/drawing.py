@@ -17,7 +17,7 @@ def sample(
     run: RunArgument,
     num: Annotated[int, typer.Option(min=1, help="How many.")] = 4,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Length of each, a given beginning included; default 64.")
+        int | None, typer.Option(min=1, help="Length of each, a given beginning included; default: the data's, or 64.")
     ] = None,
     seconds: Annotated[float | None, typer.Option(help="The same in seconds.")] = None,
     temperature: Annotated[float, typer.Option(help="Below 1 surer, above 1 wilder.")] = 1.0,
@@ -82,7 +82,7 @@ def inspect(
         loaded, split=split, sequence=sequence, particles=particles, seed=seed, out=out_, export=export
     )
     header: list[tuple[object, ...]] = [("site", "kind", "shape", "log p", "log q", "KL")]
-    sites = found["sites"]
+    sites = [s for s in found["sites"] if found["per_step"] or s["kind"] != "latent" or s["name"] == "z_1"]
     shown = sites if out.verbose or len(sites) <= 24 else [*sites[:12], None, *sites[-4:]]
     rows: list[tuple[object, ...]] = [
         ("…", "", "", "", "", "")
@@ -98,6 +98,8 @@ def inspect(
         for s in shown
     ]
     out.table(header + rows, right=(3, 4, 5))
+    if not found["per_step"]:
+        out.print("z_1 is about the whole sequence; there is no z of single steps")
     total, units = sum(found["kl_by_step"]), found["kl_by_unit"]
     out.print(
         f"{found['split']} {found['sequence']}: {found['steps']} steps; "

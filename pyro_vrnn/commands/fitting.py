@@ -8,9 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from pyro_vrnn.commands.app import DeviceOption, RunArgument, SetOption, ThreadsOption, command, set_threads
-from pyro_vrnn.commands.data import print_description
+from pyro_vrnn.commands.data import floor_words, print_description
 from pyro_vrnn.errors import ConfigError
 from pyro_vrnn.terminal import out
+
+LONGEST_CELL = 32
 
 
 @command
@@ -204,7 +206,12 @@ def evaluate(
             progress=progress,
         )
     error = "" if found.stderr is None else f" ± {found.stderr:.4f} (standard error over sequences)"
-    out.print(f"{split}: {found.sequences} sequences, {found.steps} steps; bound {found.bound}, K={found.particles}")
+    dataset = loaded.data(data, split)
+    read = int(dataset.given.sum())
+    unscored = f" ({read} first steps more are only read, and have no score)" if read else ""
+    out.print(
+        f"{split}: {found.sequences} sequences, {found.steps} steps{unscored}; bound {found.bound}, K={found.particles}"
+    )
     rows: list[tuple[object, ...]] = [
         ("NLL a step", f"{found.nll_per_step:.4f}", f"nats; all NLL over all steps{error}"),
         ("", f"{found.nll_per_step_sequence_mean:.4f}", "nats; mean over sequences of NLL / steps"),
@@ -213,20 +220,16 @@ def evaluate(
     ]
     if found.stderr_repeats is not None:
         rows.append(("error", f"{found.stderr_repeats:.4f}", f"of NLL a step over {repeats} repeats"))
-    if split == "test" and not out.json and loaded.format.support == "binary":
-        simple = floors(loaded.data(data, split).info.path)
-        rows.append(
-            (
-                "floor",
-                f"{simple['independent']:.4f}",
-                "nats a step; independent notes at their training rates",
-            )
-        )
-        rows.append(("floor", f"{simple['last']:.4f}", "nats a step; each note from its own last value"))
+    form = loaded.format
+    simple = floors(dataset.info.path, loaded.encoding) if split == "test" and not out.json else {}
+    words = floor_words(form.kind, form.support) if simple else {}
+    some = f" ({simple['test_sequences']} of the sequences)" if "test_sequences" in simple else ""
+    rows += [("floor", f"{simple[key]:.4f}", f"nats a step; {what}{some}") for key, what in words.items()]
     sound = found.by_sample(loaded.format)
     if sound:
         value, bits = sound["nll_per_sample"], sound["bits_per_sample"]
         rows.append(("NLL a sample", f"{value:.4f}", f"nats ({bits:.4f} bits); amplitude in {sound['amplitude_unit']}"))
+        rows += [("floor", f"{simple[key] / form.frame_length:.4f}", f"nats; {what}") for key, what in words.items()]
     out.table(rows, right=(1,))
     where = {"run": str(run), "checkpoint": loaded.step_folder.name}
     return {
@@ -234,7 +237,7 @@ def evaluate(
         **found.as_dict(),
         **sound,
         **where,
-        "data": str(loaded.data(data, split).info.path),
+        "data": str(dataset.info.path),
     }
 
 
@@ -252,12 +255,7 @@ def compare(
 
     found = compare_runs(run_folders, out_)
     names = [Path(one["run"]).name for one in found["runs"]]
-    out.table(
-        [
-            ("setting", *names),
-            *((key, *("-" if v is None else v for v in values)) for key, values in found["differs"].items()),
-        ]
-    )
+    out.table([("setting", *names), *_differences(found)])
     header = ("run", "best on validation", "at update", "updates", "sequences", "seconds", "bound")
     rows: list[tuple[object, ...]] = [header]
     for name, one in zip(names, found["runs"], strict=True):
@@ -271,7 +269,26 @@ def compare(
         if group["runs"] > 1:
             mean, deviation = group["valid_nll_per_step"], group["deviation"]
             out.print(f"{group['group']}: {mean:.4f} ± {deviation:.4f} (deviation over {group['runs']} seeds)")
-    if not found["comparable"]:
-        out.print("not the same bound or data: the numbers are not comparable (see training.valid_objective)")
+    if len({one["data"] for one in found["runs"]}) > 1:
+        out.print("not the same data: the numbers are not comparable, and the curves have panels of their own")
+    elif not found["comparable"]:
+        out.print("not the same bound: the numbers are not comparable (see training.valid_objective)")
     out.print(f"curves: {found['figure']}")
     return found
+
+
+def _differences(found: dict[str, Any]) -> list[tuple[object, ...]]:
+    """A row for each setting that is not the same in all runs; what a data file is like, in one word."""
+    rows: list[tuple[object, ...]] = [
+        (key, *map(_short, values)) for key, values in found["differs"].items() if not key.startswith("format.")
+    ]
+    if len(rows) < len(found["differs"]):
+        word = "kind" if "format.kind" in found["differs"] else "data"
+        rows.append(("format", *(_short(one[word]) for one in found["runs"])))
+    return rows
+
+
+def _short(value: object) -> str:
+    """As one cell of a table; of a long one, such as a path, the end."""
+    text = "-" if value is None else str(value)
+    return text if len(text) <= LONGEST_CELL else f"…{text[1 - LONGEST_CELL :]}"

@@ -16,6 +16,7 @@ import numpy as np
 
 from pyro_vrnn.errors import ConfigError, DataError, check_seed, choose
 from pyro_vrnn.files import cannot_write, make_folder, safe_name, sync_folder
+from pyro_vrnn.sources.common import check_shares
 from pyro_vrnn.sources.decoding import Decoder
 from pyro_vrnn.sources.framing import Heard, Progress, again, check_frames, listen, share_out, store
 from pyro_vrnn.sources.recordings import Left, describe_sources, find
@@ -46,8 +47,11 @@ def prepare(
     """Write recordings to a data file, int16 [T, frame] each: windows, or whole recordings.
 
     Several channels are mixed to one, their mean. Samples after the last whole frame of a recording are left out
-    and counted in the file's `extra` as `tail_samples`; what is skipped, and why, is there too. If it is interrupted,
-    the same call goes on behind the last recording that was decoded (spool.py).
+    and counted in the file's `extra` as `tail_samples`; what is skipped, and why, is there too, as are `recordings` and
+    those of them that are all one value (`silent_recordings`) in each split, samples at either end of 16 bits
+    (`full_scale_samples`; those beyond it before they were rounded are `clipped_samples`), and how many files are sound
+    of a type that is not read (`unread_types`). If it is interrupted, the same call goes on behind the last recording
+    that was decoded (spool.py).
 
     Args:
         path: the file to make.
@@ -74,7 +78,9 @@ def prepare(
     if normalise not in ("standard", "range"):
         raise choose("normalise", normalise, ("standard", "range"))
     window = check_frames(sample_rate, frame, seconds)
-    check_shares(splits, split_by)
+    if split_by not in ("file", "folder"):
+        raise choose("split by", split_by, ("file", "folder"))
+    check_shares(splits)
     check_seed(seed)
     check_free(path, overwrite)
     left = Left(strict)
@@ -111,16 +117,6 @@ def prepare(
             reads=2 * len(recordings),
             progress=progress,
         )
-
-
-def check_shares(splits: Sequence[float], split_by: str) -> None:
-    """ConfigError unless these are three percentages that leave something to train on."""
-    if split_by not in ("file", "folder"):
-        raise choose("split by", split_by, ("file", "folder"))
-    fits = len(splits) == 3 and all(0 <= share <= 100 for share in splits) and abs(sum(splits) - 100) < 1e-6
-    if not fits or splits[0] == 0:
-        words = ",".join(f"{share:g}" for share in splits)
-        raise ConfigError(f"--splits {words}", "percentages for train, valid, test that add up to 100, such as 90,5,5")
 
 
 def convert(

@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from pyro_vrnn.errors import DataError
+from pyro_vrnn.errors import ConfigError, DataError
+from pyro_vrnn.rendering import _read_plain_file as read_plain_file
 from pyro_vrnn.storage import SPLITS, Array
 
 MAX_BYTES = 512 * 2**20  # of an npz, and of what it unpacks to
 MAX_TABLE_BYTES = 64 * 2**20  # tables take many times their size as Python objects
 SKIPS_KEPT = 100
+SHARES = (80.0, 10.0, 10.0)
+"""Percentages of train, valid and test."""
 
 
 class Skips:
@@ -51,7 +54,20 @@ class Skips:
         return {"skipped": self.kept, "skipped_count": self.count}
 
 
-def seeded_split(names: Iterable[str], seed: int, shares: tuple[int, int, int] = (80, 10, 10)) -> dict[str, str]:
+def check_shares(splits: Sequence[float]) -> None:
+    """ConfigError unless these are three percentages that leave something to train on."""
+    fits = len(splits) == 3 and all(0 <= share <= 100 for share in splits) and abs(sum(splits) - 100) < 1e-6
+    if not fits or splits[0] == 0:
+        words = ",".join(f"{share:g}" for share in splits)
+        raise ConfigError(f"--splits {words}", "percentages for train, valid, test that add up to 100, such as 90,5,5")
+
+
+def shares_option(splits: Sequence[float]) -> dict[str, list[float]]:
+    """Of a data file's options, the percentages; nothing for the usual ones, which older files do not name."""
+    return {} if tuple(splits) == SHARES else {"splits": list(splits)}
+
+
+def seeded_split(names: Iterable[str], seed: int, shares: Sequence[float] = SHARES) -> dict[str, str]:
     """The split of each name: they are put in the order of sha256("SEED NAME"), and cut.
 
     Of few names train gets one first, then each other split that has a share. (A hash, because it gives the same
@@ -67,6 +83,30 @@ def seeded_split(names: Iterable[str], seed: int, shares: tuple[int, int, int] =
         split.update(dict.fromkeys(ordered[start:stop], other))
         start = stop
     return split
+
+
+def read_file(path: Path, most: int, wanted: str, endings: Sequence[str]) -> bytes:
+    """The content of a source that is one file of at most `most` bytes.
+
+    Args:
+        wanted: what file is wanted, for the hint.
+        endings: of such files.
+
+    Raises:
+        DataError: a folder, missing, not a plain file, or too large.
+    """
+    if path.is_dir():
+        raise DataError(f"{path}: a folder", instead_of(path, wanted, endings), path)
+    return read_plain_file(path, most)
+
+
+def instead_of(folder: Path, wanted: str, endings: Sequence[str]) -> str:
+    """The hint for a folder where a file is wanted: which, and its name if there is just one in the folder."""
+    try:
+        fitting = [path for path in folder.iterdir() if path.suffix.lower() in endings and path.is_file()]
+    except OSError:
+        fitting = []
+    return f"give {wanted}" + (f": {fitting[0]}" if len(fitting) == 1 else "")
 
 
 def find_files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:

@@ -33,6 +33,8 @@ class Heard:
     tally: Tally
     low: int
     high: int
+    full_scale: int = 0
+    """Samples at either end of 16 bits, where a sound that is too loud is cut off."""
     place: int = 0
     """Which of the recordings that were listened to."""
 
@@ -82,10 +84,10 @@ def listen(
                 said = spool.known[i]
                 if "because" in said:
                     raise (NotSound if said["no_sound"] else Unusable)(said["because"])
-                tally, low, high = Tally(said["samples"], said["clipped"]), said["low"], said["high"]
+                tally = Tally(said["samples"], said["clipped"])
+                heard.append(Heard(recording, tally, said["low"], said["high"], said["full_scale"], i))
             else:
-                tally, low, high = _listen(decoder, recording, frame, whole, spool)
-            heard.append(Heard(recording, tally, low, high, i))
+                heard.append(replace(_listen(decoder, recording, frame, whole, spool), place=i))
         except Unusable as error:
             if spool is not None and i == len(spool.known):
                 spool.drop()
@@ -96,13 +98,14 @@ def listen(
     return heard
 
 
-def _listen(
-    decoder: Decoder, recording: Recording, frame: int, whole: bool, spool: Spool | None
-) -> tuple[Tally, int, int]:
+def _listen(decoder: Decoder, recording: Recording, frame: int, whole: bool, spool: Spool | None) -> Heard:
     """One recording to its end; or Unusable."""
-    tally, low, high = Tally(), 32767, -32768
+    tally, low, high, full_scale = Tally(), 32767, -32768, 0
     for part in cut(decoder.read(recording, tally), max(1, BLOCK // frame) * frame, frame):
-        low, high = min(low, int(part.min())), max(high, int(part.max()))
+        least, most = int(part.min()), int(part.max())
+        low, high = min(low, least), max(high, most)
+        if least == -32768 or most == 32767:
+            full_scale += int(np.count_nonzero(part == -32768) + np.count_nonzero(part == 32767))
         if whole and tally.samples > LONGEST_SEQUENCE:
             raise Unusable(f"more than {LONGEST_SEQUENCE} samples; cut it into windows with --seconds")
         if spool is not None:
@@ -110,9 +113,9 @@ def _listen(
     if tally.samples < frame:
         raise Unusable(f"{tally.samples} samples, less than a frame of {frame}")
     if spool is not None:
-        said = {"samples": tally.samples, "clipped": tally.clipped, "low": low, "high": high}
+        said = {"samples": tally.samples, "clipped": tally.clipped, "low": low, "high": high, "full_scale": full_scale}
         spool.done(tally.samples // frame * frame, said)
-    return tally, low, high
+    return Heard(recording, tally, low, high, full_scale)
 
 
 def share_out(heard: Sequence[Heard], splits: Sequence[float], split_by: str, seed: int) -> list[Heard]:
@@ -180,6 +183,9 @@ def store(
         "sample_rate": sample_rate,
         "tail_samples": {split: sum(h.tally.samples % frame for h, _ in part) for split, part in by_split.items()},
         "clipped_samples": sum(h.tally.clipped for h in heard),
+        "full_scale_samples": sum(h.full_scale for h in heard),
+        "recordings": {split: len(part) for split, part in by_split.items()},
+        "silent_recordings": {split: sum(h.low == h.high for h, _ in part) for split, part in by_split.items()},
         "normalise": options.get("normalise", "standard"),
     }
     if extra["normalise"] == "range":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from pyro_vrnn.errors import ConfigError, DataError, at_least
 from pyro_vrnn.rendering import HIGHEST_NOTE, LOWEST_NOTE, MIDI_BYTES, held_notes, midi_events, read_midi
 from pyro_vrnn.rendering import _read_plain_file as read_plain_file
-from pyro_vrnn.sources.common import Skips, find_files, seeded_split
+from pyro_vrnn.sources.common import SHARES, Skips, check_shares, find_files, seeded_split, shares_option
 from pyro_vrnn.storage import SPLITS, Array, DataInfo
 from pyro_vrnn.writing import check_free, write_sequences
 
@@ -27,6 +27,7 @@ def prepare(
     progress: Callable[[int, int], None] | None = None,
     seed: int = 0,
     strict: bool = False,
+    splits: Sequence[float] = SHARES,
     rate: float = 20.0,
     window: int | None = None,
     hop: int | None = None,
@@ -34,10 +35,10 @@ def prepare(
     """Write songs to a data file, uint8 [T, X], a column for each note that occurs in the training songs.
 
     A note is on from its start to its end, rounded to steps, and at least one step long; how loud is not kept. Drums,
-    the pedal, and the silence before the first and after the last note are left out. 80/10/10 of the songs are chosen
-    by the seed, at least one each as long as there are so many. `pitches` in the file has the MIDI note of each column;
-    `notes_outside` counts notes that are not on a piano (21 to 108), `notes_dropped` those of valid and test songs
-    that no training song has. Songs that cannot be read, or have no notes to keep, are skipped and listed.
+    the pedal, and the silence before the first and after the last note are left out. The songs are dealt out to the
+    splits by the seed, at least one each as long as there are so many. `pitches` in the file has the MIDI note of each
+    column; `notes_outside` counts notes that are not on a piano (21 to 108), `notes_dropped` those of valid and test
+    songs that no training song has. Songs that cannot be read, or have no notes to keep, are skipped and listed.
 
     VRAE (Fabius, van Amersfoort 2014) is `rate=20` with `window=50`, or `window=40, hop=20`; `hop=1` gives a window
     at every step.
@@ -49,6 +50,7 @@ def prepare(
         progress: told (files read, files).
         seed: of the split.
         strict: nothing is skipped: DataError.
+        splits: percentages of the songs for train, valid and test.
         rate: steps a second.
         window: steps of a sequence; whole songs without it. What is left of a song's end is counted in
             `steps_left_out`; a song that is shorter than a window is skipped.
@@ -56,9 +58,11 @@ def prepare(
 
     Raises:
         DataError: not a folder, no .mid file in it, or nothing is left to train on.
-        ConfigError: the file exists, a rate not from 0 to 1000, a window or hop below 1, a hop without a window.
+        ConfigError: the file exists, a rate not from 0 to 1000, a window or hop below 1, a hop without a window,
+            or splits that do not add up to 100.
     """
     check_free(path, overwrite)
+    check_shares(splits)
     if not 0 < rate <= 1000:
         raise ConfigError(f"rate={rate}: more than 0 steps a second and at most 1000", "20 is usual")
     at_least("window", 1 if window is None else window, 1)
@@ -68,7 +72,7 @@ def prepare(
     source = Path(source)
     skips = Skips(source, strict)
     songs, outside = _read_songs(source, rate, window or 1, skips, progress)
-    split_of = seeded_split(songs, seed)
+    split_of = seeded_split(songs, seed, splits)
     names = {split: [name for name in songs if split_of[name] == split] for split in SPLITS}
     skips.check_left(names["train"])
     used = sum(_unpack(songs[name]).sum(axis=0, dtype=np.int64) for name in names["train"])
@@ -98,7 +102,14 @@ def prepare(
         steps_per_second=rate,
         source=f"the folder {source.name}, {len(songs)} songs",
         licence="unknown",
-        options={"source": source.name, "rate": rate, "window": window, "hop": hop, "seed": seed},
+        options={
+            "source": source.name,
+            "rate": rate,
+            "window": window,
+            "hop": hop,
+            "seed": seed,
+            **shares_option(splits),
+        },
         extra={
             "pitches": (columns + LOWEST_NOTE).tolist(),
             "lowest_pitch": int(columns[0]) + LOWEST_NOTE,

@@ -23,6 +23,8 @@ SUFFIXES = {
     *(".wav", ".wave", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".snd"),
     *(".caf", ".sph", ".npy", ".npz"),
 }
+UNREAD = {".m4a", ".m4b", ".aac", ".wma", ".amr", ".ape", ".wv", ".ac3", ".mka", ".dsf", ".tta"}
+"""Sound by their names, of types that decoding.py does not read."""
 MOST_PARTS = 200_000  # of an array
 NAMES_KEPT = 100
 NAME_BYTES = 960  # of the 1024 of an id: the number of a window and of a namesake come after it
@@ -41,6 +43,8 @@ class Left:
     count: int = 0
     others: int = 0
     """Files that neither look like sound nor are: texts, pictures."""
+    unread: Counter[str] = field(default_factory=Counter)
+    """Files of each ending of `UNREAD`, which are among those that are left out."""
 
     def skip(self, name: str, because: str) -> None:
         """Leave out a file or recording."""
@@ -52,14 +56,23 @@ class Left:
 
     def refuse(self, recording: Recording, error: Unusable) -> None:
         """Leave out a recording that cannot be read, unless it never was one."""
-        if isinstance(error, NotSound) and not recording.expected:
+        ending = recording.path.suffix.lower()
+        if isinstance(error, NotSound) and ending in UNREAD:
+            self.unread[ending] += 1
+            self.skip(recording.name, f"{ending} is not read; convert it to wav or flac")
+        elif isinstance(error, NotSound) and not recording.expected:
             self.others += 1
         else:
             self.skip(recording.name, str(error))
 
     def extra(self) -> dict[str, Any]:
         """For the data file."""
-        return {"skipped": self.first, "skipped_count": self.count, "other_files": self.others}
+        return {
+            "skipped": self.first,
+            "skipped_count": self.count,
+            "other_files": self.others,
+            "unread_types": dict(self.unread),
+        }
 
 
 def find(source: str | Path | Sequence[str | Path], index: str | Path | None, left: Left) -> list[Recording]:

@@ -30,7 +30,7 @@ from pyro_vrnn.storage import Array
 
 MARK = b"pyro-vrnn "
 """The journal's first bytes, before its key."""
-USED = {"samples": int, "clipped": int, "low": int, "high": int}
+USED = {"samples": int, "clipped": int, "low": int, "high": int, "full_scale": int}
 LEFT = {"because": str, "no_sound": bool}
 
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from pyro_vrnn.errors import DataError, at_least
 from pyro_vrnn.rendering import _read_plain_file as read_plain_file
-from pyro_vrnn.sources.common import MAX_BYTES, MAX_TABLE_BYTES, Skips, cut, read_npz, seeded_split
+from pyro_vrnn.sources.common import MAX_BYTES, MAX_TABLE_BYTES, Skips, cut, instead_of, read_npz, seeded_split
 from pyro_vrnn.storage import SPLITS, Array, DataInfo
 from pyro_vrnn.writing import check_free, write_sequences
 
@@ -189,7 +189,10 @@ def _from_npz(arrays: dict[str, Array], source: Path, drawings: Drawings, seed: 
         hands = _hands(arrays, "drawer", len(found), source)
         drawings.add_all("drawing", found, _by_seed(len(found), seed) if hands is None else by_hand(hands, 10, 10))
         return
-    for part in [split for split in SPLITS if split in arrays or split == "train"]:
+    if "train" not in arrays:
+        held = ", ".join(sorted(arrays))[:80] or "nothing"
+        raise DataError(f"{source}: array 'train' is missing; it has {held}", f"give {LAYOUTS}", source)
+    for part in [split for split in SPLITS if split in arrays]:
         found = cut(arrays, part, f"{part}_len", source)
         if arrays[part].shape[1] != 3:
             raise DataError(f"{source}: {part} has {arrays[part].shape[1]} columns, not x, y, pen", LAYOUTS, source)
@@ -268,7 +271,8 @@ def _from_folder(folder: Path, drawings: Drawings, seed: int, progress: Progress
     """One file a drawing; a tenth of the training files goes to valid."""
     found = sorted((m[1], int(m[2]), m[0]) for m in (MNIST_NAME.fullmatch(p.name) for p in folder.iterdir()) if m)
     if not found:
-        raise DataError(f"{folder}: no file is called like trainimg-0-inputdata.txt", f"give {LAYOUTS}", folder)
+        hint = instead_of(folder, LAYOUTS, (".npz", ".json"))
+        raise DataError(f"{folder}: no file is called like trainimg-0-inputdata.txt", hint, folder)
     part = seeded_split([name for split, _, name in found if split == "train"], seed, (90, 10, 0))
     for done, (_, _, name) in enumerate(found, start=1):
         try:

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from pyro_vrnn.errors import DataError, at_least, choose
-from pyro_vrnn.rendering import _read_plain_file as read_plain_file
+from pyro_vrnn.sources.common import instead_of, read_file
 from pyro_vrnn.storage import SPLITS, Array, DataInfo
 from pyro_vrnn.writing import check_free, write_sequences
 
 MAX_BYTES = 128 * 2**20  # as Python objects it is ten times as much
 MOST_SYMBOLS = 10_000
 UNKNOWN, END_OF_LINE = "<unk>", "<eos>"
+LAYOUTS = "a text file in UTF-8, or a folder with train.txt, valid.txt and test.txt"
 FOLDERS = ("ptb.{}.txt", "{}.txt")
 LEVELS = ("char", "word")
 
@@ -119,17 +120,19 @@ def numbered(
     return numbers, symbols, unknown
 
 
-def read_text(path: Path) -> str:
-    """The text of a file in UTF-8, without a byte order mark.
+def read_text(path: Path, wanted: str = LAYOUTS, endings: Sequence[str] = (".txt",)) -> str:
+    """The text of a file in UTF-8, without a byte order mark; `wanted` and `endings` as in `common.read_file`.
 
     Raises:
         DataError: it cannot be read, is too large, or is not UTF-8.
     """
     try:
-        return read_plain_file(path, MAX_BYTES).decode("utf-8-sig")
+        return read_file(path, MAX_BYTES, wanted, endings).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         what = f"{path}: not UTF-8: byte {error.start} is 0x{error.object[error.start]:02x}"
-        raise DataError(what, f"convert it: iconv -f latin1 -t utf8 {path.name}", path) from error
+        binary = b"\0" in error.object
+        hint = f"give {wanted}" if binary else f"convert it: iconv -f latin1 -t utf8 {path.name}"
+        raise DataError(what, hint, path) from error
 
 
 def _tokens(text: str, level: str) -> Sequence[str]:
@@ -148,4 +151,4 @@ def _folder(folder: Path, level: str) -> dict[str, Sequence[str]]:
     for name in FOLDERS:
         if (folder / name.format("train")).exists():
             return {split: _tokens(read_text(folder / name.format(split)), level) for split in SPLITS}
-    raise DataError(f"{folder}: no ptb.train.txt or train.txt in it", "give a text file, or a folder with them", folder)
+    raise DataError(f"{folder}: no ptb.train.txt or train.txt in it", instead_of(folder, LAYOUTS, (".txt",)), folder)

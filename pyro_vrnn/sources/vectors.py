@@ -15,8 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from pyro_vrnn.errors import ConfigError, DataError
-from pyro_vrnn.rendering import _read_plain_file as read_plain_file
-from pyro_vrnn.sources.common import MAX_BYTES, MAX_TABLE_BYTES, Skips, cut, read_npz, seeded_split
+from pyro_vrnn.sources.common import MAX_BYTES, MAX_TABLE_BYTES, Skips, cut, read_file, read_npz, seeded_split
 from pyro_vrnn.storage import SPLITS, Array, DataInfo
 from pyro_vrnn.writing import check_free, write_sequences
 
@@ -56,7 +55,7 @@ def prepare(
     source = Path(source)
     skips = Skips(source, strict)
     splits: Mapping[str, Iterable[Array]]
-    data = read_plain_file(source, MAX_BYTES)
+    data = read_file(source, MAX_BYTES, LAYOUTS, (".csv", ".npz"))
     arrays = read_npz(data, source) if data.startswith(b"PK") else {}
     if binary and "images" not in arrays:
         raise ConfigError(f"{source}: --binary is for an npz of images", "leave it out")
