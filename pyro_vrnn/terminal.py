@@ -32,7 +32,7 @@ class Output:
         """A result for people, on stdout. Names of files may be in it, so what is not printable is escaped."""
         if not self.json:
             for line in lines:
-                print(_one_line(str(line)))
+                print(one_line(str(line)))
 
     def table(self, rows: list[tuple[object, ...]], *, right: tuple[int, ...] = ()) -> None:
         """Columns lined up, on stdout; the columns numbered in `right` to the right."""
@@ -51,7 +51,7 @@ class Output:
     def say(self, message: str) -> None:
         """A message, on stderr."""
         if not self.quiet:
-            print(_one_line(message), file=sys.stderr)
+            print(one_line(message), file=sys.stderr)
 
 
 out: Output = Output()
@@ -113,7 +113,7 @@ def one_line(text: str) -> str:
 
 def _interrupted(error: KeyboardInterrupt) -> None:
     """Say so, with what there is to know about going on."""
-    print(_one_line(": ".join(["interrupted", *map(str, error.args)])), file=sys.stderr)
+    print(one_line(": ".join(["interrupted", *map(str, error.args)])), file=sys.stderr)
 
 
 def run(app: typer.Typer, argv: list[str]) -> int:

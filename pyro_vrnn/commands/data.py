@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pyro_vrnn.commands.app import command
-from pyro_vrnn.terminal import one_line, out
+from pyro_vrnn.terminal import out
 
 SKIPS_SHOWN = 5
 
@@ -210,6 +210,6 @@ def _skipped(skips: Any, count: Any) -> list[str]:
     lines = ["skipped:"]
     for skip in shown:
         words = ": ".join(map(str, skip.values())) if isinstance(skip, dict) else str(skip)
-        lines.append(f"  {one_line(words)}")
+        lines.append(f"  {words}")
     more = (count if type(count) is int else len(skips)) - len(shown)
     return [*lines, f"  and {more} more, in the file's `skipped`"] if more > 0 else lines
