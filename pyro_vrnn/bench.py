@@ -1,7 +1,8 @@
 """Training steps timed side by side: the markov program, the stacked one, a plain PyTorch loop, the arithmetic.
 
 All of a case run in one process, interleaved, with the same network and data; medians. A step is loss and gradients,
-without the optimiser. The plain loop is what one writes without Pyro: it draws and scores step by step.
+without the optimiser. The plain loop is what one writes without Pyro: it draws and scores step by step. The DMM is also
+timed as Pyro's own example has it (a site for each z_t and x_t, `Trace_ELBO`, a packed nn.RNN).
 """
 
 from __future__ import annotations
@@ -10,19 +11,25 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyro
+import pyro.distributions as dist
 import torch
+from pyro import poutine
+from pyro.infer import Trace_ELBO
 from torch import Tensor
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torch.utils.flop_counter import FlopCounterMode
 
 from pyro_vrnn.config import DataFormat, RunConfig, resolve
 from pyro_vrnn.devices import device as pick_device
 from pyro_vrnn.errors import choose
 from pyro_vrnn.latents import kl_by_unit
-from pyro_vrnn.models import SequenceModel
+from pyro_vrnn.models import DMM, SequenceModel
 from pyro_vrnn.models.base import expand
+from pyro_vrnn.networks import reverse_padded
 from pyro_vrnn.programs import PROGRAMS
 from pyro_vrnn.runs import build_net
 from pyro_vrnn.sequences import Batch
@@ -81,6 +88,9 @@ def bench(name: str, *, device: str = "auto", repeats: int = 7, programs: bool =
     jobs: dict[str, Callable[[], Any]] = {"stacked_ms": program("stacked")}
     if programs:
         jobs |= {"markov_ms": program("markov"), "plain_loop_ms": lambda: _plain(net, batch, case)}
+        if isinstance(net, DMM):
+            sides, trace_elbo = partial(_example_model, net), Trace_ELBO()
+            jobs["example_ms"] = lambda: trace_elbo.loss_and_grads(sides, partial(_example_guide, net), batch)
     times: dict[str, list[float]] = {key: [] for key in jobs}
     with pyro.get_param_store().scope(), pyro.validation_enabled(False):
         with FlopCounterMode(display=False) as counter:
@@ -90,7 +100,7 @@ def bench(name: str, *, device: str = "auto", repeats: int = 7, programs: bool =
                 net.zero_grad()
                 times[key].append(_timed(job, where))
     flops = counter.get_total_flops()
-    found: dict[str, Any] = {"markov_ms": None, "plain_loop_ms": None, "graph_ms": None}
+    found: dict[str, Any] = dict.fromkeys(("markov_ms", "plain_loop_ms", "graph_ms", "example_ms"))
     found |= {key: 1e3 * statistics.median(values[1:]) for key, values in times.items()}
     sizes = {key: getattr(case, key) for key in ("B", "T", "X", "Z", "H", "objective", "particles")}
     return {"name": name, **sizes, **found, "arithmetic_ms": 1e3 * flops / _matmul_rate(where), "flops": flops}
@@ -132,6 +142,36 @@ def _plain(net: SequenceModel, batch: Batch, case: Case) -> None:
         state = net.next(state, z, features_t)
     bound = torch.logsumexp(total, 0) if case.objective == "iwae" else total
     (-bound.sum()).backward()
+
+
+def _example_model(net: DMM, batch: Batch) -> None:
+    """The DMM as Pyro's example writes it: a site a step, the mask on each distribution."""
+    pyro.module("net", net)
+    z, alive = net.z_0.expand(batch.size, -1), batch.alive[..., None]
+    assert batch.x is not None
+    with pyro.plate("sequences", batch.size):
+        for t in pyro.markov(range(batch.steps)):
+            p = net.transition(z).base_dist
+            with poutine.scale(scale=1.0):
+                z = pyro.sample(f"z_{t}", dist.Normal(p.loc, p.scale).mask(alive[t]).to_event(1))
+            logits = net.p_x((z,), z).base_dist.logits
+            pyro.sample(f"x_{t}", dist.Bernoulli(logits=logits).mask(alive[t]).to_event(1), obs=batch.x[t])
+
+
+def _example_guide(net: DMM, batch: Batch) -> None:
+    """Its guide, with the RNN over a packed sequence."""
+    pyro.module("net", net)
+    assert batch.x is not None
+    packed = pack_padded_sequence(reverse_padded(batch.x, batch.lengths), batch.lengths, enforce_sorted=False)
+    start = net.rnn.start(batch.size)[0].contiguous()
+    h, _ = pad_packed_sequence(net.rnn.rnn(packed, start[None])[0])
+    h = reverse_padded(h, batch.lengths)
+    z, alive = net.z_0.expand(batch.size, -1), batch.alive[..., None]
+    with pyro.plate("sequences", batch.size):
+        for t in pyro.markov(range(batch.steps)):
+            q = net.q_z((z,), h[t]).base_dist
+            with poutine.scale(scale=1.0):
+                z = pyro.sample(f"z_{t}", dist.Normal(q.loc, q.scale).mask(alive[t]).to_event(1))
 
 
 def _timed(job: Callable[[], Any], where: torch.device) -> float:

@@ -15,6 +15,7 @@ from pyro.distributions import Distribution
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pyro_vrnn.cells import unroll
 from pyro_vrnn.precision import exact, full
 
 State = tuple[Tensor, ...]
@@ -46,7 +47,25 @@ def reverse_padded(x: Tensor, lengths: Tensor) -> Tensor:
     """
     t = torch.arange(x.shape[0], device=x.device)[:, None]  # [T, 1]
     index = torch.where(t < lengths, lengths - 1 - t, t)  # [T, B]
-    return x.gather(0, index[..., None].expand_as(x))
+    rows = index * x.shape[1] + torch.arange(x.shape[1], device=x.device)
+    found: Tensor = _Rows.apply(x, rows.flatten())  # type: ignore[no-untyped-call]
+    return found
+
+
+class _Rows(torch.autograd.Function):
+    """Rows of [T, B, D] in an order that is its own inverse: then the way back is the same, with nothing to add up."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, order: Tensor) -> Tensor:
+        """[T, B, D], order [T B]."""
+        ctx.save_for_backward(order)
+        return x.flatten(0, 1).index_select(0, order).view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        """Likewise."""
+        found: Tensor = _Rows.apply(grad, *ctx.saved_tensors)  # type: ignore[no-untyped-call]
+        return found, None
 
 
 class ClippedLeakyReLU(nn.Module):
@@ -54,7 +73,7 @@ class ClippedLeakyReLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Elementwise."""
-        return F.leaky_relu(x, 1 / 3).clamp(-3.0, 3.0)
+        return F.hardtanh(F.leaky_relu(x, 1 / 3), -3.0, 3.0)  # (clamp's way back takes four passes over the data)
 
 
 @dataclass(frozen=True)
@@ -85,6 +104,30 @@ class MLP(nn.Sequential):
         super().__init__(*parts)
         self.out_dim = layers.dims[-1] if layers.dims else in_dim
 
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Of inputs side by side, which broadcast; what particles have in common is multiplied out once."""
+        first = self[0] if len(self) else None
+        if len(inputs) == 1 or not isinstance(first, nn.Linear):
+            found: Tensor = super().forward(cat(*inputs))  # type: ignore[no-untyped-call]
+            return found
+        weights = first.weight.split([x.shape[-1] for x in inputs], dim=1)
+        y, *others = (F.linear(_once(x), weight) for x, weight in zip(inputs, weights, strict=True))
+        y = y + first.bias
+        for other in others:
+            y = y + other
+        y = y.expand(*leading(*inputs), -1)
+        for layer in list(self)[1:]:
+            y = layer(y)
+        return y
+
+
+def _once(x: Tensor) -> Tensor:
+    """Dims that were expanded, as if they were not."""
+    for dim, (size, stride) in enumerate(zip(x.shape[:-1], x.stride(), strict=False)):
+        if stride == 0 and size > 1:
+            x = x.narrow(dim, 0, 1)
+    return x
+
 
 class DiagonalNormal(nn.Module):
     """An MLP to a diagonal Gaussian: loc linear, scale = softplus + floor. [..., D] -> [... | Z].
@@ -100,7 +143,7 @@ class DiagonalNormal(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Distribution:
         """The Gaussian of the inputs side by side, event shape [Z]."""
-        features = self.mlp(cat(*inputs))
+        features = self.mlp(*inputs)
         with exact(features):
             loc, raw = self.linear(full(features)).chunk(2, dim=-1)
             return dist.Normal(loc, F.softplus(raw) + self.floor).to_event(1)
@@ -169,6 +212,9 @@ class Cell(nn.Module):
         # torch wants [layers, N, H], the first layer first
         by_memory = [parts[m * self.layers : (m + 1) * self.layers][::-1] for m in range(self.memories)]
         hx = tuple(torch.stack([part.reshape(-1, part.shape[-1]) for part in memory]) for memory in by_memory)
+        if self.layers == 1 and flat.device.type == "cpu" and flat.dtype != torch.bfloat16:
+            states = unroll(self.rnn, flat, tuple(memory[0] for memory in hx))
+            return states[0].reshape(*u.shape[:-1], -1), tuple(part[-1] for part in states)
         out, last = self.rnn(flat, hx if len(hx) > 1 else hx[0])
         after = tuple(h for memory in (last if len(hx) > 1 else (last,)) for h in memory.flip(0).unbind())
         return out.reshape(*u.shape[:-1], -1), after

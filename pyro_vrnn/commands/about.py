@@ -68,10 +68,10 @@ def bench(
         for n, name in enumerate(names):
             rows.append(benches.bench(name, device=device, repeats=repeats))
             progress(n + 1, len(names))
-    columns = ("markov_ms", "plain_loop_ms", "stacked_ms", "graph_ms", "arithmetic_ms")
+    columns = ("markov_ms", "plain_loop_ms", "example_ms", "stacked_ms", "graph_ms", "arithmetic_ms")
     table: list[tuple[object, ...]] = [("case", *(c.removesuffix("_ms").replace("_", " ") for c in columns))]
     table += [(r["name"], *("" if r[c] is None else f"{r[c]:.1f}" for c in columns)) for r in rows]
-    out.table(table, right=(1, 2, 3, 4, 5))
+    out.table(table, right=tuple(range(1, len(columns) + 1)))
     out.print(f"milliseconds for loss and gradients, {threads or 1} thread(s), medians of {repeats}")
     return {"schema": 1, "device": str(pick_device(device)), "threads": threads or 1, "cases": rows}
 

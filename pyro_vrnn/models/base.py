@@ -73,6 +73,7 @@ class Inference:
     z: Tensor  # [..., B, T, Z]
     q_z: Distribution  # [T, ..., B | Z]
     states: State  # before each step, each part [T, ..., B, ·]
+    p_z: Distribution | None = None  # [T, ..., B | Z], where the loop needed it
 
 
 class SequenceModel(nn.Module, ABC):

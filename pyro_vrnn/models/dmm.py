@@ -128,10 +128,11 @@ class DMM(SequenceModel):
         if self.flows:
             return super().infer(features, e, start, shape)
         head = self.posterior.linear
+        half = 0.5 * head.weight
         return draw(
             [
                 Layer(self.from_z.weight, self.from_z.bias, ACTIVATIONS[nn.Tanh]),
-                Layer(0.5 * head.weight, F.linear(0.5 * e, head.weight, head.bias)),
+                Layer(half, F.linear(e, half, head.bias)),
             ],
             start,
             shape,

@@ -24,8 +24,9 @@ from torch.autograd.function import once_differentiable
 from torch.distributions.utils import _standard_normal
 from torch.nn import functional as F
 
+from pyro_vrnn.cells import CELLS, product
 from pyro_vrnn.models.base import Inference
-from pyro_vrnn.models.blocks import CELLS, DenseStep, Layer, feed, product
+from pyro_vrnn.models.blocks import DenseStep, Layer, feed
 from pyro_vrnn.networks import Cell, State
 
 
@@ -58,22 +59,21 @@ def draw(
         steps: T.
         floor: of the scale.
         transition: see there; without one the next state is z_t itself.
-        residual: from the state to what is added to loc_t (SRNN's prior mean).
+        residual: from the state to the prior's [loc_t, raw_t], whose loc_t is added to the posterior's (SRNN's Res_q).
 
     Returns:
-        The draw, its `states` being those of the cell, or z before each step.
+        The draw, its `states` being those of the cell, or z before each step; with the prior of a residual.
     """
     stacks = [posterior, residual] if residual else [posterior]
     readers = [stack[0].weight for stack in stacks]
     bias = start[0].new_zeros(sum(map(len, readers)))
     gates: Layer | None = None
     if transition is not None:
-        rnn, width = transition.cell.rnn, start[0].shape[-1]
-        readers.insert(0, rnn.weight_hh_l0)
-        bias = torch.cat([rnn.bias_hh_l0, bias])
+        rnn = transition.cell.rnn
+        order = CELLS[rnn.mode].order
+        readers.append(order(rnn.weight_hh_l0))
+        bias = torch.cat([bias, order(rnn.bias_hh_l0)])
         gates = feed(Layer(rnn.weight_ih_l0, rnn.bias_ih_l0), transition.fed, first=True)
-        if rnn.mode == "GRU":  # r, z, n to the order n, r, z: see GRUStep
-            gates = Layer(gates.weight.roll(width, 0), gates.const.roll(width, -1))
     loop = _Loop(
         joint=torch.cat(readers),
         bias=bias,
@@ -89,7 +89,12 @@ def draw(
     keep = torch.is_grad_enabled()
     found = _Run.apply(loop, *rows, *loop.weights) if keep else loop.run(rows, keep=False)  # type: ignore[no-untyped-call]
     z, loc, scale, *states = (v.view(steps, *shape, v.shape[-1]) for v in found)
-    return Inference(z.movedim(0, -2), dist.Normal(loc, scale, validate_args=False).to_event(1), tuple(states))
+    p_z = None
+    if residual:
+        prior, spread = states.pop(0).chunk(2, dim=-1)
+        p_z = dist.Normal(prior, F.softplus(spread) + floor, validate_args=False).to_event(1)
+    q_z = dist.Normal(loc, scale, validate_args=False).to_event(1)
+    return Inference(z.movedim(0, -2), q_z, tuple(states), p_z)
 
 
 def noise(steps: int, shape: torch.Size, width: int, like: Tensor) -> Tensor:
@@ -118,9 +123,9 @@ class _Loop:
     """One run forward, and one back.
 
     Args:
-        joint: weights of all that reads the state, one below the other: the cell's own, then each stack's first layer.
+        joint: weights of all that reads the state, one below the other: each stack's first layer, then the cell's own.
         bias: of that product.
-        stacks: the posterior's layers, and those of what is added to its mean.
+        stacks: the posterior's layers, and those of the prior if its mean is added to the posterior's.
         before_cell: layers from z to the cell.
         gates: from their output to the cell's gates; None where the next state is z.
         kind: of the cell, as torch names it.
@@ -151,13 +156,14 @@ class _Loop:
         self.weights += [v for layer in self.transition for v in (layer.weight, layer.const)]
 
     def run(self, start: Sequence[Tensor], *, keep: bool) -> tuple[Tensor, ...]:
-        """From the first state [N, ·] to z, loc, scale and the states before each step.
+        """From the first state [N, ·] to z, loc, scale, a residual prior's [loc, raw] and the states before each step.
 
         With `keep`, buffers are kept for the way back.
         """
         (T, N, Z), empty = self.eps.shape, self.eps.new_empty
         kept, moves = (T, T - 1) if keep else (1, 1)
         self.loc, self.scale = empty(T, N, Z), empty(T, N, Z)
+        self.prior = [empty(T, N, 2 * Z) for _ in self.stacks[1:]]
         self.states = [part.new_empty(T if self.kind else T + 1, *part.shape) for part in start]
         for part, first in zip(self.states, start, strict=True):
             part[0] = first
@@ -165,18 +171,21 @@ class _Loop:
         self.read = empty(kept, N, len(self.joint))
         self.work = [[DenseStep(layer, T, N, kept) for layer in stack] for stack in self.stacks]
         self.moving = [DenseStep(layer, T - 1, N, moves) for layer in self.transition]
-        width = start[0].shape[-1]
-        self.cell = CELLS[self.kind](self.read, self.states, width, moves) if self.kind else None
-        self.own = self.cell.gates * width if self.cell else 0
-        cuts = [self.own, *(stack[0].const.shape[-1] for stack in self.stacks)]
+        width, cuts = start[0].shape[-1], [stack[0].const.shape[-1] for stack in self.stacks]
+        self.firsts = sum(cuts)
+        self.cell = CELLS[self.kind](self.read[..., self.firsts :], self.states, width, moves) if self.kind else None
+        cuts.append(len(self.joint) - self.firsts)
         joint_t = self.joint.t()
         for t in range(T):
-            own, *firsts = torch.addmm(self.bias, self.states[0][t], joint_t, out=self.read[t % kept]).split(cuts, 1)
+            *firsts, own = torch.addmm(self.bias, self.states[0][t], joint_t, out=self.read[t % kept]).split(cuts, 1)
             raw = self._through(self.work[0], t, firsts[0])
             loc, spread = raw.chunk(2, dim=-1)
             if len(firsts) > 1:
-                loc = loc + self._through(self.work[1], t, firsts[1])
-            self.loc[t] = loc
+                prior = self._through(self.work[1], t, firsts[1])
+                self.prior[0][t] = prior
+                torch.add(loc, prior[:, :Z], out=self.loc[t])
+            else:
+                self.loc[t] = loc
             torch.add(F.softplus(spread), self.floor, out=self.scale[t])
             v = torch.addcmul(self.loc[t], self.scale[t], self.eps[t], out=self.z[t])
             if self.cell and t < T - 1:
@@ -187,6 +196,7 @@ class _Loop:
             self.z.view_as(self.z),
             self.loc.view_as(self.loc),
             self.scale.view_as(self.scale),
+            *self.prior,
             *(part[:T] for part in self.states),
         )
 
@@ -197,20 +207,21 @@ class _Loop:
             v = layer.step(t, v)
         return v
 
-    def back(self, z: Tensor, loc: Tensor, scale: Tensor, *states: Tensor) -> list[Tensor]:
+    def back(self, z: Tensor, loc: Tensor, scale: Tensor, *rest: Tensor) -> list[Tensor]:
         """Gradients of all that `run` returned, to those of the start's parts and of `weights`."""
         T, N, Z = self.eps.shape
-        lead = self.cell.lead * states[0].shape[-1] if self.cell else 0
-        grads = self.read.new_empty(T, N, lead + len(self.joint))
-        reads = grads[..., lead:]
+        of_prior, states = rest[: len(self.prior)], rest[len(self.prior) :]
+        tail = self.cell.tail * states[0].shape[-1] if self.cell else 0
+        grads = self.read.new_empty(T, N, len(self.joint) + tail)
+        reads, given = grads[..., : len(self.joint)], grads[..., self.firsts + tail :]
         for stack in self.work:
             for n, layer in enumerate(stack):
                 layer.ready(own=n > 0)  # those of the first layers are in `grads`
         for layer in self.moving:
             layer.ready(own=True)
         if self.cell:
-            grads[T - 1, :, : lead + self.own] = 0.0  # after the last step there is no transition
-            self.cell.ready(grads)
+            grads[T - 1, :, self.firsts :] = 0.0  # after the last step there is no transition
+            self.cell.ready(grads[..., self.firsts :])
         spread = torch.sigmoid(self.work[0][-1].y[..., Z:])
         of_raw, by_eps = self.work[0][-1].y.new_empty(N, 2 * Z), spread * self.eps
         scale = scale * spread
@@ -220,7 +231,7 @@ class _Loop:
             z_t = z[t]
             if self.cell and after:
                 straight = self.cell.back(t, after)
-                v = grads[t, :, : self.transition[-1].const.shape[-1]]
+                v = given[t]
                 for layer in reversed(self.moving):
                     v = layer.back(t, v)
                 z_t = z_t + v
@@ -229,19 +240,20 @@ class _Loop:
                 z_t = z_t + after[0]
             of_loc = torch.add(loc[t], z_t, out=of_raw[:, :Z])
             torch.addcmul(scale[t], z_t, by_eps[t], out=of_raw[:, Z:])
-            at = lead + self.own
-            for stack, v in zip(self.work, (of_raw, of_loc), strict=False):
+            ends = [of_raw]
+            for prior in of_prior:
+                ends.append(prior[t].clone())
+                ends[1][:, :Z] += of_loc
+            at = 0
+            for stack, v in zip(self.work, ends, strict=True):
                 for layer in reversed(stack[1:]):
                     v = layer.back(t, v)
                 first = grads[t, :, at : at + stack[0].y.shape[-1]]
-                if stack[0].linear:
-                    first.copy_(v)
-                else:
-                    torch.mul(v, stack[0].slopes[t], out=first)
+                stack[0].layer.act.back(v, stack[0].ys[t], first)
                 at += first.shape[-1]
             after = [torch.addmm(into[0], reads[t], self.joint), *into[1:]]
         found = [*after, product(reads, self.states[0][:T]), reads.sum((0, 1))]
-        at = lead + self.own
+        at = 0
         for stack in self.work:
             stop = at + stack[0].y.shape[-1]
             found.append(stack[0].of_const(grads[..., at:stop]))

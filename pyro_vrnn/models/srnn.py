@@ -79,7 +79,7 @@ class SRNN(SequenceModel):
 
     def p_x(self, state: State, z: Tensor) -> Distribution:
         """NN_x."""
-        return self.likelihood(self.nn_x(cat(z, state[1])))
+        return self.likelihood(self.nn_x(z, state[1]))
 
     def next(self, state: State, z: Tensor, features: Tensor) -> State:
         """(z_t, d_{t+1}): f_d reads x_t, which is the next step's u."""
@@ -119,8 +119,7 @@ class SRNN(SequenceModel):
         q, p = (layers_of(net.mlp) for net in (self.nn_q, self.nn_p))
         if q is not None and p is not None:
             posterior = [*q, Layer(self.nn_q.linear.weight, self.nn_q.linear.bias)]
-            to_loc = Layer(self.nn_p.linear.weight[: self.latent_dim], self.nn_p.linear.bias[: self.latent_dim])
-            prior = [*p, to_loc] if self.res_q else []
+            prior = [*p, Layer(self.nn_p.linear.weight, self.nn_p.linear.bias)] if self.res_q else []
             drawn = draw(
                 [feed(posterior[0], a, first=False), *posterior[1:]],
                 (start[0],),

@@ -82,7 +82,7 @@ class _VRNN(SequenceModel):
 
     def p_x(self, state: State, z: Tensor) -> Distribution:
         """Eq. (6)."""
-        return self.likelihood(self.phi_dec(cat(self.phi_z(z), state[0])))
+        return self.likelihood(self.phi_dec(self.phi_z(z), state[0]))
 
     def next(self, state: State, z: Tensor, features: Tensor) -> State:
         """Eq. (7)."""

@@ -99,6 +99,7 @@ class Path:
         z: [..., B, T, Z].
         states: the states before each step, [T, ..., B, ·], if a loop has computed them already.
         q_z: the posteriors of the steps, [T, ..., B | Z], likewise.
+        p_z: the priors, likewise.
     """
 
     def __init__(
@@ -108,12 +109,15 @@ class Path:
         z: Tensor,
         states: State | None = None,
         q_z: Distribution | None = None,
+        p_z: Distribution | None = None,
     ) -> None:
         self.net, self.batch, self.z = net, batch, z
         if states is not None:
             self.states = states
         if q_z is not None:
             self.q_z = q_z
+        if p_z is not None:
+            self.p_z = p_z
         self.made_by = _fingerprint(net)
 
     def serves(self, batch: Batch, z: Tensor) -> bool:
@@ -221,5 +225,5 @@ class Stacked:
         e = self.net.encode(batch, seen_by_guide(self.net, batch, features))  # [T, B, E]
         with exact(features):
             drawn = self.net.infer(full(features), full(e), self.net.begin(batch), shape)
-        self._path = Path(self.net, batch, drawn.z, drawn.states, drawn.q_z)
+        self._path = Path(self.net, batch, drawn.z, drawn.states, drawn.q_z, drawn.p_z)
         return drawn.z
