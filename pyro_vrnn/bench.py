@@ -74,7 +74,14 @@ def bench(name: str, *, device: str = "auto", repeats: int = 7, programs: bool =
     """
     if name not in CASES:
         raise choose("case", name, CASES)
-    case, where = CASES[name], pick_device(device)
+    return time_case(name, CASES[name], device=device, repeats=repeats, programs=programs)
+
+
+def time_case(
+    name: str, case: Case, *, device: str = "auto", repeats: int = 7, programs: bool = True
+) -> dict[str, Any]:
+    """The same of any setting; see `bench`."""
+    where = pick_device(device)
     net, batch = _net(case).to(where), _batch(case).to(where)
     objective = resolve(
         flags={"objective.name": case.objective, "objective.particles": case.particles}

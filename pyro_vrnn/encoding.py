@@ -7,6 +7,7 @@ into samples, points and words without its data file.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -45,10 +46,9 @@ class Encoding:
         elif not self.scale:
             out[...] = stored
         else:
-            center, scale = self._arrays(np.float32)
-            x = stored.astype(np.float32)
-            x -= center
-            np.divide(x, scale, out=out)
+            center, scale = self._singles
+            np.subtract(stored, center, out=out, dtype=np.float32, casting="same_kind")
+            np.divide(out, scale, out=out)
         return out
 
     def decode(self, x: Array) -> Array:
@@ -63,6 +63,10 @@ class Encoding:
         """Mean and deviation of stored columns, in the units of x. [X] each."""
         center, scale = self._arrays(np.float64)
         return ((mean - center) / scale, std / scale) if self.scale else (mean, std)
+
+    @cached_property
+    def _singles(self) -> tuple[Array, Array]:
+        return self._arrays(np.float32)
 
     def _arrays(self, dtype: type[np.floating[Any]]) -> tuple[Array, Array]:
         return np.asarray(self.center, dtype), np.asarray(self.scale, dtype)
