@@ -46,7 +46,7 @@ class Encoding:
         elif not self.scale:
             out[...] = stored
         else:
-            center, scale = self._singles
+            center, scale = self.constants
             np.subtract(stored, center, out=out, dtype=np.float32, casting="same_kind")
             np.divide(out, scale, out=out)
         return out
@@ -65,7 +65,8 @@ class Encoding:
         return ((mean - center) / scale, std / scale) if self.scale else (mean, std)
 
     @cached_property
-    def _singles(self) -> tuple[Array, Array]:
+    def constants(self) -> tuple[Array, Array]:
+        """`center` and `scale` in float32."""
         return self._arrays(np.float32)
 
     def _arrays(self, dtype: type[np.floating[Any]]) -> tuple[Array, Array]:

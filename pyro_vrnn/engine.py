@@ -16,6 +16,8 @@ from types import FrameType
 from typing import Any
 
 import pyro
+import torch
+from torch import Tensor
 
 from pyro_vrnn import checkpoint
 from pyro_vrnn.errors import UserError
@@ -23,7 +25,7 @@ from pyro_vrnn.evaluation import Evaluation, evaluate
 from pyro_vrnn.files import cannot_write
 from pyro_vrnn.precision import products
 from pyro_vrnn.programs import Stacked
-from pyro_vrnn.sequences import Batch, Piece, SequenceDataset, collate, epoch_plan, padded, pieces
+from pyro_vrnn.sequences import Batch, Piece, SequenceDataset, collate, epoch_plan, padded, pieces, standardised
 from pyro_vrnn.trainer import Trainer, guarded, settled
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
@@ -118,6 +120,10 @@ class _Fit:
         self.saved_at, self.last = self.began, (self.began, trainer.at.step)
         self.first = trainer.at.step
         self.metrics, self.wrote = (run / "metrics.jsonl").open("a", encoding="utf-8"), False
+        self.units: tuple[Tensor, Tensor] | None = None
+        if trainer.device.type == "cuda" and train.raw:  # whole numbers are copied, and standardised there
+            center, scale = (torch.as_tensor(v, device=trainer.device) for v in train.encoding.constants)
+            self.units = center, scale
         self.reader = ThreadPoolExecutor(1, thread_name_prefix="reader")
         self.ahead: tuple[Piece, Future[Batch]] | None = None
 
@@ -144,11 +150,13 @@ class _Fit:
         if following is not None and replay.kind == "none" and (own := share(following.indices)):
             self.ahead = following, self.reader.submit(self.read, own, following)
         batch = batch.to(self.trainer.device)
+        if self.units is not None:
+            batch = standardised(batch, *self.units)
         return self.trainer.goes_on(batch, piece.rows) if piece.rows else batch, indices
 
     def read(self, indices: list[int], piece: Piece) -> Batch:
         """From the file; for a GPU in one of few shapes, and into memory that it can copy from by itself."""
-        batch = collate(self.train, indices, piece.begin, piece.steps)
+        batch = collate(self.train, indices, piece.begin, piece.steps, raw=self.units is not None)
         if self.trainer.padded:
             batch = padded(batch, self.trainer.config.data.batch_size)
         return batch.pinned() if self.trainer.device.type == "cuda" else batch

@@ -53,6 +53,7 @@ __all__ = [
     "padded",
     "pieces",
     "read_info",
+    "standardised",
     "write_sequences",
 ]
 
@@ -177,6 +178,8 @@ class SequenceDataset:
         with file:
             offsets = read_offsets(file, split, self.info)
             self.ids = read_ids(file, split, self.info)
+            self.dtype: np.dtype[Any] = file[split]["x"].dtype
+            """As it is stored."""
         self.starts: NDArray[np.int64] = offsets[:-1]  # [N]
         self.lengths: NDArray[np.int64] = np.diff(offsets)  # [N]
         self.given: NDArray[np.int64] = np.full_like(self.lengths, unscored(self.info))
@@ -197,8 +200,17 @@ class SequenceDataset:
         """Sequence i, [T_i, X]."""
         return self.piece(i, 0, int(self.lengths[i]))
 
+    @property
+    def raw(self) -> bool:
+        """Whether `collate` can leave standardising to the device: whole numbers as they are stored, such as audio."""
+        return self.dtype.kind == "i" and bool(self.encoding.scale) and not self.dither
+
     def piece(self, i: int, begin: int, steps: int, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """At most so many steps of sequence i, from step `begin` (of 0, 1, …) on, into `out` if given. [T, X]."""
+        return self.encoding.encode(self.stored(i, begin, steps), out)
+
+    def stored(self, i: int, begin: int, steps: int) -> NDArray[Any]:
+        """The same before it is encoded. [T, columns]."""
         if not -len(self) <= i < len(self):
             raise IndexError(f"sequence {i} of {len(self)}")
         x, first = self._rows(), int(self.starts[i])
@@ -216,7 +228,7 @@ class SequenceDataset:
             # One number a sample, counted from the split's first: a sample's noise is the same in any window.
             counted = np.random.PCG64(SPLITS.index(self.split)).advance(start * values.shape[1])
             values = values + (np.random.Generator(counted).random(values.shape) - 0.5).astype(np.float32)
-        return self.encoding.encode(values, out)
+        return values
 
     def _name(self, i: int) -> str:
         """In messages."""
@@ -253,16 +265,38 @@ class SequenceDataset:
         return self._opened[1]
 
 
-def collate(dataset: SequenceDataset, indices: Sequence[int], begin: int = 0, steps: int | None = None) -> Batch:
-    """These sequences side by side, or a piece of each: x [T, B, X] float32, zero-padded on the right; lengths [B]."""
+def collate(
+    dataset: SequenceDataset, indices: Sequence[int], begin: int = 0, steps: int | None = None, *, raw: bool = False
+) -> Batch:
+    """These sequences side by side, or a piece of each: x [T, B, X] float32, zero-padded on the right; lengths [B].
+
+    With `raw` x is as stored, for `standardised` to finish.
+    """
     lengths = [int(dataset.lengths[i]) - begin for i in indices]
     if steps is not None:
         lengths = [min(n, steps) for n in lengths]
-    x = np.zeros((max(lengths), len(lengths), dataset.x_dim), np.float32)
+    x = np.zeros((max(lengths), len(lengths), dataset.x_dim), dataset.dtype if raw else np.float32)
     for b, (i, n) in enumerate(zip(indices, lengths, strict=True)):
-        dataset.piece(i, begin, n, x[:n, b])
+        if raw:
+            x[:n, b] = dataset.stored(i, begin, n)
+        else:
+            dataset.piece(i, begin, n, x[:n, b])
     given = np.clip(dataset.given[list(indices)] - begin, 0, lengths)
     return Batch(torch.tensor(lengths), torch.from_numpy(x), given=torch.from_numpy(given) if given.any() else None)
+
+
+def standardised(batch: Batch, center: Tensor, scale: Tensor) -> Batch:
+    """What `collate` gives, from what it gives `raw`: on the batch's own device, to which half as much was copied.
+
+    Args:
+        batch: as stored, zero-padded.
+        center, scale: of the encoding, float32 on that device.
+    """
+    assert batch.x is not None
+    x = torch.where(batch.alive[..., None], (batch.x.float() - center) / scale, 0.0)
+    found = Batch(batch.lengths, x, given=batch.given)
+    found.__dict__.update(steps=batch.steps, scored_steps=batch.scored_steps)
+    return found
 
 
 def bucket(steps: int) -> int:

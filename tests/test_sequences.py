@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small import write_audio, write_small
 from torch.utils.data import DataLoader
 
 from pyro_vrnn import sequences, storage, writing
@@ -24,7 +25,9 @@ from pyro_vrnn.sequences import (
     epoch_plan,
     floors,
     in_order,
+    padded,
     read_info,
+    standardised,
     write_sequences,
 )
 from pyro_vrnn.storage import Array
@@ -305,3 +308,22 @@ def test_describe_of_real_data(tmp_path: Path) -> None:
     assert about["floors"] == floors(tmp_path / "x.h5")
     assert about["skipped"] == [{"id": "f", "why": "empty"}]
     assert read_info(tmp_path / "x.h5").steps_per_second is None
+
+
+def test_standardising_on_the_device_is_standardising(tmp_path: Path) -> None:
+    """Whole numbers copied as they are stored, then centred and scaled: the same batch, padding and all."""
+    dataset = SequenceDataset(write_audio(tmp_path / "audio.h5"), "train", 5)
+    assert dataset.raw
+    assert not SequenceDataset(tmp_path / "audio.h5", "train", dither=True).raw
+    assert not SequenceDataset(write_small(tmp_path / "bits.h5"), "train").raw
+    units = [torch.as_tensor(v) for v in dataset.encoding.constants]
+    for indices in ([0, 2, 3], [1, 4]):
+        raw, whole = collate(dataset, indices, raw=True), collate(dataset, indices)
+        assert raw.x is not None
+        assert raw.x.dtype == torch.int16
+        many = standardised(padded(raw, 4), *units)
+        found = standardised(raw, *units)
+        assert torch.equal(found.x, whole.x)
+        assert (found.steps, found.scored_steps) == (whole.steps, whole.scored_steps)
+        assert torch.equal(many.x[: whole.steps, : len(indices)], whole.x)
+        assert not many.x[:, len(indices) :].any()
