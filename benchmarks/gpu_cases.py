@@ -103,12 +103,13 @@ class Bench:
             torch.cuda.synchronize(self.where)
 
     def held(self) -> float:
-        """MiB of the device that stay taken."""
+        """MiB of the device that stay taken, the driver's share for graphs too."""
         gc.collect()
         if self.where.type == "cpu":
             return 0.0
         torch.cuda.empty_cache()
-        return torch.cuda.memory_reserved(self.where) / 2**20
+        free, total = torch.cuda.mem_get_info(self.where)
+        return (total - free) / 2**20
 
     def ms(self, job: Callable[[], Any]) -> float:
         """Of one call: the median over blocks of calls, as many as the time allows (three at least)."""

@@ -187,6 +187,7 @@ class Graphs:
                 _leave_capture(device)
                 raise
             finally:
+                self.update.program.forget()
                 before.wait_stream(stream)
                 torch.cuda.set_rng_state(random, device)
                 for p in self.trainer.optim.params:
@@ -201,7 +202,6 @@ class Graphs:
             for _ in range(WARM_UPS):
                 update()
         finally:
-            self.update.program.forget()
             self.update.bad.copy_(bad)
 
 

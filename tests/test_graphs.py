@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from torch.utils._pytree import tree_leaves
 from pyro_vrnn.config import DataFormat, RunConfig, resolve
 from pyro_vrnn.engine import fit
 from pyro_vrnn.errors import NumericsError
-from pyro_vrnn.graphs import ASK_EVERY, Graphs, why_not
+from pyro_vrnn.graphs import ASK_EVERY, Graphs, _forget, why_not
 from pyro_vrnn.likelihoods import LIKELIHOODS
 from pyro_vrnn.models import MODELS
 from pyro_vrnn.objectives import OBJECTIVES
@@ -367,6 +369,92 @@ def test_what_goes_wrong_while_capturing_is_kept_and_the_run_goes_on(monkeypatch
         rows = [trainer.step(batch, log=True) for _ in range(3)]
     assert [row["step"] for row in rows if row] == [1, 2, 3]
     assert trainer.graphs.reason == "operation not permitted when stream is capturing"
+
+
+class Driver:
+    """Stands in for CUDA's part of a capture: what is captured changes nothing, and is run when it is replayed.
+
+    The generator is the CPU's; all streams are this object.
+    """
+
+    def __init__(self, trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert trainer.graphs is not None
+        self.graphs, self.trainer, self.fails, self.modes, self.renewed = trainer.graphs, trainer, False, [], 0
+        self.graphs.capture, trainer.device, update = True, torch.device("cuda", 0), Update.__call__
+        one = {name: lambda *args: self for name in ("Stream", "current_stream", "CUDAGraph")}
+        still = {name: lambda *args: nullcontext() for name in ("device", "stream")}
+        random = {
+            "get_rng_state": lambda device: torch.get_rng_state(),
+            "set_rng_state": lambda state, device: torch.set_rng_state(state),
+        }
+        for name, value in (one | still | random | {"graph": self.capturing, "default_generators": [self]}).items():
+            monkeypatch.setattr(torch.cuda, name, value)
+
+        def noted(own: Update, batch: Batch) -> Any:
+            self.batch, self.update = batch, update
+            if self.fails and self.modes:
+                raise RuntimeError("operation not permitted when stream is capturing")
+            return update(own, batch)
+
+        monkeypatch.setattr(Update, "__call__", noted)
+
+    @contextmanager
+    def capturing(self, graph: Any, pool: Any, stream: Any, capture_error_mode: str) -> Iterator[None]:
+        assert graph is stream is self
+        assert pool is None
+        assert all(p.grad is not None for p in self.graphs.trainer.optim.params)
+        self.modes.append(capture_error_mode)
+        self.graphs.update.bad.fill_(1)
+        try:
+            yield
+        finally:
+            self.graphs.update.bad.zero_()
+
+    def pool(self) -> None:
+        """Where memory comes from."""
+
+    def wait_stream(self, stream: Driver) -> None:
+        assert stream is self
+
+    def replay(self) -> None:
+        _forget(self.batch)
+        self.update(self.graphs.update, self.batch)
+
+    def clone_state(self) -> Driver:
+        return self
+
+    def graphsafe_set_state(self, state: Driver) -> None:
+        self.renewed += 1
+
+
+def test_the_steps_of_a_capture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same losses as without; random numbers go on as if nothing had run."""
+    batch, rows = make_batch(dtype=torch.float32), []
+    for driven in (False, True):
+        trainer = make_trainer("training.average=0.9", graphs=True)
+        with monkeypatch.context() as patched, pyro.get_param_store().scope(), pyro.validation_enabled(False):
+            driver = Driver(trainer, patched) if driven else None
+            rows.append([trainer.step(batch, log=True) for _ in range(6)])
+        assert driver is None or (driver.modes, driver.renewed) == (["thread_local"], 0)
+    assert rows[0] == rows[1]
+
+
+def test_a_capture_that_breaks_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run goes on one launch at a time, with the same numbers, and a generator that draws."""
+    batch, rows = make_batch(dtype=torch.float32), []
+    for driven in (False, True):
+        trainer = make_trainer(graphs=True)
+        assert trainer.graphs is not None
+        with monkeypatch.context() as patched, pyro.get_param_store().scope(), pyro.validation_enabled(False):
+            if driven:
+                driver = Driver(trainer, patched)
+                driver.fails = True
+            rows.append([trainer.step(batch, log=True) for _ in range(4)])
+    assert trainer.graphs.reason == "operation not permitted when stream is capturing"
+    assert driver.renewed == 1
+    assert float(trainer.graphs.update.bad) == 0
+    for a, b in zip(*rows, strict=True):
+        assert a == pytest.approx(b, rel=1e-5)
 
 
 @pytest.mark.parametrize("model", MODELS)
