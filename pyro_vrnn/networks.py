@@ -112,7 +112,7 @@ class MLP(nn.Sequential):
             return found
         weights = first.weight.split([x.shape[-1] for x in inputs], dim=1)
         y, *others = (F.linear(_once(x), weight) for x, weight in zip(inputs, weights, strict=True))
-        y = y + first.bias
+        y = y + first.bias.to(y.dtype)  # or bf16 would end here
         for other in others:
             y = y + other
         y = y.expand(*leading(*inputs), -1)
