@@ -169,7 +169,7 @@ def _example_guide(net: DMM, batch: Batch) -> None:
     """Its guide, with the RNN over a packed sequence."""
     pyro.module("net", net)
     assert batch.x is not None
-    packed = pack_padded_sequence(reverse_padded(batch.x, batch.lengths), batch.lengths, enforce_sorted=False)
+    packed = pack_padded_sequence(reverse_padded(batch.x, batch.lengths), batch.lengths.cpu(), enforce_sorted=False)
     start = net.rnn.start(batch.size)[0].contiguous()
     h, _ = pad_packed_sequence(net.rnn.rnn(packed, start[None])[0])
     h = reverse_padded(h, batch.lengths)

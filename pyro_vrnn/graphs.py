@@ -91,6 +91,7 @@ class Graphs:
         )
         self.shapes: dict[Any, Captured] = {}
         self.pool: Any = None
+        self.stream: Any = None  # all captures share it, as they share memory
         self.reason = ""
         """Why there will be no more graphs, if something went wrong with one."""
         self.pending: list[tuple[Batch, Progress]] = []
@@ -169,23 +170,48 @@ class Graphs:
         if not self.capture:
             return found
         device = self.trainer.device
-        random, stream = torch.cuda.get_rng_state(device), torch.cuda.Stream(device)
-        try:
-            stream.wait_stream(torch.cuda.current_stream(device))
-            with torch.cuda.stream(stream), pyro.validation_enabled(False):
-                for _ in range(WARM_UPS):  # libraries set themselves up in their first calls
-                    self.update.loss_and_grads(found.batch)
+        with torch.cuda.device(device):
+            random, before = torch.cuda.get_rng_state(device), torch.cuda.current_stream()
+            stream = self.stream = self.stream or torch.cuda.Stream()
+            stream.wait_stream(before)
+            try:
+                # All on one stream: gradients are added up on the one where a parameter was read first.
+                with torch.cuda.stream(stream):
+                    self._warm_up(update)
+                    graph = torch.cuda.CUDAGraph()
+                    # The thread that reads ahead allocates page-locked memory meanwhile: not this capture's affair.
+                    with torch.cuda.graph(graph, self.pool, stream, capture_error_mode="thread_local"):
+                        update()
+                self.pool, found.run = graph.pool(), graph.replay
+            except RuntimeError:
+                _leave_capture(device)
+                raise
+            finally:
                 self.update.program.forget()
-            torch.cuda.current_stream(device).wait_stream(stream)
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool=self.pool):
-                update()
-            self.pool, found.run = graph.pool(), graph.replay
-        finally:
-            torch.cuda.set_rng_state(random, device)
-            for p in self.trainer.optim.params:
-                p.grad = None
+                before.wait_stream(stream)
+                torch.cuda.set_rng_state(random, device)
+                for p in self.trainer.optim.params:
+                    p.grad = None
         return found
+
+    def _warm_up(self, update: Callable[[], None]) -> None:
+        """Whole updates that change nothing: kernels are loaded, libraries set themselves up in their first calls."""
+        bad = self.update.bad.clone()
+        self.update.bad.fill_(1)
+        try:
+            for _ in range(WARM_UPS):
+                update()
+        finally:
+            self.update.bad.copy_(bad)
+
+
+def _leave_capture(device: torch.device) -> None:
+    """A capture that broke off leaves the generator in it, which would refuse to draw: one of the same state instead.
+
+    Graphs of other shapes would go on with the old one; there are no more replays after a failure.
+    """
+    generator = torch.cuda.default_generators[device.index]
+    generator.graphsafe_set_state(generator.clone_state())
 
 
 def _copy(batch: Batch) -> Batch:

@@ -112,7 +112,7 @@ class MLP(nn.Sequential):
             return found
         weights = first.weight.split([x.shape[-1] for x in inputs], dim=1)
         y, *others = (F.linear(_once(x), weight) for x, weight in zip(inputs, weights, strict=True))
-        y = y + first.bias
+        y = y + first.bias.to(y.dtype)  # or bf16 would end here
         for other in others:
             y = y + other
         y = y.expand(*leading(*inputs), -1)
@@ -180,13 +180,14 @@ class Cell(nn.Module):
     def forward(self, u: Tensor, state: State) -> State:
         """One step on the input u [..., D]; each part of the state is [..., H]."""
         lead = leading(u, state[0])
-        u, *parts = (v.expand(*lead, v.shape[-1]).reshape(-1, v.shape[-1]) for v in (u, *state))
+        u, *parts = (full(v).expand(*lead, v.shape[-1]).reshape(-1, v.shape[-1]) for v in (u, *state))
         after: list[Tensor] = [u] * self.parts
         for layer in range(self.layers):
             places = [m * self.layers + self.layers - 1 - layer for m in range(self.memories)]
             hx = tuple(parts[i] for i in places)
             weights = (getattr(self.rnn, f"{name}_l{layer}") for name in WEIGHTS)
-            out = self.step(u, hx if len(hx) > 1 else hx[0], *weights)
+            with exact(u):
+                out = self.step(u, hx if len(hx) > 1 else hx[0], *weights)
             for i, part in zip(places, out if isinstance(out, tuple) else (out,), strict=True):
                 after[i] = part
             u = after[places[0]]
@@ -207,15 +208,16 @@ class Cell(nn.Module):
         return torch.cat([first, self.path(u[:-1], start)]) if len(u) > 1 else first
 
     def _run(self, u: Tensor, start: State | None) -> tuple[Tensor, State]:
-        flat = u.reshape(len(u), -1, u.shape[-1])  # [T, N, D]
+        flat = full(u.reshape(len(u), -1, u.shape[-1]))  # [T, N, D]
         parts = self.start(flat.shape[1]) if start is None else start
         # torch wants [layers, N, H], the first layer first
         by_memory = [parts[m * self.layers : (m + 1) * self.layers][::-1] for m in range(self.memories)]
-        hx = tuple(torch.stack([part.reshape(-1, part.shape[-1]) for part in memory]) for memory in by_memory)
-        if self.layers == 1 and flat.device.type == "cpu" and flat.dtype != torch.bfloat16:
-            states = unroll(self.rnn, flat, tuple(memory[0] for memory in hx))
-            return states[0].reshape(*u.shape[:-1], -1), tuple(part[-1] for part in states)
-        out, last = self.rnn(flat, hx if len(hx) > 1 else hx[0])
+        hx = tuple(torch.stack([full(part).reshape(-1, part.shape[-1]) for part in memory]) for memory in by_memory)
+        with exact(u):
+            if self.layers == 1 and flat.device.type == "cpu":
+                states = unroll(self.rnn, flat, tuple(memory[0] for memory in hx))
+                return states[0].reshape(*u.shape[:-1], -1), tuple(part[-1] for part in states)
+            out, last = self.rnn(flat, hx if len(hx) > 1 else hx[0])
         after = tuple(h for memory in (last if len(hx) > 1 else (last,)) for h in memory.flip(0).unbind())
         return out.reshape(*u.shape[:-1], -1), after
 

@@ -2,7 +2,8 @@
 
 Under bf16 autocast a Normal's log-probability, a KL or a sum over a sequence would run in bf16 too, which is off by
 nats. So the heads that give a distribution its parameters, all distributions and the loop over time are computed
-`full`; bf16 is for the networks over all steps at once.
+`full`; bf16 is for the dense networks over all steps at once. (cuDNN's recurrent networks would run in float16 under
+autocast, whatever it is asked for: they stay in float32, their products in TF32.)
 """
 
 from __future__ import annotations

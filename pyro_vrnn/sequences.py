@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -123,6 +123,12 @@ class Batch:
         moved = Batch(lengths, x, given=given)
         moved.__dict__.update(steps=self.steps, scored_steps=self.scored_steps)  # known here: no waiting for it there
         return moved
+
+    def having(self, **parts: Any) -> Batch:
+        """The same steps with other parts; of a padded batch their number is not in its lengths."""
+        found = replace(self, **parts)
+        found.__dict__.update({k: v for k, v in vars(self).items() if k in ("steps", "scored_steps")})
+        return found
 
     def pinned(self) -> Batch:
         """The same in page-locked memory, which a GPU copies from while the CPU goes on."""

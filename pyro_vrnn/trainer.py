@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -223,9 +223,13 @@ class Trainer:
     def goes_on(self, batch: Batch, rows: Sequence[int]) -> Batch:
         """A batch that goes on from these rows of the one before."""
         assert self.memory is not None, "no batch before this one"
-        rows = [*rows, *[0] * (batch.size - len(rows))]  # those that a padded batch has more have no steps
-        state, own = (tuple(part[rows] for part in side) for side in self.memory)
-        return replace(batch, memory=(state, own))
+        index = torch.tensor(
+            [*rows, *[0] * (batch.size - len(rows))]
+        )  # those that a padded batch has more have no steps
+        if self.device.type == "cuda":
+            index = index.pin_memory().to(self.device, non_blocking=True)  # nothing waits
+        state, own = (tuple(part[index] for part in side) for side in self.memory)
+        return batch.having(memory=(state, own))
 
     @contextmanager
     def averaged(self) -> Iterator[None]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +15,24 @@ import torch
 from small import LENGTHS, make_batch, make_net, write_small
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from pyro_vrnn.config import RunConfig, resolve
+from pyro_vrnn.config import DataFormat, RunConfig, resolve
 from pyro_vrnn.engine import fit
 from pyro_vrnn.errors import NumericsError
-from pyro_vrnn.graphs import ASK_EVERY, Graphs, why_not
+from pyro_vrnn.graphs import ASK_EVERY, Graphs, _forget, why_not
 from pyro_vrnn.likelihoods import LIKELIHOODS
 from pyro_vrnn.models import MODELS
 from pyro_vrnn.objectives import OBJECTIVES
+from pyro_vrnn.optimizer import TorchOptim
 from pyro_vrnn.parallel import Ranks
 from pyro_vrnn.precision import lowered
 from pyro_vrnn.programs import Stacked
 from pyro_vrnn.programs.stacked import Path as Along
+from pyro_vrnn.runs import build_net
 from pyro_vrnn.sequences import Batch, SequenceDataset, bucket, padded
 from pyro_vrnn.trainer import Trainer, guarded
+from pyro_vrnn.update import Update
 
 CPU = torch.device("cpu")
 
@@ -125,6 +132,79 @@ def test_the_same_losses_as_step_by_step(sets: list[str]) -> None:
         assert a is None or a == pytest.approx(b, rel=2e-4, abs=1e-5)
 
 
+class OneDevice(TorchDispatchMode):
+    """Notes what brings a tensor of the CPU to the device: a copy that a capture refuses. Numbers are arguments."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **kwargs or {})
+        given = [v for v in tree_leaves((args, kwargs)) if isinstance(v, Tensor)]
+        here = [v for v in given if v.device.type == "cpu"]
+        copied = func.__name__.startswith(("_to_copy", "copy_"))
+        there = any(v.device.type != "cpu" for v in tree_leaves((given, out)) if isinstance(v, Tensor))
+        if here and there and (copied or any(v.dim() for v in here)):
+            self.found.append(func.__name__)
+        return out
+
+
+CASES = [
+    *([f"model.name={m}"] for m in MODELS),
+    *(settings(o) for o in OBJECTIVES),
+    *([f"model.likelihood={name}"] for name in LIKELIHOODS),
+]
+
+
+@pytest.mark.parametrize("sets", CASES, ids="-".join)
+def test_nothing_is_copied_to_the_device(sets: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loss and gradients on another device, whose stand-in is `meta`: it has shapes and no values."""
+    autocast = torch.autocast
+    monkeypatch.setattr(torch, "autocast", lambda device, *args, **kwargs: autocast("cpu", *args, **kwargs))
+    config = resolve(sets=["model.hidden_dim=8", "model.network_dims=8", *sets]).config
+    x_dim = 3 if "pen" in sets[0] else 20
+    support = LIKELIHOODS[config.model.likelihood](3, x_dim).support
+    form = DataFormat(kind="vectors", support=support, x_dim=x_dim)
+    meta, x = torch.device("meta"), torch.zeros(6, 5, x_dim, device="meta")
+    net = build_net(replace(config, format=form)).to(meta)
+    batch = Batch(torch.ones(5, dtype=torch.int64, device=meta), x)
+    batch.__dict__["steps"] = 6
+    make: Any = lambda params: torch.optim.SGD(params, lr=0.1)  # noqa: E731
+    update = Update(
+        Stacked(net), config.objective.direct(net), TorchOptim(net, make, 5.0), {}, carry=False, precision=""
+    )
+    with pyro.get_param_store().scope(), pyro.validation_enabled(False), OneDevice() as seen:
+        update.loss_and_grads(batch)
+    assert seen.found == []
+
+
+def test_warming_up_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does it forget what went wrong before; and where it fails itself, updates still count."""
+    trainer, batch = make_trainer("training.average=0.9", graphs=True), make_batch(dtype=torch.float32)
+    graphs = trainer.graphs
+    assert graphs is not None
+
+    def everything() -> list[Tensor]:
+        state = [v for s in trainer.optim.inner.state.values() for v in s.values()]
+        update = graphs.update
+        return [*trainer.net.parameters(), *state, *trainer.average.values(), update.bad, update.done, update.report]
+
+    with pyro.get_param_store().scope(), pyro.validation_enabled(False):
+        for _ in range(3):
+            trainer.step(batch, log=False)
+        for bad in (0.0, 1.0):
+            graphs.update.bad.fill_(bad)
+            before = [v.detach().clone() for v in everything()]
+            graphs._warm_up(lambda: graphs.update(batch))
+            assert all(torch.equal(a, b) for a, b in zip(everything(), before, strict=True))
+        graphs.update.bad.zero_()
+        monkeypatch.setattr(graphs.update, "loss_and_grads", lambda batch: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            graphs._warm_up(lambda: graphs.update(batch))
+        assert float(graphs.update.bad) == 0
+
+
 def test_a_number_that_is_not_finite_stops_all_that_follows(tmp_path: Path) -> None:
     """Found out some updates later, the run stands where it stood before it."""
     trainer = make_trainer("training.average=0.9", graphs=True)
@@ -206,6 +286,34 @@ def test_buckets() -> None:
     assert not given.scored[:, 2:].any()
 
 
+def test_a_padded_batch_keeps_its_steps_when_it_gets_other_parts() -> None:
+    """A carried state, noise: the number of steps is the bucket's, which no length says."""
+    trainer = make_trainer("training.input_noise=0.1", graphs=False)
+    batch = padded(make_batch([17, 3], dtype=torch.float32), 2).to(CPU)
+    assert (batch.steps, batch.scored_steps) == (18, 20)
+    with pyro.get_param_store().scope():
+        trainer.step(make_batch(dtype=torch.float32), log=False)
+        assert trainer.fed(batch).steps == 18
+        trainer.memory = (trainer.net.start(2), ())
+        more = trainer.goes_on(batch, [1])
+        assert (more.steps, more.scored_steps) == (18, 20)
+        trainer.step(more, log=False)
+
+
+@pytest.mark.parametrize("model", [m for m in MODELS if MODELS[m].per_step])
+def test_bf16_with_a_carried_state(model: str) -> None:
+    trainer = make_trainer(
+        f"model.name={model}", "training.precision=bf16", "data.window=4", "data.carry=true", graphs=True
+    )
+    batch = make_batch(dtype=torch.float32)
+    with pyro.get_param_store().scope(), pyro.validation_enabled(False):
+        for _ in range(3):
+            trainer.step(batch, log=False)
+            assert trainer.memory is not None
+            assert all(v.dtype == torch.float32 for side in trainer.memory for v in side)
+            batch = trainer.goes_on(make_batch(dtype=torch.float32), range(batch.size))
+
+
 @pytest.mark.parametrize("carry", [False, True])
 def test_a_run_with_padding_and_carried_state(carry: bool, tmp_path: Path) -> None:
     """`fit` end to end, twice: updates one by one and as graphs, on the same padded batches."""
@@ -261,6 +369,92 @@ def test_what_goes_wrong_while_capturing_is_kept_and_the_run_goes_on(monkeypatch
         rows = [trainer.step(batch, log=True) for _ in range(3)]
     assert [row["step"] for row in rows if row] == [1, 2, 3]
     assert trainer.graphs.reason == "operation not permitted when stream is capturing"
+
+
+class Driver:
+    """Stands in for CUDA's part of a capture: what is captured changes nothing, and is run when it is replayed.
+
+    The generator is the CPU's; all streams are this object.
+    """
+
+    def __init__(self, trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert trainer.graphs is not None
+        self.graphs, self.trainer, self.fails, self.modes, self.renewed = trainer.graphs, trainer, False, [], 0
+        self.graphs.capture, trainer.device, update = True, torch.device("cuda", 0), Update.__call__
+        one = {name: lambda *args: self for name in ("Stream", "current_stream", "CUDAGraph")}
+        still = {name: lambda *args: nullcontext() for name in ("device", "stream")}
+        random = {
+            "get_rng_state": lambda device: torch.get_rng_state(),
+            "set_rng_state": lambda state, device: torch.set_rng_state(state),
+        }
+        for name, value in (one | still | random | {"graph": self.capturing, "default_generators": [self]}).items():
+            monkeypatch.setattr(torch.cuda, name, value)
+
+        def noted(own: Update, batch: Batch) -> Any:
+            self.batch, self.update = batch, update
+            if self.fails and self.modes:
+                raise RuntimeError("operation not permitted when stream is capturing")
+            return update(own, batch)
+
+        monkeypatch.setattr(Update, "__call__", noted)
+
+    @contextmanager
+    def capturing(self, graph: Any, pool: Any, stream: Any, capture_error_mode: str) -> Iterator[None]:
+        assert graph is stream is self
+        assert pool is None
+        assert all(p.grad is not None for p in self.graphs.trainer.optim.params)
+        self.modes.append(capture_error_mode)
+        self.graphs.update.bad.fill_(1)
+        try:
+            yield
+        finally:
+            self.graphs.update.bad.zero_()
+
+    def pool(self) -> None:
+        """Where memory comes from."""
+
+    def wait_stream(self, stream: Driver) -> None:
+        assert stream is self
+
+    def replay(self) -> None:
+        _forget(self.batch)
+        self.update(self.graphs.update, self.batch)
+
+    def clone_state(self) -> Driver:
+        return self
+
+    def graphsafe_set_state(self, state: Driver) -> None:
+        self.renewed += 1
+
+
+def test_the_steps_of_a_capture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same losses as without; random numbers go on as if nothing had run."""
+    batch, rows = make_batch(dtype=torch.float32), []
+    for driven in (False, True):
+        trainer = make_trainer("training.average=0.9", graphs=True)
+        with monkeypatch.context() as patched, pyro.get_param_store().scope(), pyro.validation_enabled(False):
+            driver = Driver(trainer, patched) if driven else None
+            rows.append([trainer.step(batch, log=True) for _ in range(6)])
+        assert driver is None or (driver.modes, driver.renewed) == (["thread_local"], 0)
+    assert rows[0] == rows[1]
+
+
+def test_a_capture_that_breaks_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run goes on one launch at a time, with the same numbers, and a generator that draws."""
+    batch, rows = make_batch(dtype=torch.float32), []
+    for driven in (False, True):
+        trainer = make_trainer(graphs=True)
+        assert trainer.graphs is not None
+        with monkeypatch.context() as patched, pyro.get_param_store().scope(), pyro.validation_enabled(False):
+            if driven:
+                driver = Driver(trainer, patched)
+                driver.fails = True
+            rows.append([trainer.step(batch, log=True) for _ in range(4)])
+    assert trainer.graphs.reason == "operation not permitted when stream is capturing"
+    assert driver.renewed == 1
+    assert float(trainer.graphs.update.bad) == 0
+    for a, b in zip(*rows, strict=True):
+        assert a == pytest.approx(b, rel=1e-5)
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -215,7 +215,7 @@ class Stacked:
         assert path is not None, "run the guide first"
         assert path.batch is batch, "the guide ran on another batch last"
         with torch.no_grad():
-            state = self.net.after(path.features, path.z.movedim(-2, 0), path.states, self.net.begin(batch))
+            state = self.net.after(full(path.features), path.z.movedim(-2, 0), path.states, self.net.begin(batch))
         return memory(self.net, batch, state)
 
     def _draw(self, batch: Batch, shape: torch.Size) -> Tensor:
