@@ -107,6 +107,11 @@ class Coins:
         self.counts[3] += [after_one - both, both]
         self.repeated += int((before == now).all(1).sum())
 
+    def after(self) -> tuple[Array, Array]:
+        """The probability of a 1 after a 0, and after a 1. [X] each."""
+        zero, one = ((counts[1] + 0.5) / (counts.sum(0) + 1) for counts in self.counts[2:])
+        return zero, one
+
     def nll(self, train: Coins, *, firsts: bool) -> tuple[float, float]:
         """Nats of all its steps, with or without the first ones: independent, last."""
         rates = [(counts[1] + 0.5) / (counts.sum(0) + 1) for counts in train.counts]

@@ -19,6 +19,7 @@ from pyro_vrnn.engine import FitResult
 from pyro_vrnn.errors import CheckpointError, ConfigError, DataError, check_seed
 from pyro_vrnn.evaluation import Evaluation, evaluate
 from pyro_vrnn.models import MODELS, SequenceModel
+from pyro_vrnn.models.direct import Direct
 from pyro_vrnn.objectives import make_objective
 from pyro_vrnn.programs import Stacked
 from pyro_vrnn.sequences import DataInfo, SequenceDataset
@@ -30,7 +31,7 @@ def build_net(settings: RunConfig) -> SequenceModel:
     assert settings.format is not None
     cls: Any = MODELS[settings.model.name]
     net: SequenceModel = cls(settings.model, settings.format.x_dim)
-    return net
+    return Direct(net, settings.format.x_dim) if settings.model.direct else net
 
 
 def data_format(info: DataInfo) -> DataFormat:

@@ -16,8 +16,10 @@ from pyro_vrnn.engine import Observer, fit
 from pyro_vrnn.errors import CheckpointError, ConfigError, DataError, UserError
 from pyro_vrnn.feeding import feeds_back
 from pyro_vrnn.files import cannot_write, write_bytes
+from pyro_vrnn.floors import Coins
 from pyro_vrnn.likelihoods import LIKELIHOODS
 from pyro_vrnn.models import SequenceModel
+from pyro_vrnn.models.direct import Direct
 from pyro_vrnn.objectives import FivoObjective
 from pyro_vrnn.parallel import Ranks
 from pyro_vrnn.run_folder import check_folder, free_folder, owned, write_environment
@@ -169,6 +171,8 @@ def _train(
     _set_units(net, settings)
     mean, std = moments(training_set)
     net.likelihood.fit_start(torch.from_numpy(mean), torch.from_numpy(std))
+    if isinstance(net, Direct):
+        net.fit_direct(*map(torch.from_numpy, Coins.of(info, "train").after()))
     source: Path | None = None
     if request.init_from is not None:
         origin, source = checkpoint.find(Path(request.init_from))

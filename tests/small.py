@@ -47,6 +47,8 @@ EXTRAS = [
     ("vrnn", "norm=layer"),
     ("srnn", "norm=layer", "posterior=smoothing"),
     ("vrae", "norm=layer", "free_running=true"),
+    *((name, "direct=true") for name in ("dmm", "rnn", "storn", "vrae", "vrnn")),
+    ("srnn", "direct=true", "posterior=filtering"),
 ]
 
 

@@ -188,6 +188,7 @@ def outputs(net: SequenceModel, batch: Batch, x: torch.Tensor, z: torch.Tensor) 
 
 # Which steps' outputs move when x_t moves, by the models' graphs: "after", "from" t on, "until" t, "all", "none".
 MOVES = {
+    "dmm,direct=true": ("none", "next", "until"),
     "vrnn": ("after", "after", "from"),
     "vrnn-i": ("none", "after", "from"),
     "rnn": ("none", "after", "none"),
@@ -223,6 +224,7 @@ def test_causality(sets: tuple[str, ...], t: int) -> None:
         "from": lambda s: s >= t,
         "until": lambda s: s <= t,
         "first": lambda s: s == 0,
+        "next": lambda s: s == t + 1,
     }
     for output, rule in zip(("p_z", "p_x", "q_z"), expected or (), strict=bool(expected)):
         assert moves[output] == [rules[rule](s) for s in range(T)], output

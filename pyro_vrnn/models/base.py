@@ -32,6 +32,8 @@ class ModelConfig:
     """In the networks off the recurrent path, in training only."""
     norm: Literal["none", "layer", "batch"] = "none"
     """Normalisation in the networks: none or layer."""
+    direct: bool = False
+    """Whether each bit of x_t also reads the same bit of x_{t-1} directly (models/direct.py)."""
 
     def __post_init__(self) -> None:
         at_least("model.hidden_dim", self.hidden_dim, 1)
@@ -39,6 +41,11 @@ class ModelConfig:
             raise ConfigError(f"model.network_dims={list(self.network_dims)}: widths must be at least 1")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"model.dropout={self.dropout}: must be in [0, 1)")
+        if self.direct and self.likelihood != "bernoulli":
+            raise ConfigError(
+                f"model.direct with model.likelihood={self.likelihood!r}: direct connections are for independent bits",
+                "use --likelihood bernoulli, or leave model.direct out",
+            )
         if self.norm == "batch":
             raise ConfigError(
                 "model.norm='batch': batch statistics mix time steps, sequences and particles, so p(x_t | past) would "

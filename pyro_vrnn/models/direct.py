@@ -1,0 +1,115 @@
+"""Direct connections from x_{t-1} to x_t (Bengio et al. 2003, section 2) around any model of bits: `model.direct`.
+
+    x_t ~ Bernoulli(logits of the model's own p(x_t | ·) + a * x_{t-1}),   x_0 = 0
+
+Where steps are short most bits repeat the one before, and a recurrent network has to learn to copy each of them. One
+weight a column does it, and starts at what the training split says (`fit_direct`).
+Shapes: B sequences, T steps, widths X, Z; `...` as in base.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pyro.distributions as dist
+import torch
+from pyro.distributions import Distribution
+from torch import Tensor, nn
+
+from pyro_vrnn.likelihoods import Likelihood
+from pyro_vrnn.likelihoods.base import RATE_FLOOR
+from pyro_vrnn.models.base import Inference, SequenceModel, over_particles
+from pyro_vrnn.networks import State
+from pyro_vrnn.sequences import Batch
+
+
+class Direct(SequenceModel):
+    """Another model with direct connections. State before t: its own, and x_{t-1}."""
+
+    zero: Tensor
+    """Logit of a 1 after a 0, where it starts. [X]"""
+    one: Tensor
+    """After a 1."""
+
+    def __init__(self, net: SequenceModel, x_dim: int) -> None:
+        super().__init__()
+        self.net, self.x_dim, self.latent_dim = net, x_dim, net.latent_dim
+        self.hold = nn.Parameter(torch.zeros(x_dim))
+        self.register_buffer("zero", torch.zeros(x_dim))
+        self.register_buffer("one", torch.zeros(x_dim))
+
+    @property
+    def likelihood(self) -> Likelihood:  # type: ignore[override]
+        """The model's own."""
+        return self.net.likelihood
+
+    @property
+    def per_step(self) -> bool:  # type: ignore[override]
+        """The model's own."""
+        return self.net.per_step
+
+    @torch.no_grad()
+    def fit_direct(self, after_zero: Tensor, after_one: Tensor) -> None:
+        """Start at these probabilities of a 1 after a 0 and after a 1, [X] each: the last value's own score."""
+        self.zero.copy_(torch.logit(after_zero.to(self.hold), eps=RATE_FLOOR))
+        self.one.copy_(torch.logit(after_one.to(self.hold), eps=RATE_FLOOR))
+        half = torch.full_like(after_zero, 0.5)
+        self.likelihood.fit_start(half, half)
+
+    def start(self, size: int) -> State:
+        """Its own, and x_0 = 0."""
+        return *self.net.start(size), self.hold.new_zeros(size, self.x_dim)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Its own, and x. [..., X] -> [..., F + X]."""
+        return torch.cat([self.net.features(x), x], dim=-1)
+
+    def p_z(self, state: State) -> Distribution:
+        """Its own."""
+        return self.net.p_z(state[:-1])
+
+    def p_x(self, state: State, z: Tensor) -> Distribution:
+        """Its own logits and a * x_{t-1}."""
+        own = self.net.p_x(state[:-1], z)
+        held = torch.lerp(self.zero, self.one + self.hold, state[-1])
+        return dist.Bernoulli(logits=own.base_dist.logits + held).to_event(1)
+
+    def next(self, state: State, z: Tensor, features: Tensor) -> State:
+        """Its own, and x_t."""
+        return *self.net.next(state[:-1], z, self._own(features)), features[..., -self.x_dim :]
+
+    def encode(self, batch: Batch, features: Tensor) -> Tensor:
+        """Its own."""
+        if batch.memory is not None:
+            state, own = batch.memory
+            batch = replace(batch, memory=(state[:-1], own))
+        return self.net.encode(batch, self._own(features))
+
+    def q_z(self, state: State, e_t: Tensor) -> Distribution:
+        """Its own."""
+        return self.net.q_z(state[:-1], e_t)
+
+    def remember(self, batch: Batch, features: Tensor) -> State:
+        """Its own."""
+        return self.net.remember(batch, self._own(features))
+
+    def after(self, features: Tensor, z: Tensor, states: State, start: State) -> State:
+        """Its own, and the last x."""
+        own = self.net.after(self._own(features), z, states[:-1], start[:-1])
+        return *own, features[-1, ..., -self.x_dim :].expand(*z.shape[1:-1], -1)
+
+    def states(self, features: Tensor, z: Tensor, start: State) -> State:
+        """Its own, and x one step later."""
+        return *self.net.states(self._own(features), z, start[:-1]), self._before(features, z, start)
+
+    def infer(self, features: Tensor, e: Tensor, start: State, shape: torch.Size) -> Inference:
+        """Its own."""
+        found = self.net.infer(self._own(features), e, start[:-1], shape)
+        return replace(found, states=(*found.states, self._before(features, found.z.movedim(-2, 0), start)))
+
+    def _own(self, features: Tensor) -> Tensor:
+        return features[..., : -self.x_dim]
+
+    def _before(self, features: Tensor, z: Tensor, start: State) -> Tensor:
+        """x_{t-1} for all steps, [T, ..., B, X]."""
+        return over_particles(torch.cat([start[-1][None], features[:-1, ..., -self.x_dim :]]), z)
