@@ -323,6 +323,8 @@ def fit(
     total = training.epochs * len(this.plan(0))
     watch.begin(at.step, min(total, training.max_steps) if training.max_steps else total)
     trainer.net.train()
+    if training.precision == "tf32" and trainer.device.type == "cpu":
+        watch.said("training.precision=tf32 is for GPUs: float32 here")
     if trainer.no_graphs:
         watch.said(f"no CUDA graphs: {trainer.no_graphs}")
     stopped = ""
