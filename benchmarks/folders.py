@@ -81,7 +81,7 @@ def run(recipe: str, folder: Folder, shared: Path, out: Path, time: str) -> dict
     reference, reference_name = folder.reference, folder.reference_name
     floors = call("data", data).get("floors")
     if reference is None and floors:
-        reference, reference_name = floors["last"], "each bit from its last value"
+        reference, reference_name = floors["last"], "each from its own last value"
     drawn = call("sample", where, "--num", 4)
     value = score["nll_per_step"]
     if folder.kind == "audio":

@@ -526,11 +526,11 @@ def test_the_next_batch_is_read_meanwhile(tmp_path: Path, monkeypatch: pytest.Mo
     read: list[tuple[str, tuple[int, ...]]] = []
     real = engine.collate
 
-    def collate(dataset: SequenceDataset, indices: list[int], *more: Any) -> Batch:
+    def collate(dataset: SequenceDataset, indices: list[int], *more: Any, **options: Any) -> Batch:
         read.append((threading.current_thread().name, tuple(indices)))
         if len(read) == 6:
             raise DataError("a damaged file")
-        return real(dataset, indices, *more)
+        return real(dataset, indices, *more, **options)
 
     monkeypatch.setattr(engine, "collate", collate)
     write_small(tmp_path / "d.h5")
