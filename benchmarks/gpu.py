@@ -52,7 +52,7 @@ def device(run: Bench) -> Found:
     for precision in PRECISIONS:
         kind = torch.bfloat16 if precision == "bf16" else torch.float32
         left, right = a.to(kind), b.to(kind)
-        with products(precision):
+        with products(precision, run.where):
             taken = run.ms(partial(torch.matmul, left, right))
         found[f"matmul_{precision}_tflops"] = 2 * n**3 / taken / 1e9
     big = torch.rand(run.size(2**29, 2**18), device=run.where)
@@ -86,7 +86,7 @@ def dmm_example(run: Bench) -> Found:
     long = int(batch.lengths.max())
     assert batch.x is not None
     example = Example(run.trainer(*sets, recipe="jsb-dmm", graph=False).net, Batch(batch.lengths, batch.x[:long]))
-    with pyro.get_param_store().scope(), pyro.validation_enabled(False), products("float32"):
+    with pyro.get_param_store().scope(), pyro.validation_enabled(False), products("float32", run.where):
         theirs = run.ms(example.step)
     mine = run.update_ms(ours, batch)
     return {"example_updates_per_s": 1e3 / theirs, "graph_updates_per_s": 1e3 / mine, "speedup": theirs / mine}
@@ -168,7 +168,7 @@ def correctness(run: Bench) -> Found:
         trainer = run.trainer(graph=graph)
         torch.manual_seed(1)
         before = run.held()
-        with pyro.get_param_store().scope(), pyro.validation_enabled(False), products("float32"):
+        with pyro.get_param_store().scope(), pyro.validation_enabled(False), products("float32", run.where):
             rows.append([(trainer.step(batch, log=True) or {})["loss"] for _ in range(steps)])
         found[f"{'graph' if graph else 'stacked'}_mb"] = run.held() - before
         if graph and not (trainer.graphs and trainer.graphs.shapes):
@@ -180,7 +180,7 @@ def correctness(run: Bench) -> Found:
     z = torch.randn(batch.size, batch.steps, net.latent_dim, generator=torch.Generator().manual_seed(0))
     exact, exact_grad = expected(net, batch, z, torch.device("cpu"), torch.float64, "float32")
     for precision in PRECISIONS:
-        with products(precision):
+        with products(precision, run.where):
             loss, grad = expected(net, batch, z, run.where, torch.float32, precision)
         found[f"{precision}_loss_off"] = abs(loss - exact) / abs(exact)
         found[f"{precision}_gradient_off"] = float((grad - exact_grad).norm() / exact_grad.norm())

@@ -140,7 +140,9 @@ class Bench:
         trainer = Trainer(config, build_net(replace(config, format=form)).to(self.where), self.where)
         if self.where.type == "cpu":
             rate, betas = torch.tensor(config.training.learning_rate), config.training.adam_betas
-            trainer.optim.inner = torch.optim.AdamW(trainer.optim.params, lr=rate, betas=betas, fused=True)
+            trainer.optim.inner = torch.optim.AdamW(
+                trainer.optim.params, lr=rate, betas=betas, weight_decay=config.training.weight_decay, fused=True
+            )
             trainer.padded, trainer.graphs = True, Graphs(trainer, capture=False) if graph else None
         return trainer
 
@@ -158,7 +160,7 @@ class Bench:
         with (
             pyro.get_param_store().scope(),
             pyro.validation_enabled(False),
-            products(trainer.config.training.precision),
+            products(trainer.config.training.precision, self.where),
         ):
             found = self.ms(lambda: trainer.step(batch, log=False))
             trainer.settle()
@@ -175,7 +177,7 @@ class Bench:
             gru.zero_grad()
             gru(u)[0].sum().backward()
 
-        with products(precision):
+        with products(precision, self.where):
             return self.ms(job)
 
 

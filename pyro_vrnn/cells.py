@@ -180,10 +180,9 @@ def unroll(rnn: nn.RNNBase, u: Tensor, start: Sequence[Tensor]) -> tuple[Tensor,
     Returns:
         The same after each step, [T, N, H] each.
     """
-    weight, own, bias, own_bias = (v.view_as(v) for v in rnn.all_weights[0])
-    own, own_bias = (CELLS[rnn.mode].order(v) for v in (own, own_bias))
-    given = F.linear(u, weight, bias)
-    found: tuple[Tensor, ...] = _Unrolled.apply(rnn.mode, given, own, own_bias, *start)  # type: ignore[no-untyped-call]
+    weight, own_weight, bias, own_bias = rnn.all_weights[0]
+    own = [CELLS[rnn.mode].order(v) for v in (own_weight, own_bias)]
+    found: tuple[Tensor, ...] = _Unrolled.apply(rnn.mode, F.linear(u, weight, bias), *own, *start)  # type: ignore[no-untyped-call]
     return found
 
 

@@ -22,7 +22,7 @@ from pyro_vrnn.errors import ConfigError, at_least, choose
 from pyro_vrnn.likelihoods import LIKELIHOODS
 from pyro_vrnn.models import MODELS
 from pyro_vrnn.models.base import LatentConfig
-from pyro_vrnn.objectives import OBJECTIVES, Objective, make_objective
+from pyro_vrnn.objectives import OBJECTIVES, FivoObjective, Objective, make_objective
 
 MAX_RECIPE_BYTES = 1 << 20
 DEFAULT_RECIPE = "chorales-vrnn"
@@ -368,6 +368,14 @@ def build(raw: dict[str, Any]) -> RunConfig:
             "set model.dropout=0, or use another objective",
         )
     training = config.training
+    if training.precision == "bf16" and (
+        cls.scores_twice or isinstance(config.objective, FivoObjective) or training.program == "markov"
+    ):
+        what = "training.program=markov" if training.program == "markov" else f"objective {objective_name!r}"
+        raise ConfigError(
+            f"training.precision=bf16 with {what}: networks run step by step there, in another precision than the draw",
+            "use training.precision=tf32 or float32",
+        )
     if training.valid_objective != "own":
         make_objective(training.valid_objective, training.valid_particles or None, config.objective)
     if config.model.likelihood not in LIKELIHOODS:

@@ -158,7 +158,8 @@ class _Fit:
         """From the file; for a GPU in one of few shapes, and into memory that it can copy from by itself."""
         batch = collate(self.train, indices, piece.begin, piece.steps, raw=self.units is not None)
         if self.trainer.padded:
-            batch = padded(batch, self.trainer.config.data.batch_size)
+            data = self.trainer.config.data
+            batch = padded(batch, data.batch_size, piece.steps if data.carry else None)
         return batch.pinned() if self.trainer.device.type == "cuda" else batch
 
     def close(self) -> None:
@@ -196,10 +197,8 @@ class _Fit:
         """Updates to the end of the epoch, or to a stop; its reason, or nothing."""
         stopped = self._steps(stop, max_seconds)
         settled(self.trainer, self.run)
-        graphs = self.trainer.graphs
-        if graphs is not None and graphs.reason and not self.trainer.no_graphs:
-            self.trainer.no_graphs = graphs.reason
-            self.watch.said(f"no CUDA graphs from here on: {graphs.reason}")
+        while self.trainer.graphs is not None and self.trainer.graphs.notes:
+            self.watch.said(self.trainer.graphs.notes.pop(0))
         if not stopped:
             self.at.epoch, self.at.position = self.at.epoch + 1, 0
         return stopped
@@ -331,7 +330,7 @@ def fit(
     try:
         with (
             pyro.get_param_store().scope(),
-            products(training.precision),
+            products(training.precision, trainer.device),
             warnings.catch_warnings(),
             Stop() as stop,
         ):

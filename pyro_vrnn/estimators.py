@@ -56,7 +56,7 @@ class Estimator(ELBO):
         return float(loss.detach())
 
 
-class Direct(Estimator):
+class TensorLoss(Estimator):
     """Minus a bound of the log-weights as one expression: what Pyro's own losses say, but they wait for the device.
 
     Args:
@@ -67,10 +67,15 @@ class Direct(Estimator):
     def __init__(self, particles: int, bound: Callable[[Terms, float | Tensor], Tensor]) -> None:
         super().__init__(particles)
         self.bound = bound
+        self.terms: tuple[Tensor, Tensor] | None = None
+        """NLL and KL of the last run, means over the particles. [B]"""
 
     def differentiable_loss(self, model: Side, guide: Side, batch: Batch, beta: float | Tensor = 1.0) -> Tensor:
         """See Estimator."""
-        return -self.bound(terms(model, guide, batch, self.num_particles, beta), beta).sum()
+        found = terms(model, guide, batch, self.num_particles, beta)
+        kl = found.kl.detach().mean(0)  # z before x, as Pyro asks: dropout draws its masks in that order
+        self.terms = found.nll.detach().mean(0), kl
+        return -self.bound(found, beta).sum()
 
 
 class FreeBits(Estimator):

@@ -18,6 +18,7 @@ from torch.distributions.kl import kl_divergence
 
 from pyro_vrnn.errors import NumericsError
 from pyro_vrnn.objectives import FivoObjective, Objective
+from pyro_vrnn.precision import products
 from pyro_vrnn.programs import Program, particle_filter, terms
 from pyro_vrnn.sequences import Batch, SequenceDataset, collate, in_order
 
@@ -185,6 +186,7 @@ def evaluate(
         with (
             pyro.get_param_store().scope(),
             pyro.validation_enabled(False),  # the reader has checked the data
+            products("float32", device),  # whatever a training does meanwhile: bounds are comparable
             torch.random.fork_rng(devices=devices),
         ):
             for repeat in range(repeats):

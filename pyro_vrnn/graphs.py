@@ -83,7 +83,7 @@ class Graphs:
         assert isinstance(trainer.program, Stacked)
         self.update = Update(
             trainer.program,
-            trainer.config.objective.direct(trainer.net),
+            trainer.config.objective.tensor_loss(trainer.net),
             trainer.optim,
             trainer.average,
             carry=trainer.config.data.carry,
@@ -92,10 +92,13 @@ class Graphs:
         self.shapes: dict[Any, Captured] = {}
         self.pool: Any = None
         self.stream: Any = None  # all captures share it, as they share memory
+        self.full = False
         self.reason = ""
         """Why there will be no more graphs, if something went wrong with one."""
-        self.pending: list[tuple[Batch, Progress]] = []
-        """The updates since the device was last asked: on what, and where the run stood before."""
+        self.notes: list[str] = []
+        """What people should be told."""
+        self.pending: list[tuple[Batch, Progress, tuple[State, State] | None]] = []
+        """The updates since the device was last asked: on what, and where run and carried state stood before."""
         self.at_fault: Batch | None = None
         """The batch of the last update whose numbers were not finite."""
 
@@ -105,11 +108,15 @@ class Graphs:
             return False
         if _shape(batch) not in self.shapes:
             if len(self.shapes) == MOST_SHAPES:
+                if not self.full:
+                    self.notes.append(f"{MOST_SHAPES} shapes are CUDA graphs; others go one launch at a time")
+                self.full = True
                 return False
             try:
                 self.shapes[_shape(batch)] = self._captured(batch)
             except RuntimeError as error:  # what torch and CUDA raise for all that can go wrong with a graph
                 self.reason = str(error).splitlines()[0]
+                self.notes.append(f"no CUDA graphs from here on: {self.reason}")
                 return False
         return True
 
@@ -126,7 +133,8 @@ class Graphs:
         self.update.set(beta=beta, steps=batch.scored_steps, keep=keep)
         captured = self.shapes[_shape(batch)]
         captured.load(batch)
-        self.pending.append((batch, copy(trainer.at)))
+        held = trainer.memory and tuple(tuple(part.clone() for part in side) for side in trainer.memory)
+        self.pending.append((batch, copy(trainer.at), held))  # type: ignore[arg-type]
         captured.run()
         trainer.memory = captured.after
         trainer.at.step += 1
@@ -150,7 +158,7 @@ class Graphs:
         self.update.done.zero_()
         if done == len(pending):
             return
-        self.at_fault, before = pending[done]
+        self.at_fault, before, self.trainer.memory = pending[done]
         vars(self.trainer.at).update(vars(before))
         loss, _, _, norm = self.update.report.tolist()
         self.update.bad.zero_()

@@ -34,7 +34,6 @@ from torch import Tensor
 from pyro_vrnn.annealing import Ramp, ramp
 from pyro_vrnn.errors import ConfigError, at_least, choose
 from pyro_vrnn.estimators import (
-    Direct,
     DoublyReparameterised,
     Estimator,
     Filtering,
@@ -42,6 +41,7 @@ from pyro_vrnn.estimators import (
     Grouped,
     Mixed,
     StickingTheLanding,
+    TensorLoss,
     grouped,
     log_mean_exp,
 )
@@ -72,10 +72,10 @@ class Objective(ABC):
     def bound(self, log_weights: Tensor, nll: Tensor, kl: Tensor) -> Tensor:
         """The bound at beta = 1 for each sequence, nats. All three are [draws, B]; the result is [B]."""
 
-    def direct(self, net: SequenceModel) -> Estimator:
+    def tensor_loss(self, net: SequenceModel) -> Estimator:
         """The same loss as `loss`, without waiting for the device: what a CUDA graph can hold."""
         own = self.loss(net)
-        return own if isinstance(own, Estimator) else Direct(self.draws, self.weigh)
+        return own if isinstance(own, Estimator) else TensorLoss(self.draws, self.weigh)
 
     def weigh(self, found: Terms, beta: float | Tensor) -> Tensor:
         """The bound of each sequence of one run, whose log-weights have the KL weight in them already. [B]."""

@@ -10,21 +10,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
 
 
 @contextmanager
-def products(precision: str) -> Iterator[None]:
+def products(precision: str, device: torch.device) -> Iterator[None]:
     """How a GPU multiplies float32 matrices meanwhile: exactly, or (tf32, bf16) with 10 bits of mantissa."""
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, cudnn.allow_tf32
-    matmul.allow_tf32 = cudnn.allow_tf32 = precision != "float32"
+    if device.type != "cuda":
+        yield
+        return
+    # Torch's newer setting alone: it refuses to be read after both were used.
+    places: tuple[Any, Any] = (torch.backends.cuda.matmul, torch.backends.cudnn.rnn)
+    before = [place.fp32_precision for place in places]
+    for place in places:
+        place.fp32_precision = "ieee" if precision == "float32" else "tf32"
     try:
         yield
     finally:
-        matmul.allow_tf32, cudnn.allow_tf32 = before
+        for place, held in zip(places, before, strict=True):
+            place.fp32_precision = held
 
 
 def lowered(precision: str, device: torch.device) -> torch.autocast:

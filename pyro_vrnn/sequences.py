@@ -311,13 +311,15 @@ def bucket(steps: int) -> int:
     return -(-steps // unit) * unit
 
 
-def padded(batch: Batch, size: int) -> Batch:
+def padded(batch: Batch, size: int, steps: int | None = None) -> Batch:
     """The batch in one of few shapes: more sequences, of no steps, up to `size`, and more steps up to a bucket's.
+
+    Or up to `steps`: what goes on from the last step (`data.carry`) must not have gone through steps of nothing.
 
     What is added has no score and no gradient; a batch's first rows are its own.
     """
     assert batch.x is not None
-    steps, more = bucket(len(batch.x)), max(0, size - batch.size)
+    steps, more = steps or bucket(len(batch.x)), max(0, size - batch.size)
     x = torch.nn.functional.pad(batch.x, (0, 0, 0, more, 0, steps - len(batch.x)))
     lengths, given = (
         None if part is None else torch.nn.functional.pad(part, (0, more)) for part in (batch.lengths, batch.given)

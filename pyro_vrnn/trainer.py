@@ -63,7 +63,7 @@ class Trainer:
     def __init__(self, config: RunConfig, net: SequenceModel, device: torch.device, ranks: Ranks = ALONE) -> None:
         self.config, self.net, self.device, self.ranks = config, net, device, ranks
         training = config.training
-        self.padded = device.type == "cuda" and training.replay == "none"
+        self.padded = device.type == "cuda" and training.replay == "none" and ranks.world == 1
         """Whether batches come in few shapes (sequences.padded)."""
         # A fused optimiser with its learning rate on the device: the same one with a graph and without.
         learning_rate, fused = training.learning_rate, device.type == "cuda"
@@ -124,6 +124,7 @@ class Trainer:
                 return None
             *sums, norm = report
             return self._row([v / batch.scored_steps for v in sums], beta, learning_rate, norm)
+        self.settle()  # a fault among the graphs' updates would not hold the average back here
         training, at = self.config.training, self.at
         beta, learning_rate, keep = self.schedule()
         self.config.objective.move(self.loss, at.step)
@@ -292,7 +293,9 @@ class Trainer:
             )
             self.memory = state, own_state
         if self.average:
-            self.average = {k: v.detach().clone() for k, v in self.net.named_parameters()}
+            with torch.no_grad():
+                for name, value in self.net.named_parameters():
+                    self.average[name].copy_(value)  # in place: graphs know these tensors
             checkpoint.load_weights(self.net, raw, path)
         self.optim.set_state(unflatten(own, self.optim.get_state()))
         torch.set_rng_state(random["random.cpu"])
@@ -319,9 +322,11 @@ class Trainer:
         return expected
 
     def is_finite(self) -> bool:
-        """Whether weights, their average and the optimiser's state have no NaN or infinity: worth going on from."""
-        tensors = [*self.net.state_dict().values(), *self.average.values(), *flatten(self.optim.get_state()).values()]
-        return all(bool(torch.isfinite(v).all()) for v in tensors)
+        """Whether weights, their average, the optimiser's and carried state are all finite: worth going on from."""
+        carried = [part for side in self.memory or () for part in side]
+        weights = [*self.net.state_dict().values(), *self.average.values()]
+        moments = flatten(self.optim.get_state()).values()
+        return all(bool(torch.isfinite(v).all()) for v in [*carried, *weights, *moments])
 
 
 def _progress(state: dict[str, Any], path: Path) -> Progress:

@@ -6,11 +6,13 @@ device. Where a number is not finite, that update and all that follow change not
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from pyro_vrnn.estimators import Estimator, Filtering
+from pyro_vrnn.estimators import Estimator, Filtering, TensorLoss
 from pyro_vrnn.evaluation import Recorder
 from pyro_vrnn.networks import State
 from pyro_vrnn.optimizer import TorchOptim
@@ -64,11 +66,12 @@ class Update:
         """Loss, NLL and KL, sums over the batch; fresh gradients."""
         for p in self.optim.params:
             p.grad = None
-        with Recorder() as seen, lowered(self.precision, self.beta.device):
+        keeps, seen = isinstance(self.loss, TensorLoss | Filtering), Recorder()  # of the others it reads off the sites
+        with nullcontext() if keeps else seen, lowered(self.precision, self.beta.device):
             loss = self.loss.differentiable_loss(self.program.model, self.program.guide, batch, self.beta)
         loss.backward()
         nll, kl = seen.nll, seen.kl
-        if isinstance(self.loss, Filtering):  # it has no sites to read them off
+        if isinstance(self.loss, TensorLoss | Filtering):
             assert self.loss.terms is not None
             nll, kl = self.loss.terms
         return loss.detach(), nll.sum(), kl.sum()
@@ -101,4 +104,6 @@ class Update:
                 torch._foreach_add_(self.averages, way)
             report = torch.stack([loss, nll, kl, norm]).to(self.report)
             self.report.copy_(torch.where(before > 0, self.report, report))
+        for p in self.optim.params:
+            p.grad = None
         return after

@@ -91,11 +91,17 @@ def make_rolls(count: int, seed: int, x_dim: int = X, longest: int = 12) -> list
 
 
 def write_small(
-    path: Path, *, train: int = 24, seed: int = 0, x_dim: int = X, extra: dict[str, object] | None = None
+    path: Path,
+    *,
+    train: int = 24,
+    seed: int = 0,
+    x_dim: int = X,
+    longest: int = 12,
+    extra: dict[str, object] | None = None,
 ) -> Path:
     """A small piano-roll data set."""
     splits = {
-        name: make_rolls(count, seed + i, x_dim)
+        name: make_rolls(count, seed + i, x_dim, longest)
         for i, (name, count) in enumerate([("train", train), ("valid", 6), ("test", 7)])
     }
     write_sequences(

@@ -19,14 +19,14 @@ from torch.utils._pytree import tree_leaves
 
 from pyro_vrnn.config import DataFormat, RunConfig, resolve
 from pyro_vrnn.engine import fit
-from pyro_vrnn.errors import NumericsError
+from pyro_vrnn.errors import ConfigError, NumericsError
 from pyro_vrnn.graphs import ASK_EVERY, Graphs, _forget, why_not
 from pyro_vrnn.likelihoods import LIKELIHOODS
 from pyro_vrnn.models import MODELS
 from pyro_vrnn.objectives import OBJECTIVES
 from pyro_vrnn.optimizer import TorchOptim
 from pyro_vrnn.parallel import Ranks
-from pyro_vrnn.precision import lowered
+from pyro_vrnn.precision import lowered, products
 from pyro_vrnn.programs import Stacked
 from pyro_vrnn.programs.stacked import Path as Along
 from pyro_vrnn.runs import build_net
@@ -172,7 +172,7 @@ def test_nothing_is_copied_to_the_device(sets: list[str], monkeypatch: pytest.Mo
     batch.__dict__["steps"] = 6
     make: Any = lambda params: torch.optim.SGD(params, lr=0.1)  # noqa: E731
     update = Update(
-        Stacked(net), config.objective.direct(net), TorchOptim(net, make, 5.0), {}, carry=False, precision=""
+        Stacked(net), config.objective.tensor_loss(net), TorchOptim(net, make, 5.0), {}, carry=False, precision=""
     )
     with pyro.get_param_store().scope(), pyro.validation_enabled(False), OneDevice() as seen:
         update.loss_and_grads(batch)
@@ -336,6 +336,102 @@ def test_a_run_with_padding_and_carried_state(carry: bool, tmp_path: Path) -> No
         assert a == pytest.approx(b, rel=2e-4, abs=1e-5)
 
 
+def test_what_goes_on_has_not_gone_through_padding(tmp_path: Path) -> None:
+    """Pieces of 17 steps, whose bucket is 18: a model without noise trains the same, padded and not."""
+    data = write_small(tmp_path / "long.h5", longest=60)
+    found = []
+    for pads in (False, True):
+        sets = ["model.name=rnn", "data.window=17", "data.carry=true", "training.epochs=2", "training.log_every=1"]
+        trainer = make_trainer(*sets, graphs=False)
+        trainer.padded = pads
+        run = tmp_path / f"run-{pads}"
+        run.mkdir()
+        fit(trainer, SequenceDataset(data, "train"), SequenceDataset(data, "valid"), run)
+        rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        found.append([row["loss"] for row in rows if "loss" in row])
+    assert len(found[0]) > 20
+    assert found[1] == pytest.approx(found[0], rel=1e-5)
+
+
+def test_a_resumed_run_moves_its_average() -> None:
+    """As one that was never stopped."""
+    batch = make_batch(dtype=torch.float32)
+    whole, first, second = (make_trainer("training.average=0.9", graphs=True) for _ in range(3))
+    with pyro.validation_enabled(False):
+        for trainer, steps in ((whole, 9), (first, 4)):
+            torch.manual_seed(5)
+            with pyro.get_param_store().scope():
+                for _ in range(steps):
+                    trainer.step(batch, log=False)
+                trainer.settle()
+        saved = first.snapshot()
+        second.restore(saved, Path("nowhere"))
+        with pyro.get_param_store().scope():
+            for _ in range(5):
+                second.step(batch, log=False)
+            second.settle()
+    for key, value in whole.average.items():
+        torch.testing.assert_close(second.average[key], value)
+        assert not torch.equal(first.average[key], value)
+
+
+def test_carried_state_is_put_back_too() -> None:
+    trainer = make_trainer("data.carry=true", "data.window=7", graphs=True)
+    good = make_batch([7] * 5, dtype=torch.float32)
+    bad = Batch(good.lengths, good.x * float("nan"))
+    with pyro.get_param_store().scope(), pyro.validation_enabled(False):
+        for _ in range(3):
+            trainer.step(good, log=False)
+        assert trainer.memory is not None
+        before = [part.clone() for side in trainer.memory for part in side]
+        trainer.step(bad, log=False)
+        assert not trainer.is_finite()
+        with pytest.raises(NumericsError):
+            trainer.settle()
+        assert trainer.is_finite()
+        assert all(torch.equal(a, b) for a, b in zip(before, (p for s in trainer.memory for p in s), strict=True))
+
+
+def test_a_fault_is_found_before_an_ordinary_update(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a shape too many: neither weights nor average move."""
+    monkeypatch.setattr("pyro_vrnn.graphs.MOST_SHAPES", 1)
+    trainer = make_trainer("training.average=0.9", graphs=True)
+    assert trainer.graphs is not None
+    good, other = make_batch(dtype=torch.float32), make_batch([3, 2, 2], dtype=torch.float32)
+    with pyro.get_param_store().scope(), pyro.validation_enabled(False):
+        for batch in (good, good, other, good):
+            trainer.step(batch, log=False)
+        assert len(trainer.graphs.shapes) == 1
+        assert trainer.graphs.notes == ["1 shapes are CUDA graphs; others go one launch at a time"]
+        trainer.settle()
+        before = [v.clone() for v in (*trainer.net.state_dict().values(), *trainer.average.values())]
+        trainer.step(Batch(good.lengths, good.x * float("nan")), log=False)
+        with pytest.raises(NumericsError):
+            trainer.step(other, log=False)
+        now = [*trainer.net.state_dict().values(), *trainer.average.values()]
+        assert all(torch.equal(a, b) for a, b in zip(before, now, strict=True))
+        assert trainer.at.step == 4
+
+
+def test_products_are_as_asked_for_and_then_as_before() -> None:
+    matmul, rnn = torch.backends.cuda.matmul, torch.backends.cudnn.rnn
+    before = matmul.fp32_precision, rnn.fp32_precision
+    gpu = torch.device("cuda")  # these are flags: none is needed
+    with products("tf32", gpu):
+        assert (matmul.fp32_precision, rnn.fp32_precision) == ("tf32", "tf32")
+        with products("float32", gpu):
+            assert (matmul.fp32_precision, rnn.fp32_precision) == ("ieee", "ieee")
+        with products("float32", CPU):
+            assert matmul.fp32_precision == "tf32"
+    assert (matmul.fp32_precision, rnn.fp32_precision) == before
+
+
+@pytest.mark.parametrize("sets", [settings("fivo"), settings("stl"), settings("dreg"), ["training.program=markov"]])
+def test_bf16_is_refused_where_networks_run_step_by_step(sets: list[str]) -> None:
+    with pytest.raises(ConfigError, match="bf16"):
+        resolve(sets=[*sets, "training.precision=bf16"])
+
+
 @pytest.mark.parametrize(
     ("sets", "reason"),
     [
@@ -402,7 +498,6 @@ class Driver:
     def capturing(self, graph: Any, pool: Any, stream: Any, capture_error_mode: str) -> Iterator[None]:
         assert graph is stream is self
         assert pool is None
-        assert all(p.grad is not None for p in self.graphs.trainer.optim.params)
         self.modes.append(capture_error_mode)
         self.graphs.update.bad.fill_(1)
         try:

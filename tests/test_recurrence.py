@@ -7,6 +7,7 @@ import torch
 from small import LENGTHS, B, X, make_net, variants
 from torch import Tensor
 
+from pyro_vrnn.models import recurrence
 from pyro_vrnn.models.base import Inference, SequenceModel
 from pyro_vrnn.sequences import Batch
 
@@ -34,13 +35,30 @@ def parts(found: Inference) -> list[Tensor]:
     return [found.z, found.q_z.base_dist.loc, found.q_z.base_dist.scale, *found.states]
 
 
+@pytest.mark.parametrize("variant", FAST.values(), ids=FAST)
+def test_which_models_have_the_fast_loop(variant: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = []
+    real = recurrence._Loop.run
+    monkeypatch.setattr(
+        recurrence._Loop, "run", lambda loop, start, *, keep: runs.append(1) or real(loop, start, keep=keep)
+    )
+    run(make_net(*variant), data(), (B,), readable=False)
+    words = " ".join(variant)
+    readable = any(word in words for word in ("norm=layer", "stochastic_layers", "storn", "vrae"))
+    assert len(runs) == (0 if readable else 1)
+
+
 @pytest.mark.parametrize("lengths", [LENGTHS, [1] * B], ids=["ragged", "one step"])
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("variant", FAST.values(), ids=FAST)
 def test_the_same_draw_and_gradients(variant: tuple[str, ...], shape: tuple[int, ...], lengths: list[int]) -> None:
     net, batch = make_net(*variant), data(lengths)
     grads = []
-    fast, slow = (parts(run(net, batch, shape, readable)) for readable in (False, True))
+    found_fast, found_slow = (run(net, batch, shape, readable) for readable in (False, True))
+    fast, slow = parts(found_fast), parts(found_slow)
+    if found_fast.p_z is not None:  # which the readable loop leaves to its caller
+        for p_z, into in ((found_fast.p_z, fast), (net.p_z(found_slow.states), slow)):
+            into += [p_z.base_dist.loc, p_z.base_dist.scale]
     for a, b in zip(fast, slow, strict=True):
         torch.testing.assert_close(a, b.expand_as(a), atol=1e-12, rtol=0)
     for found in (fast, slow):

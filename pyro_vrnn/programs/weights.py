@@ -74,7 +74,7 @@ def whole(z: dict[str, Tensor]) -> Tensor:
 class Terms:
     """The parts of the bound for each particle and sequence, nats; each is computed when it is asked for.
 
-    With gradients or without, as it was when the pair ran.
+    With gradients or without, as it was when the pair ran; with the weights as they are when it is asked.
 
     Args:
         drawn, scored: the guide's trace and the model's, without log-probabilities.
