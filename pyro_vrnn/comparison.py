@@ -78,10 +78,12 @@ def compare(runs: Sequence[Path], out: Path | None = None) -> dict[str, Any]:
         out: folder of the figure; default: the current one.
 
     Raises:
-        ConfigError: fewer than two runs, or runs that measured different bounds or data.
+        ConfigError: fewer than two runs, one of them twice, or runs that measured different bounds or data.
     """
     if len(runs) < 2:
         raise ConfigError("compare takes two runs or more", "pyro-vrnn compare runs/a runs/b")
+    if len({run.resolve() for run in runs}) < len(runs):
+        raise ConfigError("a run is given twice: its spread over seeds would be too small", "name each run once")
     found = [read(run) for run in runs]
     bounds = sorted({run.bound for run in found})
     data = sorted({run.data for run in found})

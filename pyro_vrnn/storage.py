@@ -244,7 +244,8 @@ def open_data(path: str | Path) -> tuple[h5py.File, DataInfo]:
         raise DataError(f"{path}: {reason}", "prepare it first with `pyro-vrnn prepare`", path) from error
     # Never open a FIFO or a device: that can hang or have effects.
     if not stat.S_ISREG(status.st_mode):
-        raise DataError(f"{path}: not a regular file", "give a .h5 file made by `pyro-vrnn prepare`", path)
+        what = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+        raise DataError(f"{path}: {what}", "give a .h5 file; `pyro-vrnn prepare` makes one of your own data", path)
     if status.st_size == 0:
         raise DataError(f"{path}: an empty file", AGAIN, path)
     with _refusing(path, "the file"):

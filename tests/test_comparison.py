@@ -94,6 +94,8 @@ def test_other_data_has_panels_of_its_own(
 def test_what_cannot_be_compared(trained: list[Path], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="two runs"):
         compare(trained[:1], tmp_path)
+    with pytest.raises(ConfigError, match="given twice"):
+        compare([trained[0], trained[1], trained[0]], tmp_path)
     with pytest.raises(ConfigError, match="own particles"):
         pv.train("jsb-vrnn", settings={"training.valid_particles": 3})
     with pytest.raises(ConfigError, match="valid_objective"):

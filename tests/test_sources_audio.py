@@ -631,6 +631,7 @@ def test_the_index_layout(tmp_path: Path) -> None:
     x = noise(2000, 0)
     np.testing.assert_array_equal(np.concatenate(samples(info)), np.r_[x[700:1100], x[:600]])
     assert info.extra["tail_samples"] == {"train": 100, "valid": 0, "test": 50}
+    assert (info.options["splits"], info.options["split_by"]) == ("the source's own", None)
     (folder / "index.csv").rename(folder / "other.csv")
     again = prepared(tmp_path, folder, index="other.csv")
     assert ids(again) == ids(info)

@@ -272,7 +272,7 @@ def test_what_is_not_a_data_file(tmp_path: Path) -> None:
         "text": "signature",
         "other.h5": "'format': missing",
         "fifo": "not a regular file",
-        ".": "not a regular file",
+        ".": "a folder",
         "a\0b": "null",
     }
     for name, expected in words.items():

@@ -138,7 +138,7 @@ def print_description(path: Path, found: dict[str, Any]) -> None:
     if found.get("floors"):
         for line in floor_lines(found["floors"], found["kind"], found["support"], found["frame_length"]):
             out.print(f"  {line}")
-    for line in _recordings(found["extra"]):
+    for line in [*_recordings(found["extra"]), *_notes(found["extra"])]:
         out.print(f"  {line}")
     for key in ("source", "licence"):
         if found[key]:
@@ -183,6 +183,14 @@ def _duration(seconds: float) -> str:
     """h:mm:ss."""
     whole = round(seconds)
     return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
+
+
+def _notes(extra: dict[str, Any]) -> list[str]:
+    """A line on notes that valid and test songs had and the file has not."""
+    dropped = extra.get("notes_dropped")
+    if not dropped:
+        return []
+    return [f"notes left out: {dropped} of valid and test, of pitches that no training song has"]
 
 
 def _recordings(extra: dict[str, Any]) -> list[str]:

@@ -44,7 +44,7 @@ class ModelConfig:
         if self.direct and self.likelihood != "bernoulli":
             raise ConfigError(
                 f"model.direct with model.likelihood={self.likelihood!r}: direct connections are for independent bits",
-                "use --likelihood bernoulli, or leave model.direct out",
+                "add --set model.direct=false (a recipe may have set it); binary data can have --likelihood bernoulli",
             )
         if self.norm == "batch":
             raise ConfigError(

@@ -88,6 +88,7 @@ def prepare(
     decided = {"rate": sample_rate, "resample": resample, "frame": frame, "whole": window is None}
     with Decoder(sample_rate, resample=resample) as decoder, Spool(path, recordings, decided) as spool:
         heard = listen(decoder, recordings, left, frame=frame, whole=window is None, spool=spool, progress=progress)
+        dealt = any(h.recording.split is None for h in heard)
         heard = share_out(heard, splits, split_by, seed)
         given = describe_sources(source)
         return store(
@@ -108,8 +109,8 @@ def prepare(
                 "seconds": seconds,
                 "resample": resample,
                 "channels": "mean",
-                "splits": list(splits),
-                "split_by": split_by,
+                "splits": list(splits) if dealt else "the source's own",
+                "split_by": split_by if dealt else None,
                 "normalise": normalise,
                 "seed": seed,
             },
