@@ -97,9 +97,8 @@ class Update:
             self.optim.inner.found_inf = self.bad  # type: ignore[attr-defined]
             self.optim.inner.step()
             if self.averages:
-                way = torch._foreach_sub(
-                    self.averaged, self.averages
-                )  # (lerp with a tensor's weight would wait for it)
+                # Not torch._foreach_lerp_: with a tensor as its weight that would wait for it.
+                way = torch._foreach_sub(self.averaged, self.averages)
                 torch._foreach_mul_(way, self.keep * (1 - self.bad))
                 torch._foreach_add_(self.averages, way)
             report = torch.stack([loss, nll, kl, norm]).to(self.report)

@@ -571,3 +571,18 @@ def test_bf16_is_for_networks_alone(model: str) -> None:
             assert along.p_x.log_prob(batch.x).dtype == torch.float32
     assert found[0] != found[1]
     assert found[1] == pytest.approx(found[0], rel=0.02)
+
+
+def test_bounds_are_in_one_precision_whatever_the_run_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Validation in a tf32 run is of float32 products."""
+    asked: list[str] = []
+
+    def noted(precision: str, device: torch.device) -> Any:
+        asked.append(precision)
+        return products(precision, device)
+
+    monkeypatch.setattr(evaluation, "products", noted)
+    trainer = make_trainer("training.precision=tf32", "training.epochs=1", graphs=False)
+    data = write_small(tmp_path / "small.h5")
+    fit(trainer, SequenceDataset(data, "train"), SequenceDataset(data, "valid"), tmp_path)
+    assert asked == ["float32"]
