@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from pyro_vrnn import evaluation
 from pyro_vrnn.config import DataFormat, RunConfig, resolve
 from pyro_vrnn.engine import fit
 from pyro_vrnn.errors import ConfigError, NumericsError
