@@ -37,19 +37,18 @@ class Encoding:
         """X of a file with so many stored columns."""
         return self.symbols or columns
 
-    def encode(self, stored: Array, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-        """[..., columns] -> [..., X] float32, into `out` (zeros) if there is one."""
-        if out is None:
-            out = np.zeros((*stored.shape[:-1], self.x_dim(stored.shape[-1])), np.float32)
+    def encode(self, stored: Array) -> NDArray[np.float32]:
+        """[..., columns] -> [..., X] float32."""
         if self.symbols:
+            out = np.zeros((*stored.shape[:-1], self.symbols), np.float32)
             np.put_along_axis(out, stored.astype(np.int64), 1.0, axis=-1)
-        elif not self.scale:
-            out[...] = stored
-        else:
+            return out
+        x = stored.astype(np.float32, order="C")
+        if self.scale:
             center, scale = self.constants
-            np.subtract(stored, center, out=out, dtype=np.float32, casting="same_kind")
-            np.divide(out, scale, out=out)
-        return out
+            x -= center
+            x /= scale
+        return x
 
     def decode(self, x: Array) -> Array:
         """Back, in float64; symbols as their numbers. [..., X] -> [..., columns]."""

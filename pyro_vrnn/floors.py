@@ -23,7 +23,8 @@ import numpy as np
 
 from pyro_vrnn.encoding import Encoding, encoding_of
 from pyro_vrnn.errors import DataError
-from pyro_vrnn.storage import AGAIN, Array, DataInfo, read_info, read_split, unscored
+from pyro_vrnn.reading import read_split
+from pyro_vrnn.storage import AGAIN, Array, DataInfo, read_info, unscored
 
 MOST_SEQUENCES, MOST_VALUES = 10_000, 20_000_000
 """Of a split that are read of data other than binary; of more, as many sequences with even distances between them."""

@@ -18,22 +18,8 @@ from torch import Tensor
 from pyro_vrnn.encoding import Encoding, encoding_of
 from pyro_vrnn.errors import ConfigError, DataError, choose
 from pyro_vrnn.floors import floors
-from pyro_vrnn.storage import (
-    AGAIN,
-    SPLITS,
-    DataInfo,
-    Ids,
-    RandomRows,
-    SplitInfo,
-    check_support,
-    open_data,
-    read_ids,
-    read_info,
-    read_offsets,
-    read_rows,
-    read_split,
-    unscored,
-)
+from pyro_vrnn.reading import Ids, RandomRows, read_ids, read_offsets, read_rows, read_split
+from pyro_vrnn.storage import AGAIN, SPLITS, DataInfo, SplitInfo, check_support, open_data, read_info, unscored
 from pyro_vrnn.summaries import describe
 from pyro_vrnn.writing import write_sequences
 
@@ -211,12 +197,12 @@ class SequenceDataset:
         """Whether `collate` can leave standardising to the device: whole numbers as they are stored, such as audio."""
         return self.dtype.kind == "i" and bool(self.encoding.scale) and not self.dither
 
-    def piece(self, i: int, begin: int, steps: int, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-        """At most so many steps of sequence i, from step `begin` (of 0, 1, …) on, into `out` if given. [T, X]."""
-        return self.encoding.encode(self.stored(i, begin, steps), out)
+    def piece(self, i: int, begin: int, steps: int) -> NDArray[np.float32]:
+        """At most so many steps of sequence i, from step `begin` (of 0, 1, …) on. [T, X]."""
+        return self.encoding.encode(self.stored(i, begin, steps))
 
-    def stored(self, i: int, begin: int, steps: int) -> NDArray[Any]:
-        """The same before it is encoded. [T, columns]."""
+    def stored(self, i: int, begin: int, steps: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """The same before it is encoded, into `out` if given. [T, columns]."""
         if not -len(self) <= i < len(self):
             raise IndexError(f"sequence {i} of {len(self)}")
         x, first = self._rows(), int(self.starts[i])
@@ -225,7 +211,7 @@ class SequenceDataset:
             values = x[start:stop]
             check_support(values, self.info.support, f"{self.info.path}: {self._name(i)}", self.info.path)
         else:
-            values = x.read(start, stop, partial(self._name, i))
+            values = x.read(start, stop, partial(self._name, i), None if self.dither else out)
         if self.encoding.symbols and int(values.max()) >= self.encoding.symbols:
             worst = int(values.max())
             message = f"{self.info.path}: {self._name(i)}: symbol {worst}, there are {self.encoding.symbols}"
@@ -234,7 +220,10 @@ class SequenceDataset:
             # One number a sample, counted from the split's first: a sample's noise is the same in any window.
             counted = np.random.PCG64(SPLITS.index(self.split)).advance(start * values.shape[1])
             values = values + (np.random.Generator(counted).random(values.shape) - 0.5).astype(np.float32)
-        return values
+        if out is None or values is out:
+            return values
+        out[...] = values
+        return out
 
     def _name(self, i: int) -> str:
         """In messages."""
@@ -281,12 +270,14 @@ def collate(
     lengths = [int(dataset.lengths[i]) - begin for i in indices]
     if steps is not None:
         lengths = [min(n, steps) for n in lengths]
-    x = np.zeros((max(lengths), len(lengths), dataset.x_dim), dataset.dtype if raw else np.float32)
-    for b, (i, n) in enumerate(zip(indices, lengths, strict=True)):
-        if raw:
-            x[:n, b] = dataset.stored(i, begin, n)
-        else:
-            dataset.piece(i, begin, n, x[:n, b])
+    held = np.zeros((len(lengths), max(lengths), dataset.info.x_dim), np.float32 if dataset.dither else dataset.dtype)
+    for values, i, n in zip(held, indices, lengths, strict=True):
+        dataset.stored(i, begin, n, values[:n])
+    stored = held.transpose(1, 0, 2)
+    x = np.ascontiguousarray(stored) if raw else dataset.encoding.encode(stored)
+    if not raw:
+        for b, n in enumerate(lengths):
+            x[n:, b] = 0
     given = np.clip(dataset.given[list(indices)] - begin, 0, lengths)
     return Batch(torch.tensor(lengths), torch.from_numpy(x), given=torch.from_numpy(given) if given.any() else None)
 

@@ -1,4 +1,4 @@
-"""One HDF5 file of ragged sequences: what is in it, and the one reader, which refuses what it should.
+"""One HDF5 file of ragged sequences: what is in it, and the one way to open it, which refuses what it should.
 
     /train /valid /test   groups, and in each
         x         [sum of lengths, X] uint8, int16 or float32: the sequences end to end
@@ -15,22 +15,18 @@ HDF5 1.10 does, whose metadata carries checksums too: a flipped bit is an error,
 from __future__ import annotations
 
 import json
-import os
 import stat
-import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, overload
+from typing import Any, NoReturn
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from pyro_vrnn.errors import DataError, UserError
-from pyro_vrnn.files import read_at
 
 Array = NDArray[Any]
 
@@ -106,124 +102,6 @@ def unscored(info: DataInfo) -> int:
     return int(steps)
 
 
-def read_split(path: str | Path, split: str, chosen: Sequence[int] | None = None) -> Iterator[Array]:
-    """A split's sequences, or those chosen, [T_i, X] in the stored dtype, one at a time. Errors as above."""
-    file, info = open_data(path)
-    with file:
-        offsets = read_offsets(file, split, info)
-        if chosen is None:
-            for i in range(len(offsets) - 1):
-                yield read_rows(file[split]["x"], offsets[i], offsets[i + 1], f"{split} sequence {i}", info)
-            return
-        rows = RandomRows(file[split]["x"], info)
-        for i in chosen:
-            yield rows.read(int(offsets[i]), int(offsets[i + 1]), partial("{} sequence {}".format, split, i))
-
-
-def read_offsets(file: h5py.File, split: str, info: DataInfo) -> Array:
-    """Where the sequences of a split begin and the last one ends, [N + 1] int64."""
-    with _refusing(info.path, f"/{split}/offsets"):
-        return np.asarray(file[split]["offsets"][()])
-
-
-class Ids(Sequence[str]):
-    """Names of sequences, or of pieces of them (`name#k`), made when they are asked for: there may be millions.
-
-    Args:
-        names: of the sequences, fixed-width bytes [N].
-        owners: of each piece, its sequence, [P]; None for the sequences themselves.
-        numbers: and which piece of it, [P].
-    """
-
-    def __init__(self, names: Array, owners: Array | None = None, numbers: Array | None = None) -> None:
-        self.names, self.owners, self.numbers = names, owners, numbers
-
-    def __len__(self) -> int:
-        return len(self.names if self.owners is None else self.owners)
-
-    @overload
-    def __getitem__(self, i: int) -> str: ...
-    @overload
-    def __getitem__(self, i: slice) -> list[str]: ...
-    def __getitem__(self, i: int | slice) -> str | list[str]:
-        if isinstance(i, slice):
-            return [self[k] for k in range(*i.indices(len(self)))]
-        if self.owners is None or self.numbers is None:
-            return bytes(self.names[i]).decode()
-        return f"{bytes(self.names[self.owners[i]]).decode()}#{self.numbers[i]}"
-
-
-def read_ids(file: h5py.File, split: str, info: DataInfo) -> Ids:
-    """The names of a split's sequences, unique."""
-    with _refusing(info.path, f"/{split}/ids"):
-        names = np.asarray(file[split]["ids"][()])
-        for name in names:
-            name.decode()
-        if len(np.unique(names)) != len(names):
-            raise ValueError("the same id twice")
-        return Ids(names)
-
-
-def read_rows(x: h5py.Dataset, start: int, stop: int, name: str, info: DataInfo) -> Array:
-    """Rows start to stop of an `x`, [stop - start, X] in the stored dtype, damage and support checked."""
-    with _refusing(info.path, f"{x.name} ({name})"):
-        values: Array = x[int(start) : int(stop)]
-    check_support(values, info.support, f"{info.path}: {name}", info.path)
-    return values
-
-
-class RandomRows:
-    """Rows of an `x` read in any order, past HDF5: it takes a whole chunk, with its checksum, for every window.
-
-    A chunk goes through HDF5, checksum and all, the first time that one of its rows is asked for; after that its bytes
-    are read where they lie. (Not mapped: a file that shrinks under a map ends the process.)
-    """
-
-    def __init__(self, x: h5py.Dataset, info: DataInfo) -> None:
-        self.x, self.info, self.rows = x, info, x.chunks[0]
-        self.dtype, self.width = x.dtype, x.shape[1]  # h5py asks HDF5 every time
-        self.row_bytes = self.dtype.itemsize * self.width
-        self.limited = not (info.support == "real" and self.dtype.kind in "iu")
-        """Whether there are values that it must not have."""
-        count = -(-len(x) // self.rows)
-        self.places: NDArray[np.int64] = np.full(count, -1, np.int64)
-        self.checked: NDArray[np.bool_] = np.zeros(count, bool)
-
-        def note(chunk: Any) -> None:
-            self.places[chunk.chunk_offset[0] // self.rows] = chunk.byte_offset
-
-        with _refusing(info.path, x.name):
-            x.id.chunk_iter(note)
-            if (self.places < 0).any():
-                raise ValueError("a chunk is missing")
-            self.descriptor = os.open(info.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-            weakref.finalize(self, os.close, self.descriptor)
-            if not os.path.samestat(os.fstat(self.descriptor), os.fstat(x.file.id.get_vfd_handle())):
-                raise ValueError("the file was replaced")
-
-    def read(self, start: int, stop: int, name: Callable[[], str]) -> Array:
-        """What `read_rows` reads; `name` is asked for in errors."""
-        parts = []
-        for k in range(start // self.rows, (stop - 1) // self.rows + 1):
-            first = k * self.rows
-            begin, end = max(start, first), min(stop, first + self.rows)
-            if not self.checked[k]:
-                with _refusing(self.info.path, self.x.name):
-                    whole = self.x[first : min(first + self.rows, len(self.x))]
-                self.checked[k] = True
-                parts.append(whole[begin - first : end - first])
-                continue
-            size = (end - begin) * self.row_bytes
-            held = read_at(self.descriptor, size, int(self.places[k]) + (begin - first) * self.row_bytes)
-            if len(held) < size:
-                raise _damaged(self.info.path, f"{self.x.name} ({name()})", ValueError("the file has become shorter"))
-            parts.append(np.frombuffer(held, self.dtype).reshape(-1, self.width))
-        values = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        if self.limited:
-            check_support(values, self.info.support, f"{self.info.path}: {name()}", self.info.path)
-        return values
-
-
 def check_support(values: Array, support: str, name: str, path: Path | None = None) -> None:
     """DataError naming the first step of [T, X] with a value that is not finite or not in the support."""
     words, allowed = SUPPORTS[support]
@@ -248,7 +126,7 @@ def open_data(path: str | Path) -> tuple[h5py.File, DataInfo]:
         raise DataError(f"{path}: {what}", "give a .h5 file; `pyro-vrnn prepare` makes one of your own data", path)
     if status.st_size == 0:
         raise DataError(f"{path}: an empty file", AGAIN, path)
-    with _refusing(path, "the file"):
+    with refusing(path, "the file"):
         file = h5py.File(path, "r", locking="best-effort")
     checker = _Checker(file, path, status.st_size)
     try:
@@ -258,19 +136,19 @@ def open_data(path: str | Path) -> tuple[h5py.File, DataInfo]:
         raise
     except DAMAGE as error:
         file.close()
-        raise _damaged(path, checker.at, error) from error
+        raise damaged(path, checker.at, error) from error
 
 
 @contextmanager
-def _refusing(path: Path, what: str) -> Iterator[None]:
+def refusing(path: Path, what: str) -> Iterator[None]:
     """HDF5 tells of damage in many ways: each becomes a DataError naming the object and the file."""
     try:
         yield
     except DAMAGE as error:
-        raise _damaged(path, what, error) from error
+        raise damaged(path, what, error) from error
 
 
-def _damaged(path: Path, what: str, error: BaseException) -> DataError:
+def damaged(path: Path, what: str, error: BaseException) -> DataError:
     reason = (str(error).splitlines() or [type(error).__name__])[0]
     return DataError(f"{path}: {what} cannot be read: {reason}", AGAIN, path)
 

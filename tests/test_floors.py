@@ -18,8 +18,9 @@ from pyro_vrnn.encoding import Encoding, encoding_of
 from pyro_vrnn.errors import DataError
 from pyro_vrnn.floors import floors
 from pyro_vrnn.likelihoods.base import SCALE_FLOOR
+from pyro_vrnn.reading import read_split
 from pyro_vrnn.sequences import describe
-from pyro_vrnn.storage import Array, read_info, read_split
+from pyro_vrnn.storage import Array, read_info
 from pyro_vrnn.writing import write_sequences
 
 RANDOM = np.random.default_rng(0)

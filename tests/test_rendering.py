@@ -277,7 +277,7 @@ class TestReadMidi:
                 read_midi(tmp_path / name, steps_per_second=10)
         with pytest.raises(DataError, match="plain file"):
             read_midi("/dev/zero", steps_per_second=10)
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 10  # a moment: none is waited for
         monkeypatch.setattr(rendering, "MIDI_BYTES", 20)
         with pytest.raises(DataError, match="at most 20 are read"):
             self.read(tmp_path, midi(note(60, 0, 96)))

@@ -7,6 +7,7 @@ import os
 import pickle
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from small import write_audio, write_small
 from torch.utils.data import DataLoader
 
-from pyro_vrnn import sequences, storage, writing
+from pyro_vrnn import reading, sequences, writing
 from pyro_vrnn.encoding import Encoding
 from pyro_vrnn.errors import ConfigError, DataError
 from pyro_vrnn.sequences import (
@@ -177,7 +178,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, monkeypatch: pytest.
     data = SequenceDataset(tmp_path / "x.h5", "train", encoding=RAW)
     _ = data[2]
     rows = data._rows()
-    assert isinstance(rows, storage.RandomRows)
+    assert isinstance(rows, reading.RandomRows)
     assert np.flatnonzero(rows.checked).tolist() == [2, 3, 4]  # whole chunks of three rows, for their checksums
 
 
@@ -193,6 +194,67 @@ def test_chunks_are_checked_when_first_read(tmp_path: Path, monkeypatch: pytest.
     os.truncate(tmp_path / "x.h5", 100)
     with pytest.raises(DataError, match="has become shorter"):
         _ = data[2]
+
+
+def stored_sums(path: Path) -> list[tuple[Array, int]]:
+    """Bytes and checksum of each chunk of the training split."""
+    with h5py.File(path) as file:
+        x = file["train/x"]
+        raw = [x.id.read_direct_chunk((k, 0))[1] for k in range(0, len(x), x.chunks[0])]
+    return [(np.frombuffer(chunk[:-4], np.uint8), int.from_bytes(chunk[-4:], "little")) for chunk in raw]
+
+
+@pytest.mark.parametrize("fill", ["random", "zeros", "all bits", "one bit"])
+@pytest.mark.parametrize("dtype", ["u1", "<i2", "<f4"])
+def test_fletcher32_is_the_checksum_of_hdf5(tmp_path: Path, dtype: str, fill: str) -> None:
+    random = np.random.default_rng(0)
+    data = random.integers(0, 256, 3 * 131_072, np.uint8) if fill == "random" else np.zeros(3 * 131_072, np.uint8)
+    if fill == "all bits":
+        data[:] = 255
+    if fill == "one bit":
+        data[131_071] = 1
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        values = data.view(dtype).reshape(-1, 8)
+        file.create_dataset("train/x", data=values, chunks=(len(values) // 3, 8), fletcher32=True)
+    found = stored_sums(tmp_path / "x.h5")
+    assert len(found) == 3
+    assert [reading.fletcher32(chunk) for chunk, _ in found] == [checksum for _, checksum in found]
+
+
+@pytest.mark.parametrize("where", [0, 5, -5, -1])
+def test_a_flipped_bit_is_an_error_in_any_window(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: int) -> None:
+    """In a chunk's values or in its checksum, though none of the rows that are asked for has it."""
+    monkeypatch.setattr(sequences, "IN_MEMORY_BYTES", 10)
+    path = write_audio(tmp_path / "audio.h5")
+    whole = SequenceDataset(path, "train", 5)
+    _ = whole[0]
+    rows = whole._rows()
+    assert isinstance(rows, reading.RandomRows)
+    assert rows.plain.all()
+    size = rows.rows * rows.row_bytes + 4
+    with path.open("r+b") as file:
+        place = int(rows.places[0]) + where % size
+        file.seek(place)
+        byte = file.read(1)[0]
+        file.seek(place)
+        file.write(bytes([byte ^ 1]))
+    with pytest.raises(DataError, match=r"/train/x cannot be read"):
+        SequenceDataset(path, "train", 5)[1]
+
+
+def test_a_chunk_without_a_checksum_is_left_to_hdf5(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sequences, "IN_MEMORY_BYTES", 10)
+    path = write_audio(tmp_path / "audio.h5")
+    expected = SequenceDataset(path, "train", 5)[1]
+    with h5py.File(path, "r+") as file:
+        x = file["train/x"].id
+        _, chunk = x.read_direct_chunk((0, 0))
+        x.write_direct_chunk((0, 0), chunk[:-4], filter_mask=1)
+    data = SequenceDataset(path, "train", 5)
+    np.testing.assert_array_equal(data[1], expected)
+    rows = data._rows()
+    assert isinstance(rows, reading.RandomRows)
+    assert not rows.plain[0]
 
 
 # -------------------------------------------------------------------------------------------- batches

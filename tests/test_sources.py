@@ -23,10 +23,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pyro_vrnn.errors import ConfigError, DataError
+from pyro_vrnn.reading import read_split
 from pyro_vrnn.sequences import SequenceDataset, describe
 from pyro_vrnn.sources import SOURCES, matfile, pianoroll, plain_pickle, rolls, source
 from pyro_vrnn.sources.chorales import Note, chorale_rolls, read_notes, sample, split_of
-from pyro_vrnn.storage import SPLITS, Array, read_split
+from pyro_vrnn.storage import SPLITS, Array
 
 SETS = {  # file in shared/data/pianoroll: our name, and floors from its README
     "jsb_chorales": ("jsb", 11.06, 10.47),

@@ -23,9 +23,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pyro_vrnn.errors import ConfigError, DataError, UserError
+from pyro_vrnn.reading import read_split
 from pyro_vrnn.sequences import SequenceDataset, describe
 from pyro_vrnn.sources import audio, decoding, framing, timit
-from pyro_vrnn.storage import SPLITS, Array, DataInfo, read_split
+from pyro_vrnn.storage import SPLITS, Array, DataInfo
 
 RATE = 16000
 ALL = (100.0, 0.0, 0.0)  # everything is for training

@@ -441,7 +441,7 @@ def test_entities_are_refused(tmp_path: Path, data: bytes) -> None:
     started = time.monotonic()
     with pytest.raises(DataError, match="DOCTYPE") as error:
         iamondb.prepare(tmp_path / "x.h5", source=str(tmp_path / "iam"))
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 10  # a moment: what is named is never made
     assert str(file) in error.value.message
     assert error.value.path == str(file)
     assert not (tmp_path / "x.h5").exists()

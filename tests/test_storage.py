@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from pyro_vrnn import writing
 from pyro_vrnn.errors import ConfigError, DataError, ResourceError
-from pyro_vrnn.storage import SPLITS, Array, DataInfo, open_data, read_ids, read_info, read_split
+from pyro_vrnn.reading import read_ids, read_split
+from pyro_vrnn.storage import SPLITS, Array, DataInfo, open_data, read_info
 from pyro_vrnn.writing import write_sequences
 
 QUICK = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
