@@ -38,6 +38,7 @@ SUPPORTS: dict[str, tuple[str, Callable[[Array], Array]]] = {
     "real": ("a finite number", np.isfinite),
     "categorical": ("a whole number from 0 up", lambda x: np.isfinite(x) & (x >= 0) & (x == np.floor(x))),
 }
+PREPARE = "prepare it first with `pyro-vrnn prepare`"
 AGAIN = "prepare the data set again with `pyro-vrnn prepare`"
 # What h5py and NumPy raise on damaged files (KeyError is a LookupError, RecursionError a RuntimeError).
 DAMAGE = (OSError, RuntimeError, LookupError, ValueError, TypeError, ArithmeticError, MemoryError)
@@ -119,7 +120,7 @@ def open_data(path: str | Path) -> tuple[h5py.File, DataInfo]:
         status = path.stat()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise DataError(f"{path}: {reason}", "prepare it first with `pyro-vrnn prepare`", path) from error
+        raise DataError(f"{path}: {reason}", PREPARE, path) from error
     # Never open a FIFO or a device: that can hang or have effects.
     if not stat.S_ISREG(status.st_mode):
         what = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
@@ -127,6 +128,8 @@ def open_data(path: str | Path) -> tuple[h5py.File, DataInfo]:
     if status.st_size == 0:
         raise DataError(f"{path}: an empty file", AGAIN, path)
     with refusing(path, "the file"):
+        if not h5py.is_hdf5(path):
+            raise DataError(f"{path}: not an HDF5 file, so not a data file", PREPARE, path)
         file = h5py.File(path, "r", locking="best-effort")
     checker = _Checker(file, path, status.st_size)
     try:

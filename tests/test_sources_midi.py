@@ -345,12 +345,18 @@ def test_shares_of_the_songs(tmp_path: Path) -> None:
             midi.prepare(tmp_path / "d.h5", source=source, splits=splits)
 
 
+def test_one_song(tmp_path: Path) -> None:
+    """A file is what a folder with it alone is."""
+    (tmp_path / "song.mid").write_bytes(song((60, 0, 1)))
+    assert list(sequences(midi.prepare(tmp_path / "x.h5", source=tmp_path / "song.mid"))["train"]) == ["song"]
+
+
 def test_folders_that_are_not(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    (tmp_path / "file.mid").write_bytes(song((60, 0, 1)))
+    (tmp_path / "file.txt").write_bytes(song((60, 0, 1)))
     for name, words in {
-        "gone": "not a folder",
-        "file.mid": "not a folder",
+        "gone": "no such file or folder",
+        "file.txt": "not a folder",
         "empty": r"no \.mid or \.midi file",
     }.items():
         with pytest.raises(DataError, match=words) as error:

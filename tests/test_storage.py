@@ -270,7 +270,7 @@ def test_what_is_not_a_data_file(tmp_path: Path) -> None:
         "missing": "No such file",
         "dangling": "No such file",
         "empty": "empty file",
-        "text": "signature",
+        "text": "not an HDF5 file",
         "other.h5": "'format': missing",
         "fifo": "not a regular file",
         ".": "a folder",

@@ -40,7 +40,9 @@ def train(
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training split.")] = None,
     max_steps: Annotated[int | None, typer.Option(help="Updates at most.")] = None,
-    max_time: Annotated[str | None, typer.Option(metavar="TIME", help="Stop, saved, after 90s, 30m, 2h.")] = None,
+    max_time: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Stop, saved, after 90s, 30m, 2h of updates.")
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Sequences an update.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, order and samples.")] = None,

@@ -83,7 +83,7 @@ def prepare(
     check_shares(splits)
     check_seed(seed)
     check_free(path, overwrite)
-    left = Left(strict)
+    left = Left(", ".join(describe_sources(source)), strict)
     recordings = find(source, index, left)
     decided = {"rate": sample_rate, "resample": resample, "frame": frame, "whole": window is None}
     with Decoder(sample_rate, resample=resample) as decoder, Spool(path, recordings, decided) as spool:
@@ -153,7 +153,7 @@ def convert(
     if to not in ("wav", "npy"):
         raise choose("format", to, ("wav", "npy"))
     check_frames(sample_rate, 1, None)
-    left = Left(strict)
+    left = Left(", ".join(describe_sources(source)), strict)
     recordings = find(source, None, left)
     with Decoder(sample_rate, resample=resample) as decoder:
         heard = listen(decoder, recordings, left, frame=1, progress=progress)
@@ -161,7 +161,9 @@ def convert(
             if skipped is not None:
                 skipped(skip["file"], skip["reason"])
         if not heard:
-            raise DataError(f"no recording to convert, {left.count} skipped", "give wav, flac, ogg or mp3 files")
+            raise DataError(
+                f"{left.source}: no recording to convert, {left.count} skipped", "give wav, flac, ogg or mp3 files"
+            )
         places = _places(Path(out), heard, to)
         for place in places:
             check_free(place, overwrite)

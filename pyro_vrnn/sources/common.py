@@ -112,11 +112,16 @@ def instead_of(folder: Path, wanted: str, endings: Sequence[str]) -> str:
 def find_files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     """The files below a folder with one of these endings, by their path in it; links to folders are not followed.
 
+    A file with such an ending is given back as it is.
+
     Raises:
-        DataError: not a folder, or none in it.
+        DataError: neither, or none in it.
     """
+    if folder.is_file() and folder.suffix.lower() in suffixes:
+        return {folder.name: folder}
     if not folder.is_dir():
-        raise DataError(f"{folder}: not a folder", f"give a folder of {', '.join(suffixes)} files", folder)
+        what = "no such file or folder" if not folder.exists() else "not a folder"
+        raise DataError(f"{folder}: {what}", f"give a folder of {', '.join(suffixes)} files, or one of them", folder)
     files = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.suffix.lower() in suffixes}
     if not files:
         raise DataError(f"{folder}: no {' or '.join(suffixes)} file in it", "check the path", folder)

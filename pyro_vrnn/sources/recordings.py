@@ -35,9 +35,11 @@ class Left:
     """What is left out.
 
     Args:
+        source: what was given, for messages.
         strict: DataError instead.
     """
 
+    source: str
     strict: bool = False
     first: list[dict[str, str]] = field(default_factory=list)
     count: int = 0

@@ -272,7 +272,7 @@ def _from_folder(folder: Path, drawings: Drawings, seed: int, progress: Progress
     found = sorted((m[1], int(m[2]), m[0]) for m in (MNIST_NAME.fullmatch(p.name) for p in folder.iterdir()) if m)
     if not found:
         hint = instead_of(folder, LAYOUTS, (".npz", ".json"))
-        raise DataError(f"{folder}: no file is called like trainimg-0-inputdata.txt", hint, folder)
+        raise DataError(f"{folder}: no pen drawings in it", hint, folder)
     part = seeded_split([name for split, _, name in found if split == "train"], seed, (90, 10, 0))
     for done, (_, _, name) in enumerate(found, start=1):
         try:

@@ -50,7 +50,7 @@ def prepare(
     window = check_frames(RATE, frame, seconds)
     check_seed(seed)
     check_free(path, overwrite)
-    left = Left(strict)
+    left = Left(Path(source).name, strict)
     train, test = _halves(Path(source))
     recordings = list(_utterances(train, "train", left))
     speakers = sorted({recording.folder for recording in recordings})
