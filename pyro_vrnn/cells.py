@@ -24,6 +24,11 @@ def product(grad: Tensor, v: Tensor) -> Tensor:
     return grad.flatten(0, 1).t() @ v.flatten(0, 1)
 
 
+def by_step(v: Tensor, steps: int) -> tuple[Tensor, ...]:
+    """A buffer's view of each step, of one that keeps all of them or one that keeps the last."""
+    return v.unbind() * (1 if len(v) >= steps else steps)
+
+
 class CellStep(ABC):
     """A recurrent cell at work, from W_i v + c (`given`, [N, G]) and W_h h + b (`own`, [N, gates H])."""
 
@@ -31,6 +36,8 @@ class CellStep(ABC):
     """Widths of H in `own`."""
     tail: int
     """Widths of H that come after `own`'s gradient in the loop's buffer; `given`'s is the last ones of it."""
+    summed = False
+    """Whether only `given` + `own` counts: `given` may then be None, and `own` the sum."""
 
     @staticmethod
     def order(own: Tensor) -> Tensor:
@@ -49,7 +56,7 @@ class CellStep(ABC):
         """Make buffers."""
 
     @abstractmethod
-    def step(self, t: int, given: Tensor, own: Tensor) -> None:
+    def step(self, t: int, given: Any, own: Tensor) -> None:
         """From the state before t to the one after."""
 
     @abstractmethod
@@ -57,8 +64,8 @@ class CellStep(ABC):
         """For the way back; gradients of `own`, and then of `given`, go to `grads` [T, N, (gates + tail) H]."""
 
     @abstractmethod
-    def back(self, t: int, after: Sequence[Tensor]) -> list[Tensor]:
-        """From the state after t to what goes straight to the one before."""
+    def back(self, t: int, after: Sequence[Tensor], into: Sequence[Tensor]) -> list[Tensor]:
+        """From the state after t to what goes straight to the one before, added to what comes `into` that."""
 
 
 class GRUStep(CellStep):
@@ -98,25 +105,25 @@ class GRUStep(CellStep):
         self.slopes, self.us = slopes.unbind(), u.unbind()
         self.grads = grads[: self.steps].unflatten(-1, (4, H)).unbind()
 
-    def back(self, t: int, after: Sequence[Tensor]) -> list[Tensor]:
+    def back(self, t: int, after: Sequence[Tensor], into: Sequence[Tensor]) -> list[Tensor]:
         """See CellStep."""
         torch.mul(after[0][:, None], self.slopes[t], out=self.grads[t])
-        return [after[0] * self.us[t]]
+        return [torch.addcmul(into[0], after[0], self.us[t])]
 
 
 class LSTMStep(CellStep):
     """i, f, g, o = given + own; c = sigmoid(f) c + sigmoid(i) tanh(g), h = sigmoid(o) tanh(c)."""
 
-    gates, tail = 4, 0
+    gates, tail, summed = 4, 0, True
 
     def start(self, empty: Callable[..., Tensor], kept: int, rows: int) -> None:
         """The gates, and tanh(c)."""
         self.a, self.tanh_c = empty(kept, rows, 4 * self.width), empty(kept, rows, self.width)
 
-    def step(self, t: int, given: Tensor, own: Tensor) -> None:
+    def step(self, t: int, given: Any, own: Tensor) -> None:
         """See CellStep."""
         H, at = self.width, t % len(self.a)
-        a = torch.add(given, own, out=self.a[at])
+        a = self.a[at].copy_(own) if given is None else torch.add(given, own, out=self.a[at])
         a[:, : 2 * H].sigmoid_()
         i, f, g, o = a.chunk(4, dim=-1)
         g.tanh_()
@@ -135,35 +142,39 @@ class LSTMStep(CellStep):
         grads = grads[: self.steps].unflatten(-1, (4, self.width))
         self.by_c, self.by_h = grads[:, :, :3].unbind(), grads[:, :, 3].unbind()
 
-    def back(self, t: int, after: Sequence[Tensor]) -> list[Tensor]:
+    def back(self, t: int, after: Sequence[Tensor], into: Sequence[Tensor]) -> list[Tensor]:
         """See CellStep."""
         h, c = after
         torch.mul(h, self.of_h[t], out=self.by_h[t])
         c = torch.addcmul(c, h, self.to_c[t])
         torch.mul(c[:, None], self.of_c[t], out=self.by_c[t])
-        return [torch.zeros_like(h), c * self.fs[t]]
+        return [into[0], torch.addcmul(into[1], c, self.fs[t])]
 
 
 class TanhStep(CellStep):
     """h = tanh(given + own)."""
 
-    gates, tail = 1, 0
+    gates, tail, summed = 1, 0, True
 
     def start(self, empty: Callable[..., Tensor], kept: int, rows: int) -> None:
         """None but the states."""
 
-    def step(self, t: int, given: Tensor, own: Tensor) -> None:
+    def step(self, t: int, given: Any, own: Tensor) -> None:
         """See CellStep."""
-        torch.add(given, own, out=self.states[0][t + 1]).tanh_()
+        h = self.states[0][t + 1]
+        if given is None:
+            torch.tanh(own, out=h)
+        else:
+            torch.add(given, own, out=h).tanh_()
 
     def ready(self, grads: Tensor) -> None:
         """See CellStep."""
         self.grads = grads[: self.steps].unbind()
 
-    def back(self, t: int, after: Sequence[Tensor]) -> list[Tensor]:
+    def back(self, t: int, after: Sequence[Tensor], into: Sequence[Tensor]) -> list[Tensor]:
         """See CellStep."""
         torch.ops.aten.tanh_backward(after[0], self.states[0][t + 1], grad_input=self.grads[t])
-        return [torch.zeros_like(after[0])]
+        return list(into)
 
 
 CELLS: dict[str, type[CellStep]] = {"GRU": GRUStep, "LSTM": LSTMStep, "RNN_TANH": TanhStep}
@@ -181,16 +192,20 @@ def unroll(rnn: nn.RNNBase, u: Tensor, start: Sequence[Tensor]) -> tuple[Tensor,
         The same after each step, [T, N, H] each.
     """
     weight, own_weight, bias, own_bias = rnn.all_weights[0]
-    own = [CELLS[rnn.mode].order(v) for v in (own_weight, own_bias)]
-    found: tuple[Tensor, ...] = _Unrolled.apply(rnn.mode, F.linear(u, weight, bias), *own, *start)  # type: ignore[no-untyped-call]
+    kind = CELLS[rnn.mode]
+    given = F.linear(u, weight, bias + own_bias if kind.summed else bias)
+    rest = None if kind.summed else kind.order(own_bias)
+    found: tuple[Tensor, ...] = _Unrolled.apply(rnn.mode, given, kind.order(own_weight), rest, *start)  # type: ignore[no-untyped-call]
     return found
 
 
 class _Unrolled(torch.autograd.Function):
-    """A cell over `given` [T, N, G], from a start."""
+    """A cell over `given` [T, N, G], which has the bias where that is None, from a start."""
 
     @staticmethod
-    def forward(ctx: Any, kind: str, given: Tensor, weight: Tensor, bias: Tensor, *start: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, kind: str, given: Tensor, weight: Tensor, bias: Tensor | None, *start: Tensor
+    ) -> tuple[Tensor, ...]:
         """h and what else there is after each step."""
         (T, N, _), H = given.shape, start[0].shape[-1]
         states = [part.new_empty(T + 1, N, H) for part in start]
@@ -199,9 +214,10 @@ class _Unrolled(torch.autograd.Function):
         own = given.new_empty(T, N, len(weight))
         cell = CELLS[kind](own, states, H, T)
         weight_t = weight.t()
+        h = cell.states[0]
         for t, (given_t, own_t) in enumerate(zip(given.unbind(), own.unbind(), strict=True)):
-            torch.addmm(bias, states[0][t], weight_t, out=own_t)
-            cell.step(t, given_t, own_t)
+            torch.addmm(given_t if bias is None else bias, h[t], weight_t, out=own_t)
+            cell.step(t, None if bias is None else given_t, own_t)
         ctx.cell, ctx.weight, ctx.states = cell, weight, states
         return tuple(part[1:] for part in states)
 
@@ -214,9 +230,10 @@ class _Unrolled(torch.autograd.Function):
         both = weight.new_empty(T, N, len(weight) + cell.tail * H)
         own, given = both[..., : len(weight)], both[..., cell.tail * H :]
         cell.ready(both)
-        after = [part[-1] for part in grads]
-        for t in reversed(range(T)):
-            before = cell.back(t, after)
-            before[0] = torch.addmm(before[0], own[t], weight)
-            after = [a + g[t - 1] for a, g in zip(before, grads, strict=True)] if t else before
-        return None, given, product(own, states[0][:T]), own.sum((0, 1)), *after
+        into = [[torch.zeros_like(part[0]), *part.unbind()] for part in grads]
+        after = [part[-1] for part in into]
+        for t, own_t in reversed(list(enumerate(own.unbind()))):
+            after = cell.back(t, after, [part[t] for part in into])
+            after[0] = torch.addmm(after[0], own_t, weight)
+        of_bias = None if cell.summed else own.sum((0, 1))
+        return None, given, product(own, states[0][:T]), of_bias, *after

@@ -11,7 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from pyro.infer import ELBO
+from pyro import poutine
+from pyro.infer import ELBO, TraceMeanField_ELBO
+from pyro.infer.util import is_validation_enabled
+from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -73,9 +76,25 @@ class TensorLoss(Estimator):
     def differentiable_loss(self, model: Side, guide: Side, batch: Batch, beta: float | Tensor = 1.0) -> Tensor:
         """See Estimator."""
         found = terms(model, guide, batch, self.num_particles, beta)
-        kl = found.kl.detach().mean(0)  # z before x, as Pyro asks: dropout draws its masks in that order
-        self.terms = found.nll.detach().mean(0), kl
+        self.terms = found.nll.detach().mean(0), found.kl.detach().mean(0)
         return -self.bound(found, beta).sum()
+
+
+class MeanField(TraceMeanField_ELBO):
+    """Pyro's ELBO with KLs in closed form, without log p(z) and log q(z): upstream computes them and drops them.
+
+    With Pyro's checks on it is Pyro's own. All sites that are not observed must have a KL in closed form.
+    """
+
+    def _get_trace(self, model: Side, guide: Side, args: Any, kwargs: Any) -> Any:
+        """(The model's trace, the guide's)."""
+        if is_validation_enabled():
+            return super()._get_trace(model, guide, args, kwargs)
+        drawn = poutine.trace(guide).get_trace(*args, **kwargs)
+        scored = poutine.trace(poutine.replay(model, trace=drawn)).get_trace(*args, **kwargs)
+        drawn, scored = prune_subsample_sites(drawn), prune_subsample_sites(scored)
+        scored.compute_log_prob(lambda name, site: site["is_observed"])
+        return scored, drawn
 
 
 class FreeBits(Estimator):

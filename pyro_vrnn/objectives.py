@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-from pyro.infer import ELBO, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
+from pyro.infer import ELBO, RenyiELBO, Trace_ELBO
 from torch import Tensor
 
 from pyro_vrnn.annealing import Ramp, ramp
@@ -39,6 +39,7 @@ from pyro_vrnn.estimators import (
     Filtering,
     FreeBits,
     Grouped,
+    MeanField,
     Mixed,
     StickingTheLanding,
     TensorLoss,
@@ -147,10 +148,10 @@ class ElboObjective(Annealed):
         at_least("objective.free_bits", self.free_bits, 0)
 
     def loss(self, net: SequenceModel) -> ELBO:
-        """`TraceMeanField_ELBO`: its condition holds because z is drawn forward in time on both sides."""
+        """Pyro's `TraceMeanField_ELBO`: its condition holds because z is drawn forward in time on both sides."""
         if self.free_bits > 0:
             return FreeBits(self.particles, self.free_bits)
-        return TraceMeanField_ELBO(**self._particles())
+        return MeanField(**self._particles())
 
     def weigh(self, found: Terms, beta: float | Tensor) -> Tensor:
         """Without log-weights."""

@@ -15,7 +15,7 @@ from test_objectives import bound
 
 from pyro_vrnn.config import resolve
 from pyro_vrnn.errors import ConfigError
-from pyro_vrnn.estimators import Filtering, FreeBits, Grouped, Mixed
+from pyro_vrnn.estimators import Filtering, FreeBits, Grouped, MeanField, Mixed
 from pyro_vrnn.latents import AutoregressiveFlow
 from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.objectives import OBJECTIVES, CiwaeObjective, ElboObjective, FivoObjective, IwaeObjective
@@ -57,6 +57,31 @@ def test_ours_are_pyros_where_both_exist(
     assert value == pytest.approx(expected, rel=1e-12)
     for key, grad in expected_grads.items():
         torch.testing.assert_close(grads[key], grad, rtol=1e-9, atol=1e-9 * float(grad.abs().max()), msg=key)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("sets", [*WITH_Z, ("model.name=vrnn", "model.dropout=0.5")])
+def test_the_elbo_without_what_it_drops_is_pyros(sets: tuple[str, ...], program: str) -> None:
+    """The same number and gradients, and the same random numbers used; fewer log-probabilities computed."""
+    net, batch = make_net(*sets), make_batch()
+    net.train()
+    pair, found = PROGRAMS[program](net), []
+    for loss in (MeanField(**STATED), TraceMeanField_ELBO(**STATED)):
+        net.zero_grad()
+        torch.manual_seed(0)
+        with pyro.get_param_store().scope(), pyro.validation_enabled(False):
+            value = loss.loss_and_grads(pair.model, pair.guide, batch, 0.3)
+        found.append((value, [p.grad.clone() for p in net.parameters() if p.grad is not None], torch.rand(())))
+    (ours, grads, after), (pyros, expected, expected_after) = found
+    assert ours == pytest.approx(pyros, rel=1e-12)
+    assert after == expected_after
+    for grad, its in zip(grads, expected, strict=True):
+        torch.testing.assert_close(grad, its, rtol=1e-9, atol=1e-9 * float(its.abs().max()))
+    with pyro.get_param_store().scope(), pyro.validation_enabled(False):
+        scored, drawn = MeanField(**STATED)._get_trace(pair.model, pair.guide, (batch,), {})
+    for trace, which in ((scored, True), (drawn, False)):
+        with_one = {v["is_observed"] for v in trace.nodes.values() if v["type"] == "sample" and "log_prob" in v}
+        assert with_one == ({which} if which else set())
 
 
 @pytest.mark.parametrize("name", ["stl", "dreg"])

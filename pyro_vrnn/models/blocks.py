@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pyro_vrnn.cells import product
+from pyro_vrnn.cells import by_step, product
 from pyro_vrnn.networks import MLP, ClippedLeakyReLU
 
 
@@ -88,7 +88,7 @@ class DenseStep:
     def __init__(self, layer: Layer, steps: int, rows: int, kept: int) -> None:
         self.layer, self.steps = layer, steps
         self.y = layer.const.new_empty(kept, rows, layer.const.shape[-1])
-        self.ys = self.y.unbind() if kept == steps else self.y.unbind() * steps
+        self.ys = by_step(self.y, steps)
         moving = layer.const.dim() > 1
         self.consts = layer.const.unbind() if moving else (layer.const,) * steps
         self.particles = moving and layer.const.shape[1] != rows
@@ -113,14 +113,19 @@ class DenseStep:
             torch.add(product, const, out=y)
         return self.layer.act.apply(y)
 
-    def ready(self, *, own: bool) -> None:
-        """For the way back, with a buffer of its own for the gradients before the activation, or without."""
-        self.grad = torch.empty_like(self.y) if own else self.y
+    def ready(self, grad: Tensor | None = None) -> None:
+        """For the way back, with the buffer for the gradients before the activation, if it is not to be its own."""
+        self.grad = torch.empty_like(self.y) if grad is None else grad
         self.grads = self.grad.unbind()
 
     def back(self, t: int, grad: Tensor) -> Tensor:
         """From y to v. [N, out] -> [N, in]."""
-        return self.layer.act.back(grad, self.ys[t], self.grads[t]) @ self.layer.weight
+        self.layer.act.back(grad, self.ys[t], self.grads[t])
+        return self.through(t)
+
+    def through(self, t: int) -> Tensor:
+        """From the gradient before the activation to v's. [N, in]."""
+        return self.grads[t] @ self.layer.weight
 
     def of_const(self, grad: Tensor) -> Tensor:
         """The constant's gradient from that before the activation, [T, N, out]."""

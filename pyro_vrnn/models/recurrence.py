@@ -24,7 +24,7 @@ from torch.autograd.function import once_differentiable
 from torch.distributions.utils import _standard_normal
 from torch.nn import functional as F
 
-from pyro_vrnn.cells import CELLS, product
+from pyro_vrnn.cells import CELLS, by_step, product
 from pyro_vrnn.models.base import Inference
 from pyro_vrnn.models.blocks import DenseStep, Layer, feed
 from pyro_vrnn.networks import Cell, State
@@ -162,43 +162,41 @@ class _Loop:
         """
         (T, N, Z), empty = self.eps.shape, self.eps.new_empty
         kept, moves = (T, T - 1) if keep else (1, 1)
-        self.loc, self.scale = empty(T, N, Z), empty(T, N, Z)
+        loc, scale = empty(T, N, Z), empty(T, N, Z)
         self.prior = [empty(T, N, 2 * Z) for _ in self.stacks[1:]]
         self.states = [part.new_empty(T if self.kind else T + 1, *part.shape) for part in start]
         for part, first in zip(self.states, start, strict=True):
             part[0] = first
         self.z = empty(T, N, Z) if self.kind else self.states[0][1:]
-        self.read = empty(kept, N, len(self.joint))
+        read = empty(kept, N, len(self.joint))
         self.work = [[DenseStep(layer, T, N, kept) for layer in stack] for stack in self.stacks]
         self.moving = [DenseStep(layer, T - 1, N, moves) for layer in self.transition]
-        width, cuts = start[0].shape[-1], [stack[0].const.shape[-1] for stack in self.stacks]
+        cuts = [stack[0].const.shape[-1] for stack in self.stacks]
         self.firsts = sum(cuts)
-        self.cell = CELLS[self.kind](self.read[..., self.firsts :], self.states, width, moves) if self.kind else None
-        cuts.append(len(self.joint) - self.firsts)
+        own = read[..., self.firsts :]
+        cell = self.cell = CELLS[self.kind](own, self.states, start[0].shape[-1], moves) if self.kind else None
+        # Views of each step, made at once: to index a tensor takes as long as to add up a thousand numbers.
+        h, reads, owns, eps, zs = (by_step(v, T) for v in (self.states[0], read, own, self.eps, self.z))
+        products = [by_step(v, T) for v in read[..., : self.firsts].split(cuts, dim=-1)]
+        raws = [by_step(v, T) for v in self.work[0][-1].y.split(Z, dim=-1)]
+        locs, scales, priors = loc.unbind(), scale.unbind(), [by_step(v, T) for v in self.prior]
+        of_prior = [by_step(v[..., :Z], T) for v in self.prior]
         joint_t = self.joint.t()
         for t in range(T):
-            *firsts, own = torch.addmm(self.bias, self.states[0][t], joint_t, out=self.read[t % kept]).split(cuts, 1)
-            raw = self._through(self.work[0], t, firsts[0])
-            loc, spread = raw.chunk(2, dim=-1)
-            if len(firsts) > 1:
-                prior = self._through(self.work[1], t, firsts[1])
-                self.prior[0][t] = prior
-                torch.add(loc, prior[:, :Z], out=self.loc[t])
+            torch.addmm(self.bias, h[t], joint_t, out=reads[t])
+            self._through(self.work[0], t, products[0][t])
+            if priors:
+                priors[0][t].copy_(self._through(self.work[1], t, products[1][t]))
+                torch.add(raws[0][t], of_prior[0][t], out=locs[t])
             else:
-                self.loc[t] = loc
-            torch.add(F.softplus(spread), self.floor, out=self.scale[t])
-            v = torch.addcmul(self.loc[t], self.scale[t], self.eps[t], out=self.z[t])
-            if self.cell and t < T - 1:
+                locs[t].copy_(raws[0][t])
+            torch.add(F.softplus(raws[1][t]), self.floor, out=scales[t])
+            v = torch.addcmul(locs[t], scales[t], eps[t], out=zs[t])
+            if cell and t < T - 1:
                 for layer in self.moving:
                     v = layer.step(t, v)
-                self.cell.step(t, v, own)
-        return (
-            self.z.view_as(self.z),
-            self.loc.view_as(self.loc),
-            self.scale.view_as(self.scale),
-            *self.prior,
-            *(part[:T] for part in self.states),
-        )
+                cell.step(t, v, owns[t])
+        return self.z.view_as(self.z), loc, scale, *self.prior, *(part[:T] for part in self.states)
 
     @staticmethod
     def _through(stack: Sequence[DenseStep], t: int, product: Tensor) -> Tensor:
@@ -210,56 +208,61 @@ class _Loop:
     def back(self, z: Tensor, loc: Tensor, scale: Tensor, *rest: Tensor) -> list[Tensor]:
         """Gradients of all that `run` returned, to those of the start's parts and of `weights`."""
         T, N, Z = self.eps.shape
-        of_prior, states = rest[: len(self.prior)], rest[len(self.prior) :]
-        tail = self.cell.tail * states[0].shape[-1] if self.cell else 0
-        grads = self.read.new_empty(T, N, len(self.joint) + tail)
-        reads, given = grads[..., : len(self.joint)], grads[..., self.firsts + tail :]
+        of_prior = [part.unbind() for part in rest[: len(self.prior)]]
+        states = [part.unbind() for part in rest[len(self.prior) :]]
+        cell = self.cell
+        tail = cell.tail * self.states[0].shape[-1] if cell else 0
+        grads = z.new_empty(T, N, len(self.joint) + tail)
+        at = 0
         for stack in self.work:
-            for n, layer in enumerate(stack):
-                layer.ready(own=n > 0)  # those of the first layers are in `grads`
+            width = stack[0].y.shape[-1]
+            stack[0].ready(grads[..., at : at + width])
+            for layer in stack[1:]:
+                layer.ready()
+            at += width
         for layer in self.moving:
-            layer.ready(own=True)
-        if self.cell:
-            grads[T - 1, :, self.firsts :] = 0.0  # after the last step there is no transition
-            self.cell.ready(grads[..., self.firsts :])
-        spread = torch.sigmoid(self.work[0][-1].y[..., Z:])
-        of_raw, by_eps = self.work[0][-1].y.new_empty(N, 2 * Z), spread * self.eps
-        scale = scale * spread
+            layer.ready()
+        if cell:
+            grads[T - 1, :, at:] = 0.0  # after the last step there is no transition
+            cell.ready(grads[..., at:])
+        reads, given = grads[..., : len(self.joint)].unbind(), grads[..., at + tail :].unbind()
+        heads = [
+            stack[-1].grad for stack in self.work
+        ]  # each head is linear: what is before its activation is after it
+        of_locs, of_spreads = [v.unbind() for v in heads[0].split(Z, dim=-1)]
+        prior_heads = [(head.unbind(), head[..., :Z].unbind()) for head in heads[1:]]
+        slope = torch.sigmoid(self.work[0][-1].y[..., Z:])
+        by_eps, scales = (slope * self.eps).unbind(), (scale * slope).unbind()
+        zs, locs = z.unbind(), loc.unbind()
         after: list[Tensor] = []
         for t in reversed(range(T)):
-            into = [part[t] for part in states]
-            z_t = z[t]
-            if self.cell and after:
-                straight = self.cell.back(t, after)
+            into, z_t = [part[t] for part in states], zs[t]
+            if cell and after:
+                into = cell.back(t, after, into)
                 v = given[t]
                 for layer in reversed(self.moving):
                     v = layer.back(t, v)
                 z_t = z_t + v
-                into = [a + b for a, b in zip(into, straight, strict=True)]
             elif after:
                 z_t = z_t + after[0]
-            of_loc = torch.add(loc[t], z_t, out=of_raw[:, :Z])
-            torch.addcmul(scale[t], z_t, by_eps[t], out=of_raw[:, Z:])
-            ends = [of_raw]
-            for prior in of_prior:
-                ends.append(prior[t].clone())
-                ends[1][:, :Z] += of_loc
-            at = 0
-            for stack, v in zip(self.work, ends, strict=True):
-                for layer in reversed(stack[1:]):
-                    v = layer.back(t, v)
-                first = grads[t, :, at : at + stack[0].y.shape[-1]]
-                stack[0].layer.act.back(v, stack[0].ys[t], first)
-                at += first.shape[-1]
+            torch.add(locs[t], z_t, out=of_locs[t])
+            torch.addcmul(scales[t], z_t, by_eps[t], out=of_spreads[t])
+            for part, (whole, its_loc) in zip(of_prior, prior_heads, strict=True):
+                whole[t].copy_(part[t])
+                its_loc[t].add_(of_locs[t])
+            for stack in self.work:
+                if len(stack) > 1:
+                    v = stack[-1].through(t)
+                    for layer in reversed(stack[1:-1]):
+                        v = layer.back(t, v)
+                    stack[0].layer.act.back(v, stack[0].ys[t], stack[0].grads[t])
             after = [torch.addmm(into[0], reads[t], self.joint), *into[1:]]
-        found = [*after, product(reads, self.states[0][:T]), reads.sum((0, 1))]
-        at = 0
+        read = grads[..., : len(self.joint)]
+        found = [*after, product(read, self.states[0][:T]), read.sum((0, 1))]
         for stack in self.work:
-            stop = at + stack[0].y.shape[-1]
-            found.append(stack[0].of_const(grads[..., at:stop]))
+            found.append(stack[0].of_const(stack[0].grad))
             for before, layer in pairwise(stack):
                 found += layer.of_weights(before.y)
-            at = stop
         v = self.z[: T - 1]
         for layer in self.moving:
             found += layer.of_weights(v)

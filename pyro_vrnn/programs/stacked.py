@@ -152,7 +152,8 @@ class Path:
 
     @cached_property
     def p_x(self) -> Distribution:
-        """[T, ..., B | X]."""
+        """[T, ..., B | X]. After the prior: dropout draws its masks in this order, whichever is asked for first."""
+        _ = self.p_z
         return self.net.p_x(self.states, self.z.movedim(-2, 0))
 
 
