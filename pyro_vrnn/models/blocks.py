@@ -47,11 +47,18 @@ ACTIVATIONS: dict[type[nn.Module], Activation] = {
 
 @dataclass(frozen=True)
 class Layer:
-    """y_t = act(W v_t + c_t)."""
+    """y_t = act(W v_t + c_t) + e_t."""
 
     weight: Tensor
     const: Tensor
     act: Activation = LINEAR
+    plus: Tensor | None = None
+    """e, if there is one: [T, B, out]."""
+
+    @property
+    def constants(self) -> list[Tensor]:
+        """What it takes beside the weight and v."""
+        return [self.const] if self.plus is None else [self.const, self.plus]
 
 
 def layers_of(mlp: MLP) -> list[Layer] | None:
@@ -93,6 +100,9 @@ class DenseStep:
         self.consts = layer.const.unbind() if moving else (layer.const,) * steps
         self.particles = moving and layer.const.shape[1] != rows
         self.weight_t = layer.weight.t()
+        self.out = self.y if layer.plus is None else torch.empty_like(self.y)
+        self.outs = self.ys if layer.plus is None else by_step(self.out, steps)
+        self.pluses = () if layer.plus is None else layer.plus.unbind()
 
     def step(self, t: int, v: Tensor) -> Tensor:
         """[N, in] -> [N, out]."""
@@ -101,7 +111,7 @@ class DenseStep:
             torch.mm(v, self.weight_t, out=y).view(-1, *const.shape).add_(const)
         else:
             torch.addmm(const, v, self.weight_t, out=y)
-        return self.layer.act.apply(y)
+        return self._end(t)
 
     def given(self, t: int, product: Tensor) -> Tensor:
         """The same where W v is at hand, [N, out]."""
@@ -111,32 +121,45 @@ class DenseStep:
             torch.add(product.unflatten(0, shape[:2]), const, out=y.view(shape))
         else:
             torch.add(product, const, out=y)
-        return self.layer.act.apply(y)
+        return self._end(t)
+
+    def _end(self, t: int) -> Tensor:
+        y, out = self.layer.act.apply(self.ys[t]), self.outs[t]
+        if self.pluses:
+            shape = (-1, *self.pluses[t].shape)
+            torch.add(y.view(shape), self.pluses[t], out=out.view(shape))
+        return out
 
     def ready(self, grad: Tensor | None = None) -> None:
         """For the way back, with the buffer for the gradients before the activation, if it is not to be its own."""
         self.grad = torch.empty_like(self.y) if grad is None else grad
         self.grads = self.grad.unbind()
+        self.of_out = torch.empty_like(self.y) if self.pluses else None
+        self.of_outs = (None,) * len(self.y) if self.of_out is None else self.of_out.unbind()
 
-    def back(self, t: int, grad: Tensor) -> Tensor:
-        """From y to v. [N, out] -> [N, in]."""
+    def back(self, t: int, after: DenseStep) -> None:
+        """From the gradient before the next layer's activation to the one before this layer's."""
+        grad = torch.mm(after.grads[t], after.layer.weight, out=self.of_outs[t])
         self.layer.act.back(grad, self.ys[t], self.grads[t])
-        return self.through(t)
 
-    def through(self, t: int) -> Tensor:
-        """From the gradient before the activation to v's. [N, in]."""
-        return self.grads[t] @ self.layer.weight
-
-    def of_const(self, grad: Tensor) -> Tensor:
-        """The constant's gradient from that before the activation, [T, N, out]."""
+    def of_constants(self) -> list[Tensor]:
+        """Their gradients, once all steps have theirs."""
         const = self.layer.const
         if const.dim() == 1:
-            return grad.sum((0, 1))
-        found = grad.unflatten(1, (-1, const.shape[1])).sum(1) if self.particles else grad
-        if len(found) < len(const):  # the last step has no transition
-            found = torch.cat([found, found.new_zeros(len(const) - len(found), *found.shape[1:])])
-        return found
+            found = self.grad.sum((0, 1))
+        else:
+            found = over_particles(self.grad, const.shape[1])
+            if len(found) < len(const):  # the last step has no transition
+                found = torch.cat([found, found.new_zeros(len(const) - len(found), *found.shape[1:])])
+        if self.layer.plus is None or self.of_out is None:
+            return [found]
+        return [found, over_particles(self.of_out, self.layer.plus.shape[1])]
 
     def of_weights(self, v: Tensor) -> list[Tensor]:
-        """Of the weight and the constant, from all inputs [T, N, in]."""
-        return [product(self.grad, v), self.of_const(self.grad)]
+        """Of the weight and the constants, from all inputs [T, N, in]."""
+        return [product(self.grad, v), *self.of_constants()]
+
+
+def over_particles(grad: Tensor, sequences: int) -> Tensor:
+    """The sum over particles, [T, K B, D] -> [T, B, D]."""
+    return grad if grad.shape[1] == sequences else grad.unflatten(1, (-1, sequences)).sum(1)

@@ -128,11 +128,10 @@ class DMM(SequenceModel):
         if self.flows:
             return super().infer(features, e, start, shape)
         head = self.posterior.linear
-        half = 0.5 * head.weight
         return draw(
             [
-                Layer(self.from_z.weight, self.from_z.bias, ACTIVATIONS[nn.Tanh]),
-                Layer(half, F.linear(e, half, head.bias)),
+                Layer(self.from_z.weight, self.from_z.bias, ACTIVATIONS[nn.Tanh], plus=e),
+                Layer(0.5 * head.weight, head.bias),
             ],
             start,
             shape,

@@ -152,8 +152,8 @@ class _Loop:
         self.eps, self.floor, self.parts = eps.flatten(1, -2), floor, parts
         self.weights = [joint, bias]
         for stack in stacks:
-            self.weights += [stack[0].const, *(v for layer in stack[1:] for v in (layer.weight, layer.const))]
-        self.weights += [v for layer in self.transition for v in (layer.weight, layer.const)]
+            self.weights += [*stack[0].constants, *(v for layer in stack[1:] for v in (layer.weight, *layer.constants))]
+        self.weights += [v for layer in self.transition for v in (layer.weight, *layer.constants)]
 
     def run(self, start: Sequence[Tensor], *, keep: bool) -> tuple[Tensor, ...]:
         """From the first state [N, ·] to z, loc, scale, a residual prior's [loc, raw] and the states before each step.
@@ -220,15 +220,15 @@ class _Loop:
             for layer in stack[1:]:
                 layer.ready()
             at += width
-        for layer in self.moving:
+        for layer in self.moving[:-1]:
             layer.ready()
         if cell:
             grads[T - 1, :, at:] = 0.0  # after the last step there is no transition
             cell.ready(grads[..., at:])
-        reads, given = grads[..., : len(self.joint)].unbind(), grads[..., at + tail :].unbind()
-        heads = [
-            stack[-1].grad for stack in self.work
-        ]  # each head is linear: what is before its activation is after it
+            self.moving[-1].ready(grads[: T - 1, :, at + tail :])  # the gates, linear as the heads are
+        reads, heads = grads[..., : len(self.joint)].unbind(), [stack[-1].grad for stack in self.work]
+        down = [pair for stack in self.work for pair in reversed([*pairwise(stack)])]
+        from_gates = [*reversed([*pairwise(self.moving)])]
         of_locs, of_spreads = [v.unbind() for v in heads[0].split(Z, dim=-1)]
         prior_heads = [(head.unbind(), head[..., :Z].unbind()) for head in heads[1:]]
         slope = torch.sigmoid(self.work[0][-1].y[..., Z:])
@@ -239,10 +239,9 @@ class _Loop:
             into, z_t = [part[t] for part in states], zs[t]
             if cell and after:
                 into = cell.back(t, after, into)
-                v = given[t]
-                for layer in reversed(self.moving):
-                    v = layer.back(t, v)
-                z_t = z_t + v
+                for layer, next_layer in from_gates:
+                    layer.back(t, next_layer)
+                z_t = torch.addmm(z_t, self.moving[0].grads[t], self.moving[0].layer.weight)
             elif after:
                 z_t = z_t + after[0]
             torch.add(locs[t], z_t, out=of_locs[t])
@@ -250,21 +249,17 @@ class _Loop:
             for part, (whole, its_loc) in zip(of_prior, prior_heads, strict=True):
                 whole[t].copy_(part[t])
                 its_loc[t].add_(of_locs[t])
-            for stack in self.work:
-                if len(stack) > 1:
-                    v = stack[-1].through(t)
-                    for layer in reversed(stack[1:-1]):
-                        v = layer.back(t, v)
-                    stack[0].layer.act.back(v, stack[0].ys[t], stack[0].grads[t])
+            for layer, next_layer in down:
+                layer.back(t, next_layer)
             after = [torch.addmm(into[0], reads[t], self.joint), *into[1:]]
         read = grads[..., : len(self.joint)]
         found = [*after, product(read, self.states[0][:T]), read.sum((0, 1))]
         for stack in self.work:
-            found.append(stack[0].of_const(stack[0].grad))
+            found += stack[0].of_constants()
             for before, layer in pairwise(stack):
-                found += layer.of_weights(before.y)
+                found += layer.of_weights(before.out)
         v = self.z[: T - 1]
         for layer in self.moving:
             found += layer.of_weights(v)
-            v = layer.y
+            v = layer.out
         return found
