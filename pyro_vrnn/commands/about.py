@@ -73,6 +73,7 @@ def bench(
     table += [(r["name"], *("" if r[c] is None else f"{r[c]:.1f}" for c in columns)) for r in rows]
     out.table(table, right=tuple(range(1, len(columns) + 1)))
     out.print(f"milliseconds for loss and gradients, {threads or 1} thread(s), medians of {repeats}")
+    out.print("example: Pyro's own DMM example; graph: an update on CUDA, which benchmarks/gpu.py measures")
     return {"schema": 1, "device": str(pick_device(device)), "threads": threads or 1, "cases": rows}
 
 
