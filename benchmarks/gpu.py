@@ -29,7 +29,7 @@ from gpu_cases import (
     GOALS,
     PRECISIONS,
     Bench,
-    Example,
+    ExampleTraining,
     Found,
     expected,
     flops_of,
@@ -38,6 +38,7 @@ from gpu_cases import (
 )
 
 from pyro_vrnn.engine import fit
+from pyro_vrnn.models import DMM
 from pyro_vrnn.precision import products
 from pyro_vrnn.sequences import Batch, SequenceDataset
 
@@ -85,7 +86,9 @@ def dmm_example(run: Bench) -> Found:
     batch = run.batch(20, 129, ragged=True)
     long = int(batch.lengths.max())
     assert batch.x is not None
-    example = Example(run.trainer(*sets, recipe="jsb-dmm", graph=False).net, Batch(batch.lengths, batch.x[:long]))
+    net = run.trainer(*sets, recipe="jsb-dmm", graph=False).net
+    assert isinstance(net, DMM)
+    example = ExampleTraining(net, Batch(batch.lengths, batch.x[:long]))
     with pyro.get_param_store().scope(), pyro.validation_enabled(False), products("float32", run.where):
         theirs = run.ms(example.step)
     mine = run.update_ms(ours, batch)

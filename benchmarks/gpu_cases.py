@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 import pyro
 import torch
-from pyro import poutine
 from pyro.infer import SVI, Trace_ELBO
 from pyro.optim import ClippedAdam
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pyro_vrnn.config import DataFormat, resolve
+from pyro_vrnn.dmm_example import Example
 from pyro_vrnn.graphs import Graphs
 from pyro_vrnn.likelihoods import LIKELIHOODS
-from pyro_vrnn.models import SequenceModel
+from pyro_vrnn.models import DMM, SequenceModel
 from pyro_vrnn.objectives import ElboObjective
 from pyro_vrnn.precision import lowered, products
 from pyro_vrnn.programs import Stacked
@@ -181,46 +181,17 @@ class Bench:
             return self.ms(job)
 
 
-class Example:
-    """A DMM as Pyro's example has it (examples/dmm.py): sites and masks by step, `Trace_ELBO`, `ClippedAdam`.
+class ExampleTraining:
+    """Pyro's DMM example with its optimiser; no weight decay, so ours is to have none."""
 
-    The networks are ours, so that both ways compute the same. Ours of the settings: no weight decay.
-    """
-
-    def __init__(self, net: SequenceModel, batch: Batch) -> None:
-        self.net, self.batch = net, batch
+    def __init__(self, net: DMM, batch: Batch) -> None:
         settings = {"lr": 3e-4, "betas": (0.96, 0.999), "clip_norm": 10.0, "lrd": 0.99996}
-        self.svi = SVI(self.model, self.guide, ClippedAdam(settings), Trace_ELBO())
+        example = Example(net, batch)
+        self.svi = SVI(example.model, example.guide, ClippedAdam(settings), Trace_ELBO())
 
     def step(self) -> None:
         """One update."""
-        self.svi.step(self.batch, 0.5)
-
-    def model(self, batch: Batch, annealing: float) -> None:
-        """Sites z_t and obs_t."""
-        pyro.module("dmm", self.net)
-        assert batch.x is not None
-        state = self.net.start(batch.size)
-        with pyro.plate("z_minibatch", batch.size):
-            for t in pyro.markov(range(1, len(batch.x) + 1)):
-                mask = batch.alive[t - 1][:, None]  # [B, 1]
-                with poutine.scale(scale=annealing):
-                    z_t = pyro.sample(f"z_{t}", self.net.p_z(state).base_dist.mask(mask).to_event(1))
-                p_x = self.net.p_x(state, z_t).base_dist
-                pyro.sample(f"obs_{t}", p_x.mask(mask).to_event(1), obs=batch.x[t - 1])
-                state = (z_t,)
-
-    def guide(self, batch: Batch, annealing: float) -> None:
-        """Sites z_t, from a recurrent network that runs backward over x."""
-        pyro.module("dmm", self.net)
-        assert batch.x is not None
-        h = self.net.encode(batch, self.net.features(batch.x))  # [T, B, H]
-        state = self.net.start(batch.size)
-        with pyro.plate("z_minibatch", batch.size):
-            for t in pyro.markov(range(1, len(batch.x) + 1)):
-                q_z = self.net.q_z(state, h[t - 1]).base_dist.mask(batch.alive[t - 1][:, None])
-                with poutine.scale(scale=annealing):
-                    state = (pyro.sample(f"z_{t}", q_z.to_event(1)),)
+        self.svi.step(0.5)
 
 
 def expected(

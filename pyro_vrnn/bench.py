@@ -2,8 +2,8 @@
 
 All of a case run in one process, interleaved, with the same network and data; medians. A step is loss and gradients,
 without the optimiser. The plain loop is what one writes without Pyro: it draws and scores step by step. The DMM is also
-timed as Pyro's own example has it (a site for each z_t and x_t, `Trace_ELBO`, a packed nn.RNN; Pyro's checks are on
-there, and so they are here in `example_ms`; without them, as all else is timed, it is `example_unchecked_ms`).
+timed as Pyro's own example has it (dmm_example.py; `Trace_ELBO`; Pyro's checks are on there, and so they are here in
+`example_ms`; without them, as all else is timed, it is `example_unchecked_ms`).
 """
 
 from __future__ import annotations
@@ -16,22 +16,19 @@ from functools import partial
 from typing import Any
 
 import pyro
-import pyro.distributions as dist
 import torch
-from pyro import poutine
 from pyro.infer import Trace_ELBO
 from torch import Tensor
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torch.utils.flop_counter import FlopCounterMode
 
 from pyro_vrnn.config import DataFormat, RunConfig, resolve
 from pyro_vrnn.devices import device as pick_device
 from pyro_vrnn.devices import keep_memory
+from pyro_vrnn.dmm_example import Example
 from pyro_vrnn.errors import choose
 from pyro_vrnn.latents import kl_by_unit
 from pyro_vrnn.models import DMM, SequenceModel
 from pyro_vrnn.models.base import expand
-from pyro_vrnn.networks import reverse_padded
 from pyro_vrnn.programs import PROGRAMS
 from pyro_vrnn.runs import build_net
 from pyro_vrnn.sequences import Batch
@@ -100,8 +97,8 @@ def time_case(
     if programs:
         jobs |= {"markov_ms": program("markov"), "plain_loop_ms": lambda: _plain(net, batch, case)}
         if isinstance(net, DMM):
-            sides, trace_elbo = partial(_example_model, net), Trace_ELBO()
-            example = partial(trace_elbo.loss_and_grads, sides, partial(_example_guide, net), batch)
+            pyros = Example(net, batch)
+            example = partial(Trace_ELBO().loss_and_grads, pyros.model, pyros.guide)
             jobs |= {"example_ms": pyro.validation_enabled(True)(example), "example_unchecked_ms": example}
     times: dict[str, list[float]] = {key: [] for key in jobs}
     with pyro.get_param_store().scope(), pyro.validation_enabled(False):
@@ -155,36 +152,6 @@ def _plain(net: SequenceModel, batch: Batch, case: Case) -> None:
         state = net.next(state, z, features_t)
     bound = torch.logsumexp(total, 0) if case.objective == "iwae" else total
     (-bound.sum()).backward()
-
-
-def _example_model(net: DMM, batch: Batch) -> None:
-    """The DMM as Pyro's example writes it: a site a step, the mask on each distribution."""
-    pyro.module("net", net)
-    z, alive = net.z_0.expand(batch.size, -1), batch.alive[..., None]
-    assert batch.x is not None
-    with pyro.plate("sequences", batch.size):
-        for t in pyro.markov(range(batch.steps)):
-            p = net.transition(z).base_dist
-            with poutine.scale(scale=1.0):
-                z = pyro.sample(f"z_{t}", dist.Normal(p.loc, p.scale).mask(alive[t]).to_event(1))
-            logits = net.p_x((z,), z).base_dist.logits
-            pyro.sample(f"x_{t}", dist.Bernoulli(logits=logits).mask(alive[t]).to_event(1), obs=batch.x[t])
-
-
-def _example_guide(net: DMM, batch: Batch) -> None:
-    """Its guide, with the RNN over a packed sequence."""
-    pyro.module("net", net)
-    assert batch.x is not None
-    packed = pack_padded_sequence(reverse_padded(batch.x, batch.lengths), batch.lengths.cpu(), enforce_sorted=False)
-    start = net.rnn.start(batch.size)[0].contiguous()
-    h, _ = pad_packed_sequence(net.rnn.rnn(packed, start[None])[0])
-    h = reverse_padded(h, batch.lengths)
-    z, alive = net.z_0.expand(batch.size, -1), batch.alive[..., None]
-    with pyro.plate("sequences", batch.size):
-        for t in pyro.markov(range(batch.steps)):
-            q = net.q_z((z,), h[t]).base_dist
-            with poutine.scale(scale=1.0):
-                z = pyro.sample(f"z_{t}", dist.Normal(q.loc, q.scale).mask(alive[t]).to_event(1))
 
 
 def _timed(job: Callable[[], Any], where: torch.device) -> float:

@@ -324,6 +324,8 @@ def fit(
     trainer.net.train()
     if training.precision == "tf32" and trainer.device.type == "cpu":
         watch.said("training.precision=tf32 is for GPUs: float32 here")
+    if training.precision == "bf16" and trainer.device.type == "cpu":
+        watch.said("training.precision=bf16 is for GPUs: most CPUs are slower by it")
     if trainer.no_graphs:
         watch.said(f"no CUDA graphs: {trainer.no_graphs}")
     stopped = ""

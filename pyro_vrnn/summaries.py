@@ -78,6 +78,8 @@ def warnings(info: DataInfo) -> list[str]:
         for split in SPLITS[1:]
         if info.splits[split].sequences == 1
     ]
+    if info.splits["valid"].sequences == 0:
+        lines.append("valid is empty: `train` chooses the best model on it, and refuses this file")
     recordings, silent = counts_in(info.extra, "recordings"), counts_in(info.extra, "silent_recordings")
     lines += [
         f"all recordings of {split} are silence"

@@ -288,7 +288,10 @@ def test_every_model_by_every_command(
     assert call("evaluate", out) == 0
     assert call("sample", out, "--num", 1, "--steps", 5) == 0
     assert call("sample", out, "--num", 1, "--steps", 9, "--prime-index", 0, "--prime-steps", 3) == 0
+    capsys.readouterr()
     assert call("inspect", out, "--particles", 2, "--export", tmp_path / "p.nc") == 0
+    shown = capsys.readouterr().out
+    assert ("no latent variables" in shown, "z_1 " in shown) == (model == "rnn", model != "rnn")
     assert call("train", "--resume", out, "--max-steps", 5, "--quiet") == 0
     assert "bug" not in capsys.readouterr().err
 

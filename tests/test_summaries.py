@@ -39,6 +39,8 @@ def test_a_split_of_one_sequence_is_warned_of(tmp_path: Path, capsys: pytest.Cap
     warnings = [line for line in shown(tmp_path / "x.h5", capsys, counts=(3, 1, 2)) if "warning:" in line]
     assert warnings == ["  warning: valid has only one sequence: a bound on it has no error bar"]
     assert not any("warning:" in line for line in shown(tmp_path / "x.h5", capsys, counts=(1, 2, 0)))
+    (warning,) = [line for line in shown(tmp_path / "x.h5", capsys, counts=(3, 0, 2)) if "warning:" in line]
+    assert "valid is empty: `train`" in warning
 
 
 def test_the_first_few_skips_a_line_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

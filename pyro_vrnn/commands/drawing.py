@@ -83,6 +83,7 @@ def inspect(
     )
     header: list[tuple[object, ...]] = [("site", "kind", "shape", "log p", "log q", "KL")]
     sites = [s for s in found["sites"] if found["per_step"] or s["kind"] != "latent" or s["name"] == "z_1"]
+    sites = [s for s in sites if s["shape"][-1] > 0]  # an RNN's z is there for the programs alone
     shown = sites if out.verbose or len(sites) <= 24 else [*sites[:12], None, *sites[-4:]]
     rows: list[tuple[object, ...]] = [
         ("…", "", "", "", "", "")
@@ -105,7 +106,9 @@ def inspect(
         f"{found['split']} {found['sequence']}: {found['steps']} steps; "
         f"bound {found['bound']:.3f} nats (K={found['particles']}), KL {total:.3f} nats",
         f"{found['active_units']} of {len(units)} latent units are active (KL above 0.01 nats a step); "
-        f"the largest: {', '.join(f'{v:.3f}' for v in sorted(units, reverse=True)[:5])}",
+        f"the largest: {', '.join(f'{v:.3f}' for v in sorted(units, reverse=True)[:5])}"
+        if units
+        else "this model has no latent variables",
         *found["files"],
     )
     return found
