@@ -23,7 +23,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pyro_vrnn.config import DataFormat, RunConfig, resolve
 from pyro_vrnn.devices import device as pick_device
-from pyro_vrnn.devices import keep_memory
 from pyro_vrnn.dmm_example import Example
 from pyro_vrnn.errors import choose
 from pyro_vrnn.latents import kl_by_unit
@@ -81,8 +80,6 @@ def time_case(
 ) -> dict[str, Any]:
     """The same of any setting; see `bench`."""
     where = pick_device(device)
-    if where.type == "cpu":
-        keep_memory()
     net, batch = _net(case).to(where), _batch(case).to(where)
     objective = resolve(
         flags={"objective.name": case.objective, "objective.particles": case.particles}

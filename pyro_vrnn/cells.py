@@ -37,7 +37,7 @@ class CellStep(ABC):
     tail: int
     """Widths of H that come after `own`'s gradient in the loop's buffer; `given`'s is the last ones of it."""
     summed = False
-    """Whether only `given` + `own` counts: `given` may then be None, and `own` the sum."""
+    """Whether only `given` + `own` counts: `given` may then be None, and `own` the sum, which `step` may overwrite."""
 
     @staticmethod
     def order(own: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ class CellStep(ABC):
         """Make buffers."""
 
     @abstractmethod
-    def step(self, t: int, given: Any, own: Tensor) -> None:
+    def step(self, t: int, given: Tensor | None, own: Tensor) -> None:
         """From the state before t to the one after."""
 
     @abstractmethod
@@ -85,8 +85,9 @@ class GRUStep(CellStep):
         """r and u side by side, and n."""
         self.ru, self.n = empty(kept, rows, 2 * self.width), empty(kept, rows, self.width)
 
-    def step(self, t: int, given: Tensor, own: Tensor) -> None:
+    def step(self, t: int, given: Tensor | None, own: Tensor) -> None:
         """See CellStep."""
+        assert given is not None
         H, at = self.width, t % len(self.n)
         ru = torch.add(given[:, : 2 * H], own[:, H:], out=self.ru[at]).sigmoid_()
         n = torch.addcmul(given[:, 2 * H :], ru[:, :H], own[:, :H], out=self.n[at]).tanh_()
@@ -117,13 +118,13 @@ class LSTMStep(CellStep):
     gates, tail, summed = 4, 0, True
 
     def start(self, empty: Callable[..., Tensor], kept: int, rows: int) -> None:
-        """The gates, and tanh(c)."""
-        self.a, self.tanh_c = empty(kept, rows, 4 * self.width), empty(kept, rows, self.width)
+        """The gates take the place of `own`; and tanh(c)."""
+        self.a, self.tanh_c = self.own_buffer[:kept], empty(kept, rows, self.width)
 
-    def step(self, t: int, given: Any, own: Tensor) -> None:
+    def step(self, t: int, given: Tensor | None, own: Tensor) -> None:
         """See CellStep."""
         H, at = self.width, t % len(self.a)
-        a = self.a[at].copy_(own) if given is None else torch.add(given, own, out=self.a[at])
+        a = own if given is None else own.add_(given)
         a[:, : 2 * H].sigmoid_()
         i, f, g, o = a.chunk(4, dim=-1)
         g.tanh_()
@@ -159,7 +160,7 @@ class TanhStep(CellStep):
     def start(self, empty: Callable[..., Tensor], kept: int, rows: int) -> None:
         """None but the states."""
 
-    def step(self, t: int, given: Any, own: Tensor) -> None:
+    def step(self, t: int, given: Tensor | None, own: Tensor) -> None:
         """See CellStep."""
         h = self.states[0][t + 1]
         if given is None:

@@ -46,10 +46,11 @@ def device(name: str) -> torch.device:
 
 @cache
 def keep_memory() -> bool:
-    """Let the C library keep what is freed, in place of giving it back after every operation; whether it does.
+    """Let the C library keep what is freed until the process ends; whether it does. The command line calls it.
 
     An update on a CPU makes hundreds of buffers of 0.1 to 10 MB. glibc maps each anew, and the system fills it with
-    zeros first: 5,000 page faults an update of a DMM, 7 to 10% of its time. (mallopt(3); other systems are left alone.)
+    zeros first: 5,000 page faults an update of a DMM, 7 to 10% of its time. Where buffers differ much in size, the peak
+    is up to a quarter higher. (mallopt(3); other systems are left alone.)
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

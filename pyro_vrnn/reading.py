@@ -14,16 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyro_vrnn.files import read_at
-from pyro_vrnn.storage import DataInfo, check_support, damaged, open_data, refusing
+from pyro_vrnn.storage import CHECKSUM_BYTES, DataInfo, check_support, damaged, open_data, refusing
 
 Array = NDArray[Any]
-CHECKSUM_BYTES = 4
 MOST_SUMMED = 2**19
 """Bytes of a chunk that `fletcher32` sums: n^2 / 2 of the greatest word stay below 2^53."""
 
 
 def read_split(path: str | Path, split: str, chosen: Sequence[int] | None = None) -> Iterator[Array]:
-    """A split's sequences, or those chosen, [T_i, X] in the stored dtype, one at a time. Errors as above."""
+    """A split's sequences, or those chosen, [T_i, X] in the stored dtype, one at a time.
+
+    Raises:
+        DataError: see `storage.read_info`; and damaged values, or values outside the support.
+    """
     file, info = open_data(path)
     with file:
         offsets = read_offsets(file, split, info)
@@ -97,21 +100,21 @@ class RandomRows:
 
     def __init__(self, x: h5py.Dataset, info: DataInfo) -> None:
         self.x, self.info, self.rows = x, info, x.chunks[0]
-        self.dtype, self.width = x.dtype, x.shape[1]  # h5py asks HDF5 every time
+        self.name, self.dtype, self.width = x.name, x.dtype, x.shape[1]  # h5py asks HDF5 every time
         self.row_bytes = self.dtype.itemsize * self.width
         self.limited = not (info.support == "real" and self.dtype.kind in "iu")
         """Whether there are values that it must not have."""
         count = -(-len(x) // self.rows)
         self.places: NDArray[np.int64] = np.full(count, -1, np.int64)
         self.checked: NDArray[np.bool_] = np.zeros(count, bool)
-        size = self.rows * self.row_bytes + CHECKSUM_BYTES
+        summed = self.rows * self.row_bytes <= MOST_SUMMED
         self.plain: NDArray[np.bool_] = np.zeros(count, bool)
-        """Which chunks are their values and a checksum; HDF5 reads what somebody wrote in another way."""
+        """Which chunks are their values and a checksum that can be summed here; HDF5 reads the others, every time."""
 
         def note(chunk: Any) -> None:
             k = chunk.chunk_offset[0] // self.rows
             self.places[k] = chunk.byte_offset
-            self.plain[k] = chunk.size == size and not chunk.filter_mask and size <= MOST_SUMMED and size % 2 == 0
+            self.plain[k] = summed and not chunk.filter_mask
 
         with refusing(info.path, x.name):
             x.id.chunk_iter(note)
@@ -129,38 +132,48 @@ class RandomRows:
             first = k * self.rows
             begin, end = max(start, first), min(stop, first + self.rows)
             part = values[begin - start : end - start]
-            if not self.checked[k]:
-                part[...] = self._chunk(k)[begin - first : end - first]
-                self.checked[k] = True
-            elif (
-                _read_into(self.descriptor, part, int(self.places[k]) + (begin - first) * self.row_bytes) < part.nbytes
-            ):
-                raise damaged(self.info.path, f"{self.x.name} ({name()})", ValueError("the file has become shorter"))
+            if self.checked[k]:
+                self._fill(part, int(self.places[k]) + (begin - first) * self.row_bytes, name)
+            else:
+                part[...] = self._chunk(k, name)[begin - first : end - first]
         if self.limited:
             check_support(values, self.info.support, f"{self.info.path}: {name()}", self.info.path)
         return values
 
-    def _chunk(self, k: int) -> Array:
+    def _chunk(self, k: int, name: Callable[[], str]) -> Array:
         """All rows of a chunk, held to its checksum: our own sum of it takes half of the time of HDF5's reading."""
         if self.plain[k]:
             held = np.empty(self.rows * self.row_bytes + CHECKSUM_BYTES, np.uint8)
+            self._fill(held, int(self.places[k]), name)
             values = held[:-CHECKSUM_BYTES]
-            whole = _read_into(self.descriptor, held, int(self.places[k])) == len(held)
-            if whole and fletcher32(values) == int.from_bytes(held[-CHECKSUM_BYTES:].tobytes(), "little"):
+            if fletcher32(values) == int.from_bytes(held[-CHECKSUM_BYTES:].tobytes(), "little"):
+                self.checked[k] = True
                 return values.view(self.dtype).reshape(self.rows, self.width)
-        with refusing(self.info.path, self.x.name):  # which says what is wrong with it
+            self.plain[k] = False  # if HDF5 finds it right all the same, it is not where we look for it
+        with refusing(self.info.path, self.name):  # which says what is wrong with it
             found: Array = self.x[k * self.rows : min((k + 1) * self.rows, len(self.x))]
         return found
 
+    def _fill(self, values: Array, place: int, name: Callable[[], str]) -> None:
+        """With the file's bytes from a place on."""
+        try:
+            if read_into(self.descriptor, values, place) < values.nbytes:
+                raise ValueError("the file has become shorter")
+        except (OSError, ValueError) as error:
+            raise damaged(self.info.path, f"{self.name} ({name()})", error) from error
+
 
 def fletcher32(data: NDArray[np.uint8]) -> int:
-    """HDF5's checksum of an even number of bytes, at most `MOST_SUMMED`.
+    """HDF5's checksum of at most `MOST_SUMMED` bytes.
 
     The sums of the 16-bit words w_1, …, w_n and of (n + 1 - i) w_i modulo 65535, where 65535 stands for 0 unless all
     are 0 (H5checksum.c). HDF5's words are big-endian: swapping a word's bytes is multiplying by 256, modulo 65535.
     """
-    words = data.view("<u2").astype(np.float64)  # whole numbers below 2^53, so exact, and products are BLAS's
-    sums = (int(words.sum()), int(words @ _falling(len(words))))
+    if len(data) % 2:
+        data = np.append(data, np.uint8(0))
+    words = data.view("<u2").astype(np.float64)  # whole numbers below 2^53: exact
+    # einsum, not BLAS's dot, which wakes other threads for this little, to spin beside the training.
+    sums = (int(words.sum()), int(np.einsum("i,i", words, _falling(len(words)))))
     low, high = ((256 * s - 1) % 65535 + 1 if s else 0 for s in sums)
     return high << 16 | low
 
@@ -171,10 +184,19 @@ def _falling(n: int) -> NDArray[np.float64]:
     return np.arange(n, 0, -1, dtype=np.float64)
 
 
-def _read_into(descriptor: int, values: Array, place: int) -> int:
+def read_into(descriptor: int, values: Array, place: int) -> int:
     """Fill an array with an open file's bytes from a place on, and say how many there were."""
-    if hasattr(os, "preadv"):
-        return os.preadv(descriptor, [values.data], place)
-    held = np.frombuffer(read_at(descriptor, values.nbytes, place), np.uint8)
-    values.reshape(-1).view(np.uint8)[: len(held)] = held
-    return len(held)
+    rest = values.data.cast("B")
+    while len(rest):  # a network's file system may give a part
+        if hasattr(os, "preadv"):
+            count = os.preadv(descriptor, [rest], place)
+            if count == len(rest):
+                return values.nbytes
+        else:
+            held = read_at(descriptor, len(rest), place)
+            count = len(held)
+            rest[:count] = held
+        if not count:
+            break
+        rest, place = rest[count:], place + count
+    return values.nbytes - len(rest)

@@ -40,6 +40,7 @@ SUPPORTS: dict[str, tuple[str, Callable[[Array], Array]]] = {
 }
 PREPARE = "prepare it first with `pyro-vrnn prepare`"
 AGAIN = "prepare the data set again with `pyro-vrnn prepare`"
+CHECKSUM_BYTES = 4
 # What h5py and NumPy raise on damaged files (KeyError is a LookupError, RecursionError a RuntimeError).
 DAMAGE = (OSError, RuntimeError, LookupError, ValueError, TypeError, ArithmeticError, MemoryError)
 
@@ -270,7 +271,23 @@ class _Checker:
         held = data.id.get_storage_size()
         if not claimed <= held <= self.size:
             self.refuse(f"claims {claimed} bytes, {held} are stored in a file of {self.size}")
+        self.chunks(data)
         return data
+
+    def chunks(self, data: h5py.Dataset) -> None:
+        """Each of them has the size of its values, and of a checksum: HDF5 reads past the end of what is shorter."""
+        plain = data.dtype.itemsize * int(np.prod(data.chunks, dtype=object))
+        odd: list[int] = []
+
+        def look(chunk: Any) -> bool | None:
+            if chunk.size == plain + (0 if chunk.filter_mask & 1 else CHECKSUM_BYTES):
+                return None
+            odd.append(chunk.size)
+            return True  # that is enough
+
+        data.id.chunk_iter(look)
+        if odd:
+            self.refuse(f"a chunk of {odd[0]} bytes, where {plain} and a checksum belong")
 
     def attribute(self, name: str, kind: str, ndim: int) -> Array:
         """An attribute of the file of this NumPy dtype kind."""

@@ -12,7 +12,6 @@ import torch
 
 from pyro_vrnn import checkpoint, datasets, parallel
 from pyro_vrnn.config import Resolved, RunConfig
-from pyro_vrnn.devices import keep_memory
 from pyro_vrnn.engine import Observer, fit
 from pyro_vrnn.errors import CheckpointError, ConfigError, DataError, UserError
 from pyro_vrnn.feeding import feeds_back
@@ -142,8 +141,6 @@ def _checked(
         raise DataError(
             f"{path}: no validation sequences", "the best model is chosen on them; prepare with a split", path
         )
-    if where.type == "cpu":
-        keep_memory()
     # The caller's random numbers stay the caller's.
     with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
         return _train(

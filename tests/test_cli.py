@@ -421,6 +421,7 @@ def test_help_is_fast_and_does_not_import_torch() -> None:
         (seconds("-m", "pyro_vrnn", "train", "--help"), seconds("-c", "import typer, rich.console")) for _ in range(4)
     ]
     ours, typers = map(min, zip(*pairs, strict=True))
+    assert ours < 1  # seconds, of any machine
     assert ours < 3 * typers  # 1.8 times; of what the machine does with a known thing, and not of a number of seconds
 
 

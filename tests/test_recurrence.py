@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from typing import Any
+
 import pytest
 import torch
 from small import LENGTHS, B, X, make_net, variants
@@ -46,6 +50,28 @@ def test_which_models_have_the_fast_loop(variant: tuple[str, ...], monkeypatch: 
     words = " ".join(variant)
     readable = any(word in words for word in ("norm=layer", "stochastic_layers", "storn", "vrae"))
     assert len(runs) == (0 if readable else 1)
+
+
+@pytest.mark.parametrize("variant", FAST.values(), ids=FAST)
+def test_the_loop_goes_with_its_last_result(variant: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once, without Python's search for cycles: it holds the buffers of every step."""
+    made: list[weakref.ref[recurrence._Loop]] = []
+    real = recurrence._Loop.run
+
+    def run_and_note(loop: recurrence._Loop, start: Any, *, keep: bool) -> Any:
+        made.append(weakref.ref(loop))
+        return real(loop, start, keep=keep)
+
+    monkeypatch.setattr(recurrence._Loop, "run", run_and_note)
+    gc.collect()
+    gc.disable()
+    try:
+        found = run(make_net(*variant), data(), (B,), readable=False)
+        sum(v.sum() for v in parts(found)).backward()
+        del found
+        assert not any(loop() for loop in made)
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("lengths", [LENGTHS, [1] * B], ids=["ragged", "one step"])

@@ -191,9 +191,12 @@ def test_chunks_are_checked_when_first_read(tmp_path: Path, monkeypatch: pytest.
     for _ in range(2):
         for i, x in enumerate(splits["train"]):
             np.testing.assert_array_equal(data[i], x)
+    fresh = SequenceDataset(tmp_path / "x.h5", "train", encoding=RAW)
+    np.testing.assert_array_equal(fresh[0], splits["train"][0])
     os.truncate(tmp_path / "x.h5", 100)
-    with pytest.raises(DataError, match="has become shorter"):
-        _ = data[2]
+    for held in (data, fresh):  # of chunks that were checked, and of those that were not: HDF5 would read zeros
+        with pytest.raises(DataError, match="has become shorter"):
+            _ = held[4]
 
 
 def stored_sums(path: Path) -> list[tuple[Array, int]]:
@@ -240,6 +243,63 @@ def test_a_flipped_bit_is_an_error_in_any_window(tmp_path: Path, monkeypatch: py
         file.write(bytes([byte ^ 1]))
     with pytest.raises(DataError, match=r"/train/x cannot be read"):
         SequenceDataset(path, "train", 5)[1]
+
+
+def test_a_chunk_that_only_hdf5_finds_stays_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the bytes at its address are others: never read past HDF5, which has the last word."""
+    monkeypatch.setattr(sequences, "IN_MEMORY_BYTES", 10)
+    data = SequenceDataset(write_audio(tmp_path / "audio.h5"), "train", 5)
+    expected = SequenceDataset(tmp_path / "audio.h5", "train", 5)[1]
+    _ = data[0]
+    rows = data._rows()
+    assert isinstance(rows, reading.RandomRows)
+    rows.checked[:] = False
+    rows.places += 1
+    for _ in range(2):
+        np.testing.assert_array_equal(data[1], expected)
+    assert not rows.checked.any()
+
+
+def test_what_the_system_cannot_read_is_a_data_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sequences, "IN_MEMORY_BYTES", 10)
+    data = SequenceDataset(write_audio(tmp_path / "audio.h5"), "train", 5)
+
+    def broken(descriptor: int, values: Array, place: int) -> int:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(reading, "read_into", broken)
+    with pytest.raises(DataError, match=r"/train/x \(train sequence .*\) cannot be read: .*Input/output error"):
+        _ = data[0]
+
+
+@pytest.mark.parametrize("system", ["whole", "in parts", "without preadv"])
+def test_bytes_of_a_file_into_an_array(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: str) -> None:
+    (tmp_path / "x").write_bytes(bytes(range(100)))
+    real = os.preadv
+    if system == "in parts":
+        monkeypatch.setattr(os, "preadv", lambda file, views, place: real(file, [views[0][:7]], place))
+    elif system == "without preadv":
+        monkeypatch.delattr(os, "preadv")
+    values = np.zeros((5, 6), "<i2")
+    with (tmp_path / "x").open("rb") as file:
+        assert reading.read_into(file.fileno(), values, 10) == 60
+        assert values.tobytes() == bytes(range(10, 70))
+        assert reading.read_into(file.fileno(), values, 90) == 10
+        assert reading.read_into(file.fileno(), values, 200) == 0
+
+
+@pytest.mark.parametrize("name", ["x", "offsets", "ids"])
+@pytest.mark.parametrize("size", ["short", "long"])
+def test_chunks_of_another_size_are_refused(tmp_path: Path, name: str, size: str) -> None:
+    """Before any is read: HDF5 reads past the end of a short one, into what is not its own."""
+    path = write_audio(tmp_path / "audio.h5")
+    with h5py.File(path, "r+") as file:
+        x = file["train"][name].id
+        place = (0,) * x.rank
+        _, chunk = x.read_direct_chunk(place)
+        x.write_direct_chunk(place, chunk[:9] if size == "short" else chunk * 2)
+    with pytest.raises(DataError, match=f"/train/{name}: a chunk of|/train/{name}: claims"):
+        read_info(path)
 
 
 def test_a_chunk_without_a_checksum_is_left_to_hdf5(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

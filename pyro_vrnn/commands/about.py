@@ -61,8 +61,10 @@ def bench(
     from pyro_vrnn import bench as benches
     from pyro_vrnn.console import counting
     from pyro_vrnn.devices import device as pick_device
+    from pyro_vrnn.devices import keep_memory
 
     names = case or list(benches.CASES)
+    keep_memory()
     rows = []
     with counting(out.console(), "timing", quiet=out.quiet) as progress:
         for n, name in enumerate(names):

@@ -41,7 +41,7 @@ def train(
     epochs: Annotated[int | None, typer.Option(help="Passes over the training split.")] = None,
     max_steps: Annotated[int | None, typer.Option(help="Updates at most.")] = None,
     max_time: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Stop, saved, after 90s, 30m, 2h of updates.")
+        str | None, typer.Option(metavar="TIME", help="Stop, saved, after 90s, 30m, 2h in its loop.")
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Sequences an update.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
@@ -90,7 +90,10 @@ def train(
         return _dry_run(resolved, device) if leads() else None
     from pyro_vrnn import curves
     from pyro_vrnn.console import ConsoleObserver
+    from pyro_vrnn.devices import keep_memory
     from pyro_vrnn.files import make_folder
+
+    keep_memory()
 
     observer = ConsoleObserver(out.console(), quiet=out.quiet)
     run = training.train(

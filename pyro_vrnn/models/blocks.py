@@ -53,7 +53,7 @@ class Layer:
     const: Tensor
     act: Activation = LINEAR
     plus: Tensor | None = None
-    """e, if there is one: [T, B, out]."""
+    """e, if there is one: [T, B, out]. Not of a head or a transition."""
 
     @property
     def constants(self) -> list[Tensor]:
@@ -82,6 +82,7 @@ def feed(layer: Layer, fed: Tensor, *, first: bool) -> Layer:
         fed: [T, B, D].
         first: which of the two.
     """
+    assert layer.plus is None
     if first:
         known, rest = layer.weight[:, : fed.shape[-1]], layer.weight[:, fed.shape[-1] :]
     else:
@@ -93,7 +94,7 @@ class DenseStep:
     """A layer at work."""
 
     def __init__(self, layer: Layer, steps: int, rows: int, kept: int) -> None:
-        self.layer, self.steps = layer, steps
+        self.layer = layer
         self.y = layer.const.new_empty(kept, rows, layer.const.shape[-1])
         self.ys = by_step(self.y, steps)
         moving = layer.const.dim() > 1

@@ -149,6 +149,7 @@ class _Loop:
     ) -> None:
         self.joint, self.bias, self.stacks, self.kind = joint, bias, stacks, kind
         self.transition = [*before_cell, *([] if gates is None else [gates])]
+        assert all(layer.plus is None for layer in (*(stack[-1] for stack in stacks), *self.transition))
         self.eps, self.floor, self.parts = eps.flatten(1, -2), floor, parts
         self.weights = [joint, bias]
         for stack in stacks:
@@ -196,7 +197,9 @@ class _Loop:
                 for layer in self.moving:
                     v = layer.step(t, v)
                 cell.step(t, v, owns[t])
-        return self.z.view_as(self.z), loc, scale, *self.prior, *(part[:T] for part in self.states)
+        # Views of what the loop holds: the same tensors would hold the loop, by their gradients, in a cycle.
+        out = [part.view_as(part) for part in self.prior]
+        return self.z.view_as(self.z), loc, scale, *out, *(part[:T] for part in self.states)
 
     @staticmethod
     def _through(stack: Sequence[DenseStep], t: int, product: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from pyro_vrnn.files import cannot_write, make_folder, safe_name, sync_folder
 from pyro_vrnn.sources.common import check_shares
 from pyro_vrnn.sources.decoding import Decoder
 from pyro_vrnn.sources.framing import Heard, Progress, again, check_frames, listen, share_out, store
-from pyro_vrnn.sources.recordings import Left, describe_sources, find
+from pyro_vrnn.sources.recordings import Left, describe_sources, find, named
 from pyro_vrnn.sources.spool import Spool
 from pyro_vrnn.storage import DataInfo
 from pyro_vrnn.writing import check_free
@@ -83,7 +83,7 @@ def prepare(
     check_shares(splits)
     check_seed(seed)
     check_free(path, overwrite)
-    left = Left(", ".join(describe_sources(source)), strict)
+    left = Left(named(source), strict)
     recordings = find(source, index, left)
     decided = {"rate": sample_rate, "resample": resample, "frame": frame, "whole": window is None}
     with Decoder(sample_rate, resample=resample) as decoder, Spool(path, recordings, decided) as spool:
@@ -153,7 +153,7 @@ def convert(
     if to not in ("wav", "npy"):
         raise choose("format", to, ("wav", "npy"))
     check_frames(sample_rate, 1, None)
-    left = Left(", ".join(describe_sources(source)), strict)
+    left = Left(named(source), strict)
     recordings = find(source, None, left)
     with Decoder(sample_rate, resample=resample) as decoder:
         heard = listen(decoder, recordings, left, frame=1, progress=progress)

@@ -49,8 +49,8 @@ def prepare(
         clip: see strokes.py.
 
     Raises:
-        DataError: no folder, a file with a DOCTYPE (that is, with entities), lists that are incomplete or overlap, or
-            nothing is left to train on.
+        DataError: no folder and no .xml file, a file with a DOCTYPE (that is, with entities), lists that are
+            incomplete or overlap, or nothing is left to train on.
         ConfigError: the file exists, or clip is below 1.
     """
     check_free(path, overwrite)

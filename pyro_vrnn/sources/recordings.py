@@ -268,6 +268,12 @@ def clean(name: str) -> str:
     return data.decode(errors="ignore")
 
 
+def named(source: str | Path | Sequence[str | Path]) -> str:
+    """What was given, for messages: three names at most."""
+    names = describe_sources(source)
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
 def describe_sources(source: str | Path | Sequence[str | Path]) -> list[str]:
     """The last parts of the paths that were given: what a data file may say of where it comes from."""
     paths = [Path(s) for s in ([source] if isinstance(source, str | Path) else source)]
