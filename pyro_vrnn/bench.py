@@ -97,6 +97,8 @@ def time_case(
             pyros = Example(net, batch)
             example = partial(Trace_ELBO().loss_and_grads, pyros.model, pyros.guide)
             jobs |= {"example_ms": pyro.validation_enabled(True)(example), "example_unchecked_ms": example}
+    product, product_flops = _product(where)
+    jobs["product_ms"] = product
     times: dict[str, list[float]] = {key: [] for key in jobs}
     with pyro.get_param_store().scope(), pyro.validation_enabled(False):
         with FlopCounterMode(display=False) as counter:
@@ -109,8 +111,9 @@ def time_case(
     others = ("markov_ms", "plain_loop_ms", "graph_ms", "example_ms", "example_unchecked_ms")
     found: dict[str, Any] = dict.fromkeys(others)
     found |= {key: 1e3 * statistics.median(values[1:]) for key, values in times.items()}
+    arithmetic = found.pop("product_ms") * flops / product_flops
     sizes = {key: getattr(case, key) for key in ("B", "T", "X", "Z", "H", "objective", "particles")}
-    return {"name": name, **sizes, **found, "arithmetic_ms": 1e3 * flops / _matmul_rate(where), "flops": flops}
+    return {"name": name, **sizes, **found, "arithmetic_ms": arithmetic, "flops": flops}
 
 
 def _net(case: Case) -> SequenceModel:
@@ -162,9 +165,8 @@ def _timed(job: Callable[[], Any], where: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def _matmul_rate(where: torch.device) -> float:
-    """The best of some large products, floating-point operations a second."""
+def _product(where: torch.device) -> tuple[Callable[[], Tensor], int]:
+    """A large product, whose rate is the arithmetic's, and its floating-point operations."""
     size = 4096 if where.type == "cuda" else 768
     a, b = torch.randn(2, size, size, device=where).unbind()
-    best = min(_timed(lambda: a @ b, where) for _ in range(8))
-    return float(2 * size**3 / best)
+    return lambda: a @ b, 2 * size**3

@@ -156,4 +156,5 @@ def _summary(name: str, members: list[Compared]) -> dict[str, Any]:
     values = [float(run.best["valid_nll_per_step"]) for run in members]
     mean = sum(values) / len(values)
     spread = math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1)) if len(values) > 1 else None
-    return {"group": name, "runs": len(values), "valid_nll_per_step": mean, "deviation": spread}
+    seeds = len({run.config.training.seed for run in members})
+    return {"group": name, "runs": len(values), "seeds": seeds, "valid_nll_per_step": mean, "deviation": spread}

@@ -175,9 +175,10 @@ def interpolate(
 
 
 def _given(run: Run, name: str, split: str) -> Tensor:
-    """A sequence of the split, or a file. [T, X]."""
+    """A sequence of the split, or a file, of which a model of windows reads as much as a window. [T, X]."""
     if Path(name).suffix and Path(name).exists():
-        return torch.from_numpy(run.encoding.encode(media.read(run.format, Path(name))))
+        found = run.encoding.encode(media.read(run.format, Path(name)))
+        return torch.from_numpy(found[: run.format.sequence_steps or None])  # its z is about so many steps
     dataset = run.data(split=split)
     return torch.from_numpy(dataset[dataset.find(name)])
 

@@ -30,6 +30,8 @@ from pyro_vrnn.files import cannot_write, write_bytes
 Array = NDArray[Any]
 MOST_BYTES = 1 << 26
 """Of a text or table that is read as a beginning."""
+FASTEST = 240
+"""Quarter notes a minute of a file: with more, a quarter note has more steps."""
 LONGEST_SECONDS = 600
 """Of a sound that is read as a beginning; the rest is not decoded."""
 
@@ -112,7 +114,13 @@ def read(form: DataFormat, path: Path) -> Array:
         roll = rendering.read_midi(
             path, steps_per_second=form.steps_per_second, lowest_pitch=low, columns=high - low + 1
         )
-        return np.asarray(roll[:, columns - low])
+        found = np.asarray(roll[:, columns - low])
+        if not form.pitches:
+            return found
+        sounding = np.flatnonzero(found.any(axis=1))  # without silent ends, as `prepare midi` reads songs
+        if not len(sounding):
+            raise DataError(f"{path}: no note that the model knows", "its notes are those of its training songs", path)
+        return found[sounding[0] : sounding[-1] + 1]
     if form.kind == "audio":
         return _read_audio(form, path)
     if form.kind == "symbols":
@@ -147,12 +155,15 @@ def _pianoroll(
     assert form.steps_per_second is not None
     roll, low = spread(form, stored)
     path = stem.with_name(stem.name + ".mid")
+    quarter = form.steps_per_quarter
+    while 60 * form.steps_per_second / quarter > FASTEST and quarter < 64:
+        quarter *= 2
     facts = rendering.write_midi(
         roll,
         path,
         lowest_pitch=low,
         steps_per_second=form.steps_per_second,
-        steps_per_quarter=form.steps_per_quarter,
+        steps_per_quarter=quarter,
     )
     figures.pianoroll(
         roll, picture, lowest_pitch=low, steps_per_second=form.steps_per_second, title=title, prime_steps=given
@@ -250,6 +261,8 @@ def _read_symbols(form: DataFormat, path: Path) -> Array:
     parts = list(text) if form.level == "char" else text.split()
     numbers = {symbol: n for n, symbol in enumerate(form.symbols)}
     unknown = [part for part in parts if part not in numbers and "<unk>" not in numbers]
+    if parts and not unknown and not any(part in numbers for part in parts):
+        unknown = parts  # nothing but <unk>
     if unknown or not parts:
         what = f"{unknown[0]!r} is no symbol that the model knows" if unknown else "no symbols"
         raise DataError(f"{path}: {what}", f"it knows {' '.join(form.symbols[:20])} …", path)

@@ -127,6 +127,8 @@ def write(
     x = x[:steps].to(run.device)
     if noise < 0:
         raise ConfigError(f"--noise {noise}: must be 0 or more")
+    if noise > 1 and run.format.support != "real":
+        raise ConfigError(f"--noise {noise}: the share of {run.format.support} values that is changed, at most 1")
     if hide is not None and not 0 <= hide[0] < hide[1] <= len(x):
         raise ConfigError(f"--hide {hide[0]}:{hide[1]}: not a part of the sequence's {len(x)} steps")
     with torch.random.fork_rng(devices=[run.device] if run.device.type == "cuda" else []):
@@ -140,6 +142,7 @@ def write(
     folder = make_folder(out or run.folder / "reconstructions")
     stem = f"{split}-{safe_name(name)}" if file is None else safe_name(name)
     stem += (f"-noise-{noise:g}" if noise else "") + (f"-without-{hide[0]}-{hide[1]}" if hide else "")
+    stem += f"-draw-{seed}" if draw else f"-seed-{seed}" if noise and seed else ""
     files: list[Path] = []
     if hide is not None and not run.format.symbols:  # what the model was given has nothing there
         spoilt = spoilt.clone()

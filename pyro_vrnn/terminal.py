@@ -99,7 +99,8 @@ def talking(function: Callable[..., dict[str, Any] | None]) -> Callable[..., Non
 def _fail(error: UserError, argv: list[str]) -> int:
     """One error line and one hint line on stderr; with --json also an object on stdout. The exit code."""
     print(f"error: {one_line(error.message)}", file=sys.stderr)
-    print(f"hint: {one_line(error.hint or 'see pyro-vrnn --help')}", file=sys.stderr)
+    command = f" {argv[0]}" if argv and argv[0].isalpha() else ""
+    print(f"hint: {one_line(error.hint or f'see pyro-vrnn{command} --help')}", file=sys.stderr)
     if "--json" in argv:
         detail = {"code": error.exit_code, "kind": error.kind, "message": error.message, "path": error.path}
         print(json.dumps({"schema": 1, "error": detail}))

@@ -12,7 +12,7 @@ import torch
 
 from pyro_vrnn import checkpoint, datasets, parallel
 from pyro_vrnn.config import Resolved, RunConfig
-from pyro_vrnn.engine import Observer, fit
+from pyro_vrnn.engine import FitResult, Observer, fit
 from pyro_vrnn.errors import CheckpointError, ConfigError, DataError, UserError
 from pyro_vrnn.feeding import feeds_back
 from pyro_vrnn.files import cannot_write, write_bytes
@@ -23,7 +23,7 @@ from pyro_vrnn.models.direct import Direct
 from pyro_vrnn.objectives import FivoObjective
 from pyro_vrnn.parallel import Ranks
 from pyro_vrnn.run_folder import check_folder, free_folder, owned, write_environment
-from pyro_vrnn.runs import Run, build_net, data_format, load, read_config
+from pyro_vrnn.runs import Run, build_net, data_format, load, read_config, read_metrics
 from pyro_vrnn.sequences import DataInfo, SequenceDataset, moments, read_info
 from pyro_vrnn.trainer import Trainer
 
@@ -203,17 +203,29 @@ def _train(
             f"{settings.model.name} by {settings.objective.name} on {info.path.name}: "
             f"{count:,} parameters, {len(training_set)} {what}, {where}; {out}"
         )
+        first = trainer.at.step
         try:
             result = fit(trainer, training_set, valid, out, max_seconds=request.max_seconds, observer=watch)
         except UserError as error:
             watch.note(f"error: {error.message}")
             raise
+        if result.steps == first > 0:
+            result = _as_it_lies(result, out)
         best = f"; best on validation {result.best_nll:.4f} at step {result.best_step}" if result.best_step else ""
         watch.note(f"stopped by {result.stopped} at step {result.steps}{best}")
         ranks.wait()  # for what rank 0 has saved
     run = load(out, device=str(where))
     run.result = result
     return run
+
+
+def _as_it_lies(result: FitResult, run: Path) -> FitResult:
+    """The result of a run that had nothing to do, with the look it took when it stopped; resuming leaves that out."""
+    rows = [row for row in read_metrics(run) if "valid_nll_per_step" in row]
+    best = min(rows, key=lambda row: float(row["valid_nll_per_step"]), default=None)
+    if best is None or best["valid_nll_per_step"] >= result.best_nll:
+        return result
+    return dataclasses.replace(result, best_nll=best["valid_nll_per_step"], best_step=best["step"])
 
 
 def _check_same_model(origin: Path, settings: RunConfig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,11 @@ def test_seeds_alone_are_one_group(trained: list[Path], tmp_path: Path) -> None:
     (group,) = found["groups"]
     assert group["runs"] == 2
     assert group["group"] == "vrnn"
+    assert group["seeds"] == 2
+    again = tmp_path / "again"
+    shutil.copytree(trained[0], again)
+    (group,) = compare([trained[0], again], tmp_path)["groups"]
+    assert (group["runs"], group["seeds"]) == (2, 1)
 
 
 def test_a_bound_is_told_by_all_that_makes_it_one() -> None:
@@ -138,8 +144,14 @@ def test_where_the_weights_came_from_is_told(trained: list[Path], tmp_path: Path
 
 def test_repeating_a_finished_command_changes_nothing(trained: list[Path], tmp_path: Path) -> None:
     data = trained[0].parent / "small.h5"
+    results = []
     for _ in range(2):
-        pv.train("jsb-vrnn", data=data, out=tmp_path / "a", max_steps=3, settings=SMALL)
+        results.append(pv.train("jsb-vrnn", data=data, out=tmp_path / "a", max_steps=3, settings=SMALL).result)
         rows = (tmp_path / "a" / "metrics.jsonl").read_text()
         assert "valid_nll_per_step" in rows
         assert len(rows.splitlines()) == 4
+    first, second = results
+    assert first is not None
+    assert second is not None
+    assert (second.best_step, second.best_nll) == (first.best_step, first.best_nll)
+    assert first.best_step == 3  # the look at its stop, which resuming goes on without

@@ -163,6 +163,12 @@ def test_text_is_spelt_and_read_back(tmp_path: Path) -> None:
     (tmp_path / "u.txt").write_text("abz")
     with pytest.raises(DataError, match="'z' is no symbol"):
         media.read(TEXT, tmp_path / "u.txt")
+    some = DataFormat(kind="symbols", support="categorical", x_dim=2, symbols=("<unk>", "be"), level="word")
+    (tmp_path / "v.txt").write_text("to be")
+    assert media.read(some, tmp_path / "v.txt").tolist() == [[0], [1]]
+    (tmp_path / "v.txt").write_text("to or")
+    with pytest.raises(DataError, match="'to' is no symbol"):
+        media.read(some, tmp_path / "v.txt")
 
 
 def test_pitches_with_gaps_go_back_to_their_notes() -> None:
@@ -170,6 +176,18 @@ def test_pitches_with_gaps_go_back_to_their_notes() -> None:
     roll, low = media.spread(form, np.array([[1, 0, 1], [0, 1, 0]]))
     assert low == 40
     assert (np.argwhere(roll) + np.array([0, 40])).tolist() == [[0, 40], [0, 60], [1, 43]]
+
+
+def test_a_song_is_read_as_prepare_reads_it(tmp_path: Path) -> None:
+    """Without silent ends, and written at a tempo that programs for music take."""
+    form = DataFormat(kind="pianoroll", support="binary", x_dim=3, steps_per_second=20.0, pitches=(40, 43, 60))
+    stored = np.array([[0, 0, 0], [0, 0, 0], [1, 0, 1], [0, 0, 0], [0, 1, 0], [0, 0, 0]], np.uint8)
+    path, _, about = media.write(form, stored, tmp_path / "s")
+    assert np.array_equal(media.read(form, path), stored[2:5])
+    assert (about["midi"]["tempo"], about["midi"]["steps_per_quarter"]) == (150, 8)
+    silent, _, _ = media.write(form, stored * 0, tmp_path / "silent")
+    with pytest.raises(DataError, match="no note that the model knows"):
+        media.read(form, silent)
 
 
 def test_beginnings_of_another_kind(tmp_path: Path) -> None:

@@ -54,6 +54,9 @@ def test_the_same_seed_gives_the_same(run: pv.Run, tmp_path: Path) -> None:
     a = reconstruction.write(run, draw=True, noise=0.1, seed=3, out=tmp_path / "a")
     b = reconstruction.write(run, draw=True, noise=0.1, seed=3, out=tmp_path / "b")
     assert [f.read_bytes() for f in a if f.suffix == ".mid"] == [f.read_bytes() for f in b if f.suffix == ".mid"]
+    ways = [{}, {"draw": True}, {"draw": True, "seed": 1}, {"noise": 0.1}, {"noise": 0.1, "seed": 1}, {"hide": (1, 3)}]
+    names = [f.name for way in ways for f in reconstruction.write(run, out=tmp_path / "c", **way)]  # type: ignore[arg-type]
+    assert len(set(names)) == len(names)  # none in another's place
 
 
 @pytest.mark.parametrize("hole", [Hole(2, 5), Hole(0, 3), Hole(4, T), Hole(0, T)])
@@ -77,6 +80,7 @@ def test_only_the_hole_is_filled(hole: Hole) -> None:
         ({"hide": (3, 3)}, "not a part"),
         ({"steps": 99}, "has"),
         ({"noise": -1.0}, "0"),
+        ({"noise": 1.5}, "at most 1"),
     ],
 )
 def test_impossible_requests(options: dict[str, object], says: str, run: pv.Run, tmp_path: Path) -> None:

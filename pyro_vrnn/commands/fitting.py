@@ -87,6 +87,10 @@ def train(
         out.say(f"note: {note}")
     seconds = _seconds(max_time)
     if dry_run:
+        if init_from is not None:
+            from pyro_vrnn import checkpoint
+
+            checkpoint.find(init_from, "BEST")
         return _dry_run(resolved, device) if leads() else None
     from pyro_vrnn import curves
     from pyro_vrnn.console import ConsoleObserver
@@ -273,7 +277,9 @@ def compare(
     for group in found["groups"]:
         if group["runs"] > 1:
             mean, deviation = group["valid_nll_per_step"], group["deviation"]
-            out.print(f"{group['group']}: {mean:.4f} ± {deviation:.4f} (deviation over {group['runs']} seeds)")
+            over = f"{group['runs']} runs of {group['seeds']} seed{'s' if group['seeds'] > 1 else ''}"
+            over = f"{group['runs']} seeds" if group["seeds"] == group["runs"] else over
+            out.print(f"{group['group']}: {mean:.4f} ± {deviation:.4f} (deviation over {over})")
     if len({one["data"] for one in found["runs"]}) > 1:
         out.print("not the same data: the numbers are not comparable, and the curves have panels of their own")
     elif not found["comparable"]:
