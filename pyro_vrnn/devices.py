@@ -10,8 +10,9 @@ import torch
 
 from pyro_vrnn.errors import ConfigError, DeviceError
 
-MALLOPT = ((-4, 0), (-1, 2**31 - 1), (-2, 2**26))
-"""M_MMAP_MAX: buffers come from the heap; M_TRIM_THRESHOLD: which is not cut; M_TOP_PAD: and grows by 64 MiB."""
+MALLOPT = ((-3, 2**25), (-1, 2**31 - 1), (-2, 2**24))
+"""M_MMAP_THRESHOLD: buffers below 32 MiB, its limit, come from the heap; M_TRIM_THRESHOLD: which is not cut; M_TOP_PAD:
+and grows by 16 MiB."""
 
 
 def device(name: str) -> torch.device:
@@ -49,8 +50,7 @@ def keep_memory() -> bool:
     """Let the C library keep what is freed until the process ends; whether it does. The command line calls it.
 
     An update on a CPU makes hundreds of buffers of 0.1 to 10 MB. glibc maps each anew, and the system fills it with
-    zeros first: 5,000 page faults an update of a DMM, 7 to 10% of its time. Where buffers differ much in size, the peak
-    is up to a quarter higher. (mallopt(3); other systems are left alone.)
+    zeros first: 5,000 page faults an update of a DMM, 5 to 10% of its time. (mallopt(3); other systems are left alone.)
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
