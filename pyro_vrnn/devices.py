@@ -1,4 +1,4 @@
-"""The names of devices: auto, cpu, cuda, cuda:N."""
+"""The names of devices: auto, cpu, cuda, cuda:N; and how the C library is to treat memory on a CPU."""
 
 from __future__ import annotations
 

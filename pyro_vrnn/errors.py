@@ -69,7 +69,7 @@ def choose(what: str, name: str, known: object) -> ConfigError:
     """The error for an unknown name: `model 'lstm': choose from rnn, vrnn`."""
     names = sorted(str(k) for k in known)  # type: ignore[attr-defined]
     close = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {close[0]}?" if close else "see pyro-vrnn --help"
+    hint = f"did you mean {close[0]}?" if close else ""
     return ConfigError(f"{what} {name!r}: choose from {', '.join(names)}", hint)
 
 

@@ -152,6 +152,10 @@ def test_recipes_config_doctor(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_dry_run_writes_nothing(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("train", "--data", data, "--init-from", tmp_path / "none", "--dry-run", *SMALL) == 4
+    capsys.readouterr()
+    assert call("train", "--data", data, "--model", "nonsense", "--dry-run") == 2
+    assert "hint: see pyro-vrnn train --help" in capsys.readouterr().err
     assert call("train", "--data", data, "--out", tmp_path / "r", "--dry-run", "--json", *SMALL) == 0
     assert answer(capsys)["parameters"] > 0
     assert not (tmp_path / "r").exists()

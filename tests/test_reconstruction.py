@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import torch
 from small import T, make_batch, make_net, write_small
 
 import pyro_vrnn as pv
-from pyro_vrnn import cli, embedding, reconstruction
+from pyro_vrnn import cli, embedding, media, reconstruction
 from pyro_vrnn.errors import ConfigError
 from pyro_vrnn.reconstruction import Hole, reconstruct
 
@@ -113,6 +114,17 @@ def test_a_line_goes_from_one_end_to_the_other(vrae: pv.Run, tmp_path: Path) -> 
     assert [f.read_bytes() for f in again if f.suffix == ".mid"] == [
         f.read_bytes() for f in files if f.suffix == ".mid"
     ]
+
+
+def test_a_song_longer_than_a_window_is_read_as_far_as_one(vrae: pv.Run, tmp_path: Path) -> None:
+    form = dataclasses.replace(vrae.format, sequence_steps=6)
+    settings = dataclasses.replace(vrae.config, format=form)
+    of_windows = pv.Run(vrae.folder, vrae.step_folder, settings, vrae.net, vrae.state)
+    stored = (np.arange(40 * form.x_dim).reshape(40, form.x_dim) % 5 == 0).astype(np.uint8)
+    for name in ("a", "b"):
+        media.write(form, stored, tmp_path / name)
+    files = embedding.interpolate(of_windows, *(str(tmp_path / f"{name}.mid") for name in ("a", "b")), out=tmp_path)
+    assert json.loads(files[-1].read_text())["steps"] == 6
 
 
 def test_a_z_for_every_step_has_no_line(run: pv.Run, tmp_path: Path) -> None:

@@ -98,7 +98,6 @@ def train(
     from pyro_vrnn.files import make_folder
 
     keep_memory()
-
     observer = ConsoleObserver(out.console(), quiet=out.quiet)
     run = training.train(
         resolved,

@@ -173,12 +173,12 @@ class _Loop:
         self.work = [[DenseStep(layer, T, N, kept) for layer in stack] for stack in self.stacks]
         self.moving = [DenseStep(layer, T - 1, N, moves) for layer in self.transition]
         cuts = [stack[0].const.shape[-1] for stack in self.stacks]
-        self.firsts = sum(cuts)
-        own = read[..., self.firsts :]
+        firsts = sum(cuts)
+        own = read[..., firsts:]
         cell = self.cell = CELLS[self.kind](own, self.states, start[0].shape[-1], moves) if self.kind else None
         # Views of each step, made at once: to index a tensor takes as long as to add up a thousand numbers.
         h, reads, owns, eps, zs = (by_step(v, T) for v in (self.states[0], read, own, self.eps, self.z))
-        products = [by_step(v, T) for v in read[..., : self.firsts].split(cuts, dim=-1)]
+        products = [by_step(v, T) for v in read[..., :firsts].split(cuts, dim=-1)]
         raws = [by_step(v, T) for v in self.work[0][-1].y.split(Z, dim=-1)]
         locs, scales, priors = loc.unbind(), scale.unbind(), [by_step(v, T) for v in self.prior]
         of_prior = [by_step(v[..., :Z], T) for v in self.prior]
