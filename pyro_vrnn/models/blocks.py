@@ -16,49 +16,63 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pyro_vrnn.cells import by_step, product
+from pyro_vrnn.cells import by_step, product, tanh_slope
 from pyro_vrnn.networks import MLP, ClippedLeakyReLU
 
 
 @dataclass(frozen=True)
 class Activation:
-    """In place; and on the way back from (gradient, output) into a third tensor."""
+    """In place; and its slope as a function of its output, which is taken of all steps at once."""
 
     apply: Callable[[Tensor], Tensor]
-    back: Callable[[Tensor, Tensor, Tensor], Tensor]
+    slope: Callable[[Tensor], Tensor]
 
 
 def _clipped(y: Tensor) -> Tensor:
     return F.leaky_relu_(y, 1 / 3).clamp_(-3.0, 3.0)
 
 
-def _clipped_back(grad: Tensor, y: Tensor, out: Tensor) -> Tensor:
-    return aten.hardtanh_backward(aten.leaky_relu_backward(grad, y, 1 / 3, True), y, -3.0, 3.0, grad_input=out)
+def _relu_slope(y: Tensor) -> Tensor:
+    found: Tensor = aten.threshold_backward(_ones(y), y, 0)
+    return found
 
 
-aten = torch.ops.aten
-LINEAR = Activation(lambda y: y, lambda grad, y, out: out.copy_(grad))
+def _clipped_slope(y: Tensor) -> Tensor:
+    found: Tensor = aten.hardtanh_backward(aten.leaky_relu_backward(_ones(y), y, 1 / 3, True), y, -3.0, 3.0)
+    return found
+
+
+def _ones(y: Tensor) -> Tensor:
+    return y.new_ones(()).expand_as(y)
+
+
+aten = torch.ops.aten  # (comparisons and masks take ten times as long as what autograd multiplies by)
 ACTIVATIONS: dict[type[nn.Module], Activation] = {
-    nn.ReLU: Activation(torch.relu_, lambda grad, y, out: aten.threshold_backward(grad, y, 0, grad_input=out)),
-    nn.Tanh: Activation(torch.tanh_, lambda grad, y, out: aten.tanh_backward(grad, y, grad_input=out)),
-    ClippedLeakyReLU: Activation(_clipped, _clipped_back),
+    nn.ReLU: Activation(torch.relu_, _relu_slope),
+    nn.Tanh: Activation(torch.tanh_, tanh_slope),
+    ClippedLeakyReLU: Activation(_clipped, _clipped_slope),
 }
 
 
 @dataclass(frozen=True)
 class Layer:
-    """y_t = act(W v_t + c_t) + e_t."""
+    """y_t = act(W v_t + c_t) + e_t; without an activation y_t = W v_t + c_t + e_t."""
 
     weight: Tensor
     const: Tensor
-    act: Activation = LINEAR
+    act: Activation | None = None
     plus: Tensor | None = None
     """e, if there is one: [T, B, out]. Not of a head or a transition."""
 
     @property
-    def constants(self) -> list[Tensor]:
-        """What it takes beside the weight and v."""
-        return [self.const] if self.plus is None else [self.const, self.plus]
+    def fed(self) -> list[Tensor]:
+        """What comes in at each step beside v: [T, B, out] each."""
+        return [part for part in (self.const, self.plus) if part is not None and part.dim() > 1]
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """The weight, a bias if that is what the constant is, and what is fed."""
+        return [self.weight, *([self.const] if self.const.dim() == 1 else []), *self.fed]
 
 
 def layers_of(mlp: MLP) -> list[Layer] | None:
@@ -91,15 +105,23 @@ def feed(layer: Layer, fed: Tensor, *, first: bool) -> Layer:
 
 
 class DenseStep:
-    """A layer at work."""
+    """A layer at work.
 
-    def __init__(self, layer: Layer, steps: int, rows: int, kept: int) -> None:
+    Args:
+        layer: see there.
+        steps: T.
+        rows: N.
+        kept: steps that buffers keep: all, or the last.
+        y: the buffer, [kept, N, out], where W v comes from outside.
+    """
+
+    def __init__(self, layer: Layer, steps: int, rows: int, kept: int, y: Tensor | None = None) -> None:
         self.layer = layer
-        self.y = layer.const.new_empty(kept, rows, layer.const.shape[-1])
+        self.y = layer.weight.new_empty(kept, rows, len(layer.weight)) if y is None else y
         self.ys = by_step(self.y, steps)
-        moving = layer.const.dim() > 1
-        self.consts = layer.const.unbind() if moving else (layer.const,) * steps
-        self.particles = moving and layer.const.shape[1] != rows
+        self.moving = layer.const.dim() > 1
+        self.consts = layer.const.unbind() if self.moving else (layer.const,) * steps
+        self.particles = self.moving and layer.const.shape[1] != rows
         self.weight_t = layer.weight.t()
         self.out = self.y if layer.plus is None else torch.empty_like(self.y)
         self.outs = self.ys if layer.plus is None else by_step(self.out, steps)
@@ -107,58 +129,60 @@ class DenseStep:
 
     def step(self, t: int, v: Tensor) -> Tensor:
         """[N, in] -> [N, out]."""
-        y, const = self.ys[t], self.consts[t]
         if self.particles:
-            torch.mm(v, self.weight_t, out=y).view(-1, *const.shape).add_(const)
-        else:
-            torch.addmm(const, v, self.weight_t, out=y)
+            torch.mm(v, self.weight_t, out=self.ys[t])
+            return self.given(t)
+        torch.addmm(self.consts[t], v, self.weight_t, out=self.ys[t])
         return self._end(t)
 
-    def given(self, t: int, product: Tensor) -> Tensor:
-        """The same where W v is at hand, [N, out]."""
-        y, const = self.ys[t], self.consts[t]
-        if self.particles:
-            shape = (-1, *const.shape)
-            torch.add(product.unflatten(0, shape[:2]), const, out=y.view(shape))
-        else:
-            torch.add(product, const, out=y)
+    def given(self, t: int) -> Tensor:
+        """The same where W v is in the buffer, with the bias if there is one."""
+        if self.moving:
+            _shared(self.ys[t], self.consts[t]).add_(self.consts[t])
         return self._end(t)
 
     def _end(self, t: int) -> Tensor:
-        y, out = self.layer.act.apply(self.ys[t]), self.outs[t]
+        y, out = self.ys[t], self.outs[t]
+        if self.layer.act:
+            self.layer.act.apply(y)
         if self.pluses:
-            shape = (-1, *self.pluses[t].shape)
-            torch.add(y.view(shape), self.pluses[t], out=out.view(shape))
+            plus = self.pluses[t]
+            torch.add(_shared(y, plus), plus, out=_shared(out, plus))
         return out
 
     def ready(self, grad: Tensor | None = None) -> None:
         """For the way back, with the buffer for the gradients before the activation, if it is not to be its own."""
+        act = self.layer.act
         self.grad = torch.empty_like(self.y) if grad is None else grad
-        self.grads = self.grad.unbind()
-        self.of_out = torch.empty_like(self.y) if self.pluses else None
-        self.of_outs = (None,) * len(self.y) if self.of_out is None else self.of_out.unbind()
+        self.of_out = self.grad if act is None or self.layer.plus is None else torch.empty_like(self.out)
+        self.grads, self.of_outs = self.grad.unbind(), self.of_out.unbind()
+        self.slopes = act.slope(self.y).unbind() if act else ()
 
     def back(self, t: int, after: DenseStep) -> None:
         """From the gradient before the next layer's activation to the one before this layer's."""
         grad = torch.mm(after.grads[t], after.layer.weight, out=self.of_outs[t])
-        self.layer.act.back(grad, self.ys[t], self.grads[t])
+        if self.slopes:
+            torch.mul(grad, self.slopes[t], out=self.grads[t])
 
-    def of_constants(self) -> list[Tensor]:
-        """Their gradients, once all steps have theirs."""
-        const = self.layer.const
-        if const.dim() == 1:
-            found = self.grad.sum((0, 1))
-        else:
-            found = over_particles(self.grad, const.shape[1])
-            if len(found) < len(const):  # the last step has no transition
-                found = torch.cat([found, found.new_zeros(len(const) - len(found), *found.shape[1:])])
-        if self.layer.plus is None or self.of_out is None:
-            return [found]
-        return [found, over_particles(self.of_out, self.layer.plus.shape[1])]
+    def of_fed(self) -> list[Tensor]:
+        """Gradients of `layer.fed`, once all steps have theirs."""
+        before = [self.grad] * self.moving + [self.of_out] * bool(self.pluses)
+        found = []
+        for part, grad in zip(self.layer.fed, before, strict=True):
+            of_part = over_particles(grad, part.shape[1])
+            if len(of_part) < len(part):  # the last step has no transition
+                of_part = torch.cat([of_part, of_part.new_zeros(len(part) - len(of_part), *of_part.shape[1:])])
+            found.append(of_part)
+        return found
 
-    def of_weights(self, v: Tensor) -> list[Tensor]:
-        """Of the weight and the constants, from all inputs [T, N, in]."""
-        return [product(self.grad, v), *self.of_constants()]
+    def of_parameters(self, v: Tensor) -> list[Tensor]:
+        """Of `layer.parameters`, from all inputs [T, N, in]."""
+        return [product(self.grad, v), *([] if self.moving else [self.grad.sum((0, 1))]), *self.of_fed()]
+
+
+def _shared(y: Tensor, part: Tensor) -> Tensor:
+    """[K B, D] as [K, B, D], if `part` [B, D] is the same for K particles."""
+    return y if y.shape == part.shape else y.unflatten(0, (-1, len(part)))
 
 
 def over_particles(grad: Tensor, sequences: int) -> Tensor:

@@ -66,17 +66,17 @@ def draw(
     """
     stacks = [posterior, residual] if residual else [posterior]
     readers = [stack[0].weight for stack in stacks]
-    bias = start[0].new_zeros(sum(map(len, readers)))
+    biases = [start[0].new_zeros(len(w)) if c.dim() > 1 else c for w, c in ((s[0].weight, s[0].const) for s in stacks)]
     gates: Layer | None = None
     if transition is not None:
         rnn = transition.cell.rnn
         order = CELLS[rnn.mode].order
         readers.append(order(rnn.weight_hh_l0))
-        bias = torch.cat([bias, order(rnn.bias_hh_l0)])
+        biases.append(order(rnn.bias_hh_l0))
         gates = feed(Layer(rnn.weight_ih_l0, rnn.bias_ih_l0), transition.fed, first=True)
     loop = _Loop(
         joint=torch.cat(readers),
-        bias=bias,
+        bias=torch.cat(biases),
         stacks=stacks,
         before_cell=() if transition is None else transition.layers,
         gates=gates,
@@ -124,7 +124,7 @@ class _Loop:
 
     Args:
         joint: weights of all that reads the state, one below the other: each stack's first layer, then the cell's own.
-        bias: of that product.
+        bias: of that product; first layers' own are in it.
         stacks: the posterior's layers, and those of the prior if its mean is added to the posterior's.
         before_cell: layers from z to the cell.
         gates: from their output to the cell's gates; None where the next state is z.
@@ -153,8 +153,8 @@ class _Loop:
         self.eps, self.floor, self.parts = eps.flatten(1, -2), floor, parts
         self.weights = [joint, bias]
         for stack in stacks:
-            self.weights += [*stack[0].constants, *(v for layer in stack[1:] for v in (layer.weight, *layer.constants))]
-        self.weights += [v for layer in self.transition for v in (layer.weight, *layer.constants)]
+            self.weights += [*stack[0].fed, *(v for layer in stack[1:] for v in layer.parameters)]
+        self.weights += [v for layer in self.transition for v in layer.parameters]
 
     def run(self, start: Sequence[Tensor], *, keep: bool) -> tuple[Tensor, ...]:
         """From the first state [N, ·] to z, loc, scale, a residual prior's [loc, raw] and the states before each step.
@@ -170,24 +170,25 @@ class _Loop:
             part[0] = first
         self.z = empty(T, N, Z) if self.kind else self.states[0][1:]
         read = empty(kept, N, len(self.joint))
-        self.work = [[DenseStep(layer, T, N, kept) for layer in stack] for stack in self.stacks]
+        cuts = [len(stack[0].weight) for stack in self.stacks]
+        *firsts, own = read.split([*cuts, len(self.joint) - sum(cuts)], dim=-1)
+        self.work = [
+            [DenseStep(first, T, N, kept, y), *(DenseStep(layer, T, N, kept) for layer in rest)]
+            for (first, *rest), y in zip(self.stacks, firsts, strict=True)
+        ]
         self.moving = [DenseStep(layer, T - 1, N, moves) for layer in self.transition]
-        cuts = [stack[0].const.shape[-1] for stack in self.stacks]
-        firsts = sum(cuts)
-        own = read[..., firsts:]
         cell = self.cell = CELLS[self.kind](own, self.states, start[0].shape[-1], moves) if self.kind else None
         # Views of each step, made at once: to index a tensor takes as long as to add up a thousand numbers.
         h, reads, owns, eps, zs = (by_step(v, T) for v in (self.states[0], read, own, self.eps, self.z))
-        products = [by_step(v, T) for v in read[..., :firsts].split(cuts, dim=-1)]
         raws = [by_step(v, T) for v in self.work[0][-1].y.split(Z, dim=-1)]
         locs, scales, priors = loc.unbind(), scale.unbind(), [by_step(v, T) for v in self.prior]
         of_prior = [by_step(v[..., :Z], T) for v in self.prior]
         joint_t = self.joint.t()
         for t in range(T):
             torch.addmm(self.bias, h[t], joint_t, out=reads[t])
-            self._through(self.work[0], t, products[0][t])
+            self._through(self.work[0], t)
             if priors:
-                priors[0][t].copy_(self._through(self.work[1], t, products[1][t]))
+                priors[0][t].copy_(self._through(self.work[1], t))
                 torch.add(raws[0][t], of_prior[0][t], out=locs[t])
             else:
                 locs[t].copy_(raws[0][t])
@@ -202,8 +203,8 @@ class _Loop:
         return self.z.view_as(self.z), loc, scale, *out, *(part[:T] for part in self.states)
 
     @staticmethod
-    def _through(stack: Sequence[DenseStep], t: int, product: Tensor) -> Tensor:
-        v = stack[0].given(t, product)
+    def _through(stack: Sequence[DenseStep], t: int) -> Tensor:
+        v = stack[0].given(t)
         for layer in stack[1:]:
             v = layer.step(t, v)
         return v
@@ -258,11 +259,11 @@ class _Loop:
         read = grads[..., : len(self.joint)]
         found = [*after, product(read, self.states[0][:T]), read.sum((0, 1))]
         for stack in self.work:
-            found += stack[0].of_constants()
+            found += stack[0].of_fed()
             for before, layer in pairwise(stack):
-                found += layer.of_weights(before.out)
+                found += layer.of_parameters(before.out)
         v = self.z[: T - 1]
         for layer in self.moving:
-            found += layer.of_weights(v)
+            found += layer.of_parameters(v)
             v = layer.out
         return found
