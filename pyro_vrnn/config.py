@@ -35,6 +35,7 @@ class DataConfig:
     path: str = "chorales"
     """A prepared .h5 file, or the name of a data set (`pyro-vrnn prepare` lists them)."""
     batch_size: int = 16
+    """Sequences, or pieces of them, in an update."""
     window: int = 0
     """Cut training sequences into pieces of at most this many steps; 0 trains on whole sequences."""
     hop: int = 0
@@ -64,17 +65,23 @@ class TrainingConfig:
     """`training.*`: AdamW with one global-norm clip, schedules in updates, early stopping in epochs."""
 
     program: Literal["stacked", "markov"] = "stacked"
+    """The Pyro pair that is trained: one site for all steps, or one a step; the same losses, the first much faster."""
     epochs: int = 200
+    """Passes over the training split, at most."""
     max_steps: int = 0
     """Updates at most; 0 is no limit."""
     learning_rate: float = 1e-3
+    """Of AdamW, at the start."""
     decay: Decay = "constant"
-    """How the learning rate falls: constant, linear, exponential (straight in log space) or cosine."""
+    """How the learning rate falls; exponential is straight in log space."""
     decay_to: float = 0.01
     """The share of the learning rate that is left at the end of the decay."""
     decay_begin: int = 0
+    """Updates before it falls."""
     decay_steps: int = 0
+    """Updates that the fall takes."""
     adam_betas: tuple[float, float] = (0.9, 0.999)
+    """How much of the running mean of the gradient, and of its square, an update keeps."""
     weight_decay: float = 0.0
     """Decoupled (AdamW): each update shrinks the weights by learning_rate x this."""
     average: float = 0.0
@@ -103,7 +110,9 @@ class TrainingConfig:
     patience: int = 0
     """Validations without a better bound before stopping; 0 never stops early."""
     log_every: int = 20
+    """Updates between rows of metrics.jsonl."""
     seed: int = 0
+    """Of the weights, the order of the data and all draws."""
     graph: Literal["auto", "off"] = "auto"
     """On a GPU: make each shape's update one CUDA graph, where the other settings allow it."""
     precision: Literal["float32", "tf32", "bf16"] = "float32"

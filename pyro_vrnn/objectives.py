@@ -57,6 +57,7 @@ class Objective(ABC):
 
     name: str
     particles: int = 1
+    """K, paths of z drawn for each sequence."""
     weighted: ClassVar[bool] = False
     """Whether particles are weighed against each other inside a logarithm."""
     scores_twice: ClassVar[bool] = False
@@ -104,10 +105,13 @@ class Annealed(Objective):
     """What the ELBOs share: the KL weight, from kl_start to kl_end over kl_steps updates."""
 
     kl_start: float = 1.0
+    """Weight of the KL in the first update."""
     kl_end: float = 1.0
+    """At the end of the warm-up."""
     kl_steps: int = 0
+    """Updates from one to the other."""
     kl_schedule: Ramp = "linear"
-    """constant, linear, cosine, sigmoid, or cyclical: four rises one after the other."""
+    """How the weight rises; cyclical is four rises one after the other."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -194,6 +198,7 @@ class Weighted(Objective):
     """What the importance-weighted bounds share: at least two particles, and no KL weight."""
 
     particles: int = 5
+    """K, paths of z drawn for each sequence."""
     weighted: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -238,7 +243,7 @@ class MKObjective(Weighted):
 
     name: Literal["elbo-mk"] = "elbo-mk"
     groups: int = 2
-    """M."""
+    """M, of `particles` each."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -268,7 +273,9 @@ class CiwaeObjective(Weighted):
     mix_start: float | None = None
     """At the start; the same as at the end by default."""
     mix_steps: int = 0
+    """Updates from one to the other."""
     mix_schedule: Ramp = "linear"
+    """How the mix moves."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -307,6 +314,7 @@ class RenyiObjective(Weighted):
 
     name: Literal["renyi"] = "renyi"
     alpha: float = 0.5
+    """The order, not 1: 0 is IWAE, and towards 1 it is the ELBO."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -334,6 +342,7 @@ class FivoObjective(Weighted):
     threshold: float = 0.5
     """Particles are drawn anew when their effective number is below this share of K."""
     resampling: Resampling = "systematic"
+    """How ancestors are drawn; systematic has less variance."""
     score: bool = False
     """Whether the gradient has the score of the choice of ancestors, which makes it unbiased; of much variance."""
 

@@ -149,6 +149,8 @@ def test_recipes_config_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("recipes", "config", "doctor"):
         assert call(command) == 0
         assert capsys.readouterr().out
+    assert call("config", "jsb-vrnn", "-v") == 0
+    assert "Updates at most; 0 is no limit." in capsys.readouterr().out
 
 
 def test_dry_run_writes_nothing(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,15 +34,17 @@ def config(
     ] = None,
     sets: SetOption = None,
 ) -> dict[str, Any]:
-    """The settings that a recipe resolves to, and where each comes from."""
+    """The settings that a recipe resolves to, and where each comes from; with -v also what each means."""
     from pyro_vrnn import config as settings
+    from pyro_vrnn.settings import of_run
 
     resolved = settings.resolve(recipe, sets=sets or [])
-    values = resolved.config.to_dict()
+    values, means = resolved.config.to_dict(), of_run(resolved.config)
     rows: list[tuple[object, ...]] = []
     for section, part in values.items():
         for key, value in part.items():
-            rows.append((f"{section}.{key}", "=", value, f"({resolved.origins[f'{section}.{key}']})"))
+            meaning = (means[f"{section}.{key}"],) if out.verbose else ()
+            rows.append((f"{section}.{key}", "=", value, f"({resolved.origins[f'{section}.{key}']})", *meaning))
     out.table(rows)
     return {"schema": 1, "recipe": resolved.recipe, "config": values, "origins": resolved.origins}
 

@@ -24,6 +24,7 @@ class ModelConfig:
 
     name: str
     likelihood: str = "bernoulli"
+    """The distribution of x_t (pyro_vrnn/likelihoods)."""
     hidden_dim: int = 128
     """Width of the recurrent state."""
     network_dims: tuple[int, ...] = (128,)
@@ -31,7 +32,7 @@ class ModelConfig:
     dropout: float = 0.0
     """In the networks off the recurrent path, in training only."""
     norm: Literal["none", "layer", "batch"] = "none"
-    """Normalisation in the networks: none or layer."""
+    """Normalisation in the networks; batch is refused, with the reason."""
     direct: bool = False
     """Whether each bit of x_t also reads the same bit of x_{t-1} directly (models/direct.py)."""
 
@@ -67,6 +68,7 @@ class LatentConfig(ModelConfig):
     """The same with latent variables."""
 
     latent_dim: int = 32
+    """Units of z."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -42,6 +42,7 @@ class DMMConfig(LatentConfig):
 
     name: Literal["dmm"] = "dmm"
     cell: Literal["gru", "lstm", "tanh"] = "tanh"
+    """Of the recurrent network."""
     flows: int = 0
     """Inverse autoregressive flows after the posterior's Gaussian; its KL is then sampled."""
 

@@ -29,6 +29,7 @@ class RNNConfig(ModelConfig):
 
     name: Literal["rnn"] = "rnn"
     cell: Literal["gru", "lstm", "tanh"] = "lstm"
+    """Of the recurrent network."""
     rnn_layers: int = 1
     """Recurrent layers, one on top of the other."""
 

@@ -39,6 +39,7 @@ class SRNNConfig(LatentConfig):
 
     name: Literal["srnn"] = "srnn"
     posterior: Literal["smoothing", "filtering"] = "smoothing"
+    """Whether q(z_t) sees what follows t or only what is up to t."""
     res_q: bool = True
     """Whether the posterior's mean is the prior's plus a correction."""
 
