@@ -260,7 +260,7 @@ def test_windows_keep_all_but_the_part_of_a_frame(tmp_path: Path) -> None:
         ({"splits": (101, -1, 0)}, "--splits 101,-1,0"),
         ({"splits": (0, 50, 50)}, "--splits 0,50,50"),
         ({"splits": (float("nan"), 5, 5)}, "--splits nan,5,5"),
-        ({"split_by": "speaker"}, "split by 'speaker': choose from file, folder"),
+        ({"split_by": "speaker"}, "split by 'speaker': choose from file, folder, time"),
         ({"normalise": "ranges"}, "normalise 'ranges': choose from range, standard"),
         ({"seed": -1}, "--seed -1"),
         ({"source": []}, "no source"),
@@ -539,6 +539,38 @@ def test_too_little_for_a_validation_split(tmp_path: Path) -> None:
             prepared(tmp_path, folder, splits=(90, 5, 5), split_by=split_by)
         assert "--splits 100,0,0" in error.value.hint
     assert [len(ids(prepared(tmp_path, folder, splits=(50, 0, 50)), split)) for split in SPLITS] == [1, 0, 1]
+
+
+@pytest.mark.parametrize("seconds", [0.1, None], ids=["windows", "whole"])
+def test_splits_by_time(tmp_path: Path, seconds: float | None) -> None:
+    """Of each recording the start is for training and the end for test; one too short for that is for training."""
+    long, short = noise(200 * 8 * 20 + 650, seed=1), noise(390, seed=2)
+    long[:200], long[-1000:-800] = 32767, -32768
+    folder = put(tmp_path / "s", long_wav=encoded(long), short_wav=encoded(short))
+    options: dict[str, Any] = {"splits": (80, 10, 10), "split_by": "time", "seconds": seconds, "normalise": "range"}
+    info = prepared(tmp_path, folder, **options)
+    found = {split: dict(zip(ids(info, split), samples(info, split), strict=True)) for split in SPLITS}
+    joined = np.concatenate([x for split in SPLITS for name, x in found[split].items() if name.startswith("long")])
+    np.testing.assert_array_equal(joined, long[: len(long) // 200 * 200])
+    if seconds:
+        assert [len(found[split]) for split in SPLITS] == [17 + 1, 2, 2]
+        assert [*found["valid"], *found["test"]] == ["long#17", "long#18", "long#19", "long#20"]
+    else:
+        assert [*found["valid"], *found["test"]] == ["long#1", "long#2"]
+        assert len(found["test"]["long#2"]) == 16 * 200
+    assert (info.extra["low"], info.extra["high"]) == (min(x.min() for x in found["train"].values()), 32767)
+    assert info.extra["tail_samples"] == {"train": 190, "valid": 0, "test": 50}
+    assert info.extra["full_scale_samples"] == 400
+    assert info.extra["recordings"] == {"train": 2, "valid": 1, "test": 1}
+
+
+def test_too_short_to_be_cut_by_time(tmp_path: Path) -> None:
+    folder = put(tmp_path / "s", a_wav=encoded(X), b_wav=encoded(X))
+    with pytest.raises(ConfigError, match="cut by time into training, valid and test splits"):
+        prepared(tmp_path, folder, splits=(90, 5, 5), split_by="time", seconds=0.1)
+    assert not list(tmp_path.glob("*.h5"))
+    info = prepared(tmp_path, folder, splits=(50, 0, 50), split_by="time", seconds=0.1)
+    assert [len(ids(info, split)) for split in SPLITS] == [2, 0, 2]
 
 
 def test_moments_and_range_are_those_of_the_training_split(tmp_path: Path) -> None:

@@ -41,7 +41,9 @@ def prepare(
     splits: Annotated[
         str | None, typer.Option(help="Shares of train, valid, test: audio 90,5,5; midi, symbols 80,10,10.")
     ] = None,
-    split_by: Annotated[str | None, typer.Option(help="audio: file, or folder (a speaker each).")] = None,
+    split_by: Annotated[
+        str | None, typer.Option(help="audio: file, folder (a speaker each), or time (each recording is cut).")
+    ] = None,
     index: Annotated[str | None, typer.Option(help="audio: index.csv of one file a split.")] = None,
     normalise: Annotated[str | None, typer.Option(help="audio: standard (deviation) or range (max - min).")] = None,
     rate: Annotated[float | None, typer.Option(help="midi: steps a second, 20.")] = None,

@@ -18,8 +18,9 @@ from pyro_vrnn.errors import ConfigError, DataError, check_seed, choose
 from pyro_vrnn.files import cannot_write, make_folder, safe_name, sync_folder
 from pyro_vrnn.sources.common import check_shares
 from pyro_vrnn.sources.decoding import Decoder
-from pyro_vrnn.sources.framing import Heard, Progress, again, check_frames, listen, share_out, store
+from pyro_vrnn.sources.framing import Heard, Progress, again, check_frames, listen, store
 from pyro_vrnn.sources.recordings import Left, describe_sources, find, named
+from pyro_vrnn.sources.sharing import UNITS, share_by_time, share_out
 from pyro_vrnn.sources.spool import Spool
 from pyro_vrnn.storage import DataInfo
 from pyro_vrnn.writing import check_free
@@ -63,7 +64,8 @@ def prepare(
         seconds: of a window; the last one of a recording may be shorter. None for whole recordings.
         resample: convert recordings of other sample rates, which are refused otherwise.
         splits: percentages of train, valid and test; each that is not 0 gets at least one.
-        split_by: what is dealt out: "file" for single recordings, "folder" for top-level folders (speakers).
+        split_by: what is dealt out: "file" for single recordings, "folder" for top-level folders (speakers). With
+            "time" each recording is cut: its start is for training, its end for test.
         normalise: how models are to scale the samples: by mean and deviation ("standard") or from the smallest
             and largest training sample to -1 and 1 ("range"), which are then `low` and `high` in `extra`.
         seed: of the splits.
@@ -78,8 +80,8 @@ def prepare(
     if normalise not in ("standard", "range"):
         raise choose("normalise", normalise, ("standard", "range"))
     window = check_frames(sample_rate, frame, seconds)
-    if split_by not in ("file", "folder"):
-        raise choose("split by", split_by, ("file", "folder"))
+    if split_by not in UNITS:
+        raise choose("split by", split_by, UNITS)
     check_shares(splits)
     check_seed(seed)
     check_free(path, overwrite)
@@ -89,7 +91,11 @@ def prepare(
     with Decoder(sample_rate, resample=resample) as decoder, Spool(path, recordings, decided) as spool:
         heard = listen(decoder, recordings, left, frame=frame, whole=window is None, spool=spool, progress=progress)
         dealt = any(h.recording.split is None for h in heard)
-        heard = share_out(heard, splits, split_by, seed)
+        listened = len(heard)
+        if split_by == "time":
+            heard = share_by_time(heard, spool, splits, frame=frame, window=window)
+        else:
+            heard = share_out(heard, splits, split_by, seed)
         given = describe_sources(source)
         return store(
             path,
@@ -115,7 +121,7 @@ def prepare(
                 "seed": seed,
             },
             overwrite=overwrite,
-            reads=2 * len(recordings),
+            reads=2 * len(recordings) - listened + len(heard),
             progress=progress,
         )
 

@@ -37,6 +37,8 @@ class Heard:
     """Samples at either end of 16 bits, where a sound that is too loud is cut off."""
     place: int = 0
     """Which of the recordings that were listened to."""
+    start: int | None = None
+    """The sample at which it starts where it is a part of a recording; counts and extremes are then of the part."""
 
 
 def check_frames(sample_rate: int, frame: int, seconds: float | None) -> int | None:
@@ -118,32 +120,6 @@ def _listen(decoder: Decoder, recording: Recording, frame: int, whole: bool, spo
     return Heard(recording, tally, low, high, full_scale)
 
 
-def share_out(heard: Sequence[Heard], splits: Sequence[float], split_by: str, seed: int) -> list[Heard]:
-    """The same with a split each: the one that the source gives, else one dealt out by percentages."""
-
-    def unit(recording: Recording) -> tuple[str, ...]:
-        return (recording.folder,) if split_by == "folder" else (recording.folder, recording.name)
-
-    units = sorted({unit(h.recording) for h in heard if h.recording.split is None})
-    if not units:
-        return list(heard)
-    sizes = [max(1, round(len(units) * share / 100)) if share else 0 for share in splits[1:]]
-    if sum(sizes) >= len(units):
-        what = "folders" if split_by == "folder" else "recordings"
-        wanted = " and ".join(split for split, size in zip(SPLITS[1:], sizes, strict=True) if size)
-        raise ConfigError(
-            f"{len(units)} {what} that can be used are too few for training, {wanted} splits",
-            "give more recordings, or put all into training with --splits 100,0,0",
-        )
-    order = [units[i] for i in np.random.default_rng(seed).permutation(len(units))]
-    drawn = dict.fromkeys(order, "train")
-    drawn |= dict.fromkeys(order[: sizes[0]], "valid")
-    drawn |= dict.fromkeys(order[sizes[0] : sum(sizes)], "test")
-    return [
-        replace(h, recording=replace(h.recording, split=h.recording.split or drawn[unit(h.recording)])) for h in heard
-    ]
-
-
 def store(
     path: str | Path,
     spool: Spool,
@@ -164,15 +140,14 @@ def store(
 
     Args:
         spool: holds the samples.
-        heard: with a split each.
+        heard: with a split each; recordings, or parts of them.
         window: steps, or None for whole recordings.
         reads: how many recordings are to be read in all, those of `listen` among them.
         progress: told (recordings read, reads).
     """
-    by_split = {
-        s: [(h, n) for h, n in zip(heard, names([h.recording for h in heard]), strict=True) if h.recording.split == s]
-        for s in SPLITS
-    }
+    whole = {h.place: h.recording for h in heard}
+    called = dict(zip(whole, names(list(whole.values())), strict=True))
+    by_split = {s: [(h, called[h.place]) for h in heard if h.recording.split == s] for s in SPLITS}
     if not by_split["train"]:
         said = "; ".join(f"{skipped['file']}: {skipped['reason']}" for skipped in left.first[:3])
         raise DataError(
@@ -197,9 +172,10 @@ def store(
     def sequences(split: str) -> Iterator[Array]:
         nonlocal done
         for h, name in by_split[split]:
-            size = frame * (window or h.tally.samples // frame)
-            for k, part in enumerate(cut(spool.read(h.place), size, frame)):
-                ids[split].append(f"{name}#{k}" if window else name)
+            size, start = frame * (window or h.tally.samples // frame), h.start or 0
+            pieces = cut(spool.read(h.place, start, start + h.tally.samples), size, frame)
+            for k, part in enumerate(pieces, start=start // size if window else SPLITS.index(split)):
+                ids[split].append(name if h.start is None and not window else f"{name}#{k}")
                 yield part.reshape(-1, frame)
             done += 1
             if progress is not None:

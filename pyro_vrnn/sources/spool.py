@@ -173,10 +173,10 @@ class Spool:
         self.known.append(entry)
         self.crc = 0
 
-    def read(self, i: int) -> Iterator[Array]:
-        """The samples of recording i again, in blocks."""
-        start = self.known[i - 1]["end"] if i else 0
-        for block in self._blocks(start, self.known[i]["end"]):
+    def read(self, i: int, start: int, stop: int) -> Iterator[Array]:
+        """Samples of recording i again, in blocks; not more than there are."""
+        first = self.known[i - 1]["end"] if i else 0
+        for block in self._blocks(first + start, min(first + stop, self.known[i]["end"])):
             yield np.frombuffer(block, "<i2")
 
 
