@@ -42,6 +42,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         song.write(f"my_songs/{i}.mid")
     for name in ("a_song", "another"):
         song.write(f"{name}.mid")
+    soundfile.write("one_long_talk.wav", 0.1 * random.normal(size=160_000), 16_000)
     soundfile.write("someone.wav", 0.1 * random.normal(size=16_000), 16_000)
     return tmp_path / "here"
 
