@@ -101,7 +101,9 @@ def compare(runs: Sequence[Path], out: Path | None = None) -> dict[str, Any]:
     curves.comparison(
         {
             titles[path]: {
-                name: [run.rows for run in members] for name, members in groups.items() if members[0].data == path
+                _legend(name, members): [run.rows for run in members]
+                for name, members in groups.items()
+                if members[0].data == path
             }
             for path in data
         },
@@ -143,6 +145,13 @@ def _named(groups: list[list[Compared]], varied: list[str]) -> dict[str, list[Co
             label = first.folder.name
         named[label if label not in named else str(first.folder)] = runs
     return named
+
+
+def _legend(name: str, members: Sequence[Compared]) -> str:
+    """What the figure calls a group: a run on its own by its folder too."""
+    folder = members[0].folder.name
+    label = f"{folder}: {name}"
+    return name if len(members) > 1 or folder in name or len(label) > LONGEST_LABEL else label
 
 
 def _titles(data: Sequence[str]) -> dict[str, str]:

@@ -183,6 +183,10 @@ class DataFormat:
     """The symbols by number, for text and the like."""
     level: str = ""
     """What a symbol is: char, word or token."""
+    columns: tuple[str, ...] = ()
+    """Names of the columns, of vectors that have some."""
+    image: bool = False
+    """Whether a sequence of vectors is an image, a row of pixels a step."""
     sequence_steps: int = 0
     """Steps of a training sequence, if all have as many; what is drawn has as many then."""
 

@@ -38,6 +38,7 @@ def pianoroll(
     steps_per_second: float | None = None,
     title: str = "",
     prime_steps: int = 0,
+    hidden: tuple[int, int] | None = None,
     probabilities: Array | None = None,
 ) -> None:
     """Draw one piano-roll, its notes as `rendering.held_notes` says.
@@ -49,6 +50,7 @@ def pianoroll(
         steps_per_second: gives a second axis in seconds, above.
         title: shown as it is, without markup.
         prime_steps: the first so many steps were given; they are drawn in grey and marked.
+        hidden: from one step to another the model was given nothing; marked.
         probabilities: the probability of each note at each step, shaded behind the notes, [T, X].
     """
     figure = new_figure(10, 4.2)
@@ -60,6 +62,7 @@ def pianoroll(
     _notes(axes, roll, prime_steps, outlined=probabilities is not None)
     axes.set_xlim(0, len(roll))
     axes.set_xlabel("step")
+    mark(axes, hidden)
     if prime_steps:
         axes.axvline(prime_steps, color="black", linewidth=1.2)
         for colour, text in ((PRIME, "given"), (BLUE, "drawn from the model")):
@@ -115,6 +118,13 @@ def pianorolls(
     figure.supxlabel("step", fontsize=10)
     figure.supylabel("pitch", fontsize=10)
     save(figure, path)
+
+
+def mark(axes: Axes, hidden: tuple[float, float] | None) -> None:
+    """Shade what was hidden from the model, between two places of the x axis."""
+    if hidden is not None:
+        axes.axvspan(*hidden, facecolor=ORANGE, edgecolor="none", alpha=0.22, zorder=0, label="hidden from the model")
+        axes.legend(loc="upper right", fontsize=8, framealpha=0.9, edgecolor="white", borderaxespad=0.2)
 
 
 def kl_by_step(kl: Array, path: str | Path, title: str = "") -> None:

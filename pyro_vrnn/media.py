@@ -6,7 +6,7 @@
 | audio     | .wav, 16 bit, mono  | waveform and spectrogram       |
 | strokes   | .svg                | the drawing                    |
 | symbols   | .txt                | none                           |
-| vectors   | .csv                | the columns as shades          |
+| vectors   | .csv                | the columns as shades; images  |
 
 Values here are as they are stored in a data file ("stored": samples, points, numbers of symbols), [T, columns].
 """
@@ -37,7 +37,13 @@ LONGEST_SECONDS = 600
 
 
 def write(
-    form: DataFormat, stored: Array, stem: Path, *, title: str = "", given: int = 0
+    form: DataFormat,
+    stored: Array,
+    stem: Path,
+    *,
+    title: str = "",
+    given: int = 0,
+    hidden: tuple[int, int] | None = None,
 ) -> tuple[Path, Path | None, dict[str, Any]]:
     """Write one sequence.
 
@@ -47,6 +53,7 @@ def write(
         stem: the files' path without its ending.
         title: of the picture.
         given: so many first steps were not drawn; the picture marks them.
+        hidden: from one step to another the model was given nothing; the picture marks it.
 
     Returns:
         The media file, its picture if there is one, and facts about it for the JSON beside it.
@@ -62,9 +69,9 @@ def write(
         )
     picture = stem.with_name(stem.name + ".png")
     if form.kind == "pianoroll":
-        return _pianoroll(form, stored, stem, picture, title, given)
+        return _pianoroll(form, stored, stem, picture, title, given, hidden)
     if form.kind == "audio":
-        return _audio(form, stored, stem, picture, title, given)
+        return _audio(form, stored, stem, picture, title, given, hidden)
     if form.kind == "strokes":
         path = stem.with_name(stem.name + ".svg")
         lines = polylines(stored)
@@ -79,10 +86,13 @@ def write(
     path = stem.with_name(stem.name + ".csv")
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow([f"x{j + 1}" for j in range(stored.shape[1])])
+    writer.writerow(form.columns or [f"x{j + 1}" for j in range(stored.shape[1])])
     writer.writerows([[repr(float(v)) for v in row] for row in stored])
     write_bytes(path, table.getvalue().encode())
-    pictures.columns(stored, picture, title=title, given=given)
+    if form.image:
+        pictures.images([stored], picture, [title], marks=hidden or ([given] if given else []))
+    else:
+        pictures.columns(stored, picture, names=form.columns, title=title, given=given, hidden=hidden)
     return path, picture, {"rows": len(stored)}
 
 
@@ -96,6 +106,8 @@ def overview(form: DataFormat, sequences: list[Array], path: Path, titles: list[
         pictures.waves(waves, path, titles, sample_rate(form), given * form.frame_length)
     elif form.kind == "strokes":
         pictures.drawings([polylines(stored) for stored in sequences], path, titles)
+    elif form.image:
+        pictures.images(sequences, path, titles, marks=[given] if given else [])
     else:
         return None
     return path
@@ -150,7 +162,13 @@ def _columns(form: DataFormat) -> Array:
 
 
 def _pianoroll(
-    form: DataFormat, stored: Array, stem: Path, picture: Path, title: str, given: int
+    form: DataFormat,
+    stored: Array,
+    stem: Path,
+    picture: Path,
+    title: str,
+    given: int,
+    hidden: tuple[int, int] | None,
 ) -> tuple[Path, Path, dict[str, Any]]:
     assert form.steps_per_second is not None
     roll, low = spread(form, stored)
@@ -166,13 +184,25 @@ def _pianoroll(
         steps_per_quarter=quarter,
     )
     figures.pianoroll(
-        roll, picture, lowest_pitch=low, steps_per_second=form.steps_per_second, title=title, prime_steps=given
+        roll,
+        picture,
+        lowest_pitch=low,
+        steps_per_second=form.steps_per_second,
+        title=title,
+        prime_steps=given,
+        hidden=hidden,
     )
     return path, picture, {"midi": facts}
 
 
 def _audio(
-    form: DataFormat, stored: Array, stem: Path, picture: Path, title: str, given: int
+    form: DataFormat,
+    stored: Array,
+    stem: Path,
+    picture: Path,
+    title: str,
+    given: int,
+    hidden: tuple[int, int] | None,
 ) -> tuple[Path, Path, dict[str, Any]]:
     """The samples as they are, unless one is beyond 16 bits: then all are turned down, and by how much is told."""
     import soundfile
@@ -186,7 +216,9 @@ def _audio(
     soundfile.write(held, samples, sample_rate(form), format="WAV", subtype="PCM_16")
     with cannot_write(path, len(samples) * 2):
         write_bytes(path, held.getvalue())
-    pictures.sound(samples / 32768, sample_rate(form), picture, title=title, given=given * form.frame_length)
+    size = form.frame_length
+    place = None if hidden is None else (hidden[0] * size, hidden[1] * size)
+    pictures.sound(samples / 32768, sample_rate(form), picture, title=title, given=given * size, hidden=place)
     facts = {"sample_rate": sample_rate(form), "samples": len(samples), "peak": peak / 32768, "gain": gain}
     return path, picture, facts
 
@@ -271,9 +303,12 @@ def _read_symbols(form: DataFormat, path: Path) -> Array:
 
 def _read_table(form: DataFormat, path: Path) -> Array:
     try:
-        rows = list(csv.reader(io.StringIO(_text(path))))
-        values = np.array([[float(cell) for cell in row] for row in rows[1:]], np.float64)
-    except (ValueError, csv.Error) as error:
+        names, *rows = [*csv.reader(io.StringIO(_text(path).removeprefix("\ufeff")))] or [[]]
+        names = [name.strip() for name in names]
+        if form.columns and set(form.columns) <= set(names):  # in any order, among others
+            rows = [[row[names.index(name)] for name in form.columns] for row in rows if row]
+        values = np.array([[float(cell) for cell in row] for row in rows], np.float64)
+    except (ValueError, IndexError, csv.Error) as error:
         raise DataError(f"{path}: {error}", f"give a CSV of {form.x_dim} columns with a header", path) from None
     if values.ndim != 2 or values.shape[1] != form.x_dim or not np.isfinite(values).all():
         raise DataError(f"{path}: not {form.x_dim} columns of finite numbers under a header", "", path)

@@ -10,15 +10,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyro_vrnn.figures import BLUE, PRIME, headline, new_figure, plain, save
+from pyro_vrnn.figures import BLUE, ORANGE, PRIME, headline, mark, new_figure, plain, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Array = NDArray[Any]
+MOST_NAMES = 20
 
 
-def sound(wave: Array, rate: int, path: str | Path, *, title: str = "", given: int = 0) -> None:
+def sound(
+    wave: Array,
+    rate: int,
+    path: str | Path,
+    *,
+    title: str = "",
+    given: int = 0,
+    hidden: tuple[int, int] | None = None,
+) -> None:
     """Draw a waveform above its spectrogram.
 
     Args:
@@ -27,10 +36,12 @@ def sound(wave: Array, rate: int, path: str | Path, *, title: str = "", given: i
         path: the PNG to write.
         title: shown as it is.
         given: so many first samples were not drawn by the model; a line marks their end.
+        hidden: samples that the model was not given; marked.
     """
     figure = new_figure(10, 5)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1, 1.6])
     _wave(top, wave, rate, given)
+    mark(top, None if hidden is None else (hidden[0] / rate, hidden[1] / rate))
     window = min(512, max(16, len(wave) // 4))
     if len(wave) >= window and np.abs(wave).max() > 0:
         quiet = float(np.abs(wave).max()) * 1e-5  # digital silence has no decibels
@@ -82,16 +93,46 @@ def drawings(sketches: Sequence[Sequence[Array]], path: str | Path, titles: Sequ
     save(figure, path)
 
 
-def columns(values: Array, path: str | Path, *, title: str = "", given: int = 0) -> None:
-    """Draw the columns of a table over time, as shades. values [T, X]."""
+def images(pixels: Sequence[Array], path: str | Path, titles: Sequence[str], *, marks: Sequence[int] = ()) -> None:
+    """Draw images side by side, the first row above; 0 is black and 1 white. [T, X] each; a line above marked rows."""
+    across = min(8, len(pixels))
+    down = math.ceil(len(pixels) / across)
+    figure = new_figure(1.6 * across if across > 1 else 4, 1.8 * down if across > 1 else 4)
+    panels = figure.subplots(down, across, squeeze=False).ravel()
+    for panel in panels:
+        panel.set_axis_off()
+    for panel, values, title in zip(panels, pixels, titles, strict=False):
+        panel.imshow(values, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        for row in marks:
+            panel.axhline(row - 0.5, color=ORANGE, linewidth=1.2)
+        headline(panel, title, size=9)
+    save(figure, path)
+
+
+def columns(
+    values: Array,
+    path: str | Path,
+    *,
+    names: Sequence[str] = (),
+    title: str = "",
+    given: int = 0,
+    hidden: tuple[int, int] | None = None,
+) -> None:
+    """Draw the columns of a table over time, as shades. values [T, X]; up to `MOST_NAMES` columns are named."""
     figure = new_figure(10, 3.6)
     axes = figure.add_subplot()
     shades = axes.imshow(values.T, aspect="auto", origin="lower", cmap="viridis", interpolation="nearest")
     figure.colorbar(shades, ax=axes)
     if given:
         axes.axvline(given - 0.5, color="white", linewidth=1.2)
+    if hidden is not None:
+        for place in hidden:
+            axes.axvline(place - 0.5, color="white", linewidth=1.2, linestyle="--")
     axes.set_xlabel("step")
-    axes.set_ylabel("column")
+    if names and len(names) <= MOST_NAMES:
+        axes.set_yticks(range(len(names)), [plain(name) for name in names])
+    else:
+        axes.set_ylabel("column")
     headline(axes, title)
     save(figure, path)
 

@@ -150,7 +150,7 @@ def write(
     for word, values in (("given", spoilt), ("reconstructed", back)):
         stored = run.encoding.decode(values.double().cpu().numpy())
         title = f"{run.folder.name}: {name}, {word}" + (f", steps {hide[0]} to {hide[1] - 1} hidden" if hide else "")
-        medium, picture, _ = media.write(run.format, stored, folder / f"{stem}-{word}", title=title)
+        medium, picture, _ = media.write(run.format, stored, folder / f"{stem}-{word}", title=title, hidden=hide)
         files += [medium] if picture is None else [medium, picture]
     about = folder / f"{stem}.json"
     error = float((back - x).square().mean())

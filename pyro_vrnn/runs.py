@@ -23,7 +23,7 @@ from pyro_vrnn.models.direct import Direct
 from pyro_vrnn.objectives import make_objective
 from pyro_vrnn.programs import Stacked
 from pyro_vrnn.sequences import DataInfo, SequenceDataset
-from pyro_vrnn.storage import AGAIN
+from pyro_vrnn.storage import AGAIN, LONGEST_COLUMN
 
 
 def build_net(settings: RunConfig) -> SequenceModel:
@@ -51,6 +51,12 @@ def data_format(info: DataInfo) -> DataFormat:
     rises = isinstance(pitches, list) and all(type(p) is int and 0 <= p <= 127 for p in pitches)
     if not rises or (pitches and (len(pitches) != info.x_dim or sorted(set(pitches)) != pitches)):
         raise DataError(f"{info.path}: /extra: pitches are not {info.x_dim} rising MIDI notes", AGAIN, info.path)
+    columns, image = info.extra.get("columns", []), info.extra.get("image", False)
+    named = isinstance(columns, list) and all(type(c) is str and len(c) <= LONGEST_COLUMN for c in columns)
+    if not named or (columns and (len(columns) != info.x_dim or len(set(columns)) < len(columns))):
+        raise DataError(f"{info.path}: /extra: columns are not {info.x_dim} different names", AGAIN, info.path)
+    if type(image) is not bool or (image and info.kind != "vectors"):
+        raise DataError(f"{info.path}: /extra: image is {image!r}", AGAIN, info.path)
     if info.kind in ("audio", "pianoroll") and rate is None:
         raise DataError(f"{info.path}: {info.kind} without steps_per_second", AGAIN, info.path)
     train = info.splits["train"]
@@ -66,6 +72,8 @@ def data_format(info: DataInfo) -> DataFormat:
         scale=reads.scale,
         symbols=tuple(info.extra["symbols"]) if reads.symbols else (),
         level=str(info.extra.get("level", "")),
+        columns=tuple(columns),
+        image=image,
         sequence_steps=train.longest if train.shortest == train.longest and train.sequences > 1 else 0,
         steps_per_quarter=1 if quarters is None or rate is None else min(64, max(1, round(60 * rate / quarters))),
     )

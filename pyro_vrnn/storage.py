@@ -32,6 +32,7 @@ Array = NDArray[Any]
 
 FORMAT, SCHEMA = "pyro-vrnn", 1
 SPLITS = ("train", "valid", "test")
+LONGEST_COLUMN = 200  # characters of a column's name
 KINDS = ("pianoroll", "audio", "strokes", "symbols", "vectors")
 SUPPORTS: dict[str, tuple[str, Callable[[Array], Array]]] = {
     "binary": ("0 or 1", lambda x: (x == 0) | (x == 1)),

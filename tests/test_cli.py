@@ -303,7 +303,19 @@ def test_every_model_by_every_command(
 
 
 def test_files_that_say_nonsense_in_extra(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for extra in ({"lowest_pitch": "x"}, {"lowest_pitch": 120}, {"quarters_per_minute": 0}, {"lowest_pitch": [1]}):
+    for extra in (
+        {"lowest_pitch": "x"},
+        {"lowest_pitch": 120},
+        {"quarters_per_minute": 0},
+        {"lowest_pitch": [1]},
+        {"columns": ["a"]},
+        {"columns": [1] * 12},
+        {"columns": "a"},
+        {"columns": ["x" * 201, *"abcdefghijk"]},
+        {"columns": ["a"] * 12},
+        {"image": True},
+        {"image": 1},
+    ):
         path = write_small(tmp_path / "odd.h5", extra=extra)
         assert call("train", "--data", path, "--out", tmp_path / "r", *SMALL) == 3
         refused(capsys)

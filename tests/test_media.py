@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
+import matplotlib.image
 import numpy as np
 import pytest
 import soundfile
@@ -252,3 +253,53 @@ def test_a_cell_too_long_for_a_table(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("x,y\n1," + "2" * 200_000 + "\n")
     with pytest.raises(DataError):
         media.read(DataFormat(kind="vectors", support="real", x_dim=2), tmp_path / "a.csv")
+
+
+NAMED = DataFormat(kind="vectors", support="real", x_dim=2, columns=("speed", "$heat"))
+
+
+def test_columns_keep_their_names(tmp_path: Path) -> None:
+    """Written under them, and read by them: in any order, among others; else by place."""
+    stored = np.array([[1.0, 2.0], [3.0, 4.5]])
+    path, picture, _ = media.write(NAMED, stored, tmp_path / "s", hidden=(0, 1))
+    assert path.read_text().splitlines()[0] == "speed,$heat"
+    assert picture is not None
+    np.testing.assert_array_equal(media.read(NAMED, path), stored)
+    (tmp_path / "other.csv").write_bytes(b"\xef\xbb\xbfsequence,$heat, speed\nfirst,2,1\n\nfirst,4.5,3\n")
+    np.testing.assert_array_equal(media.read(NAMED, tmp_path / "other.csv"), stored)
+    (tmp_path / "plain.csv").write_text("x1,x2\n1,2\n3,4.5\n")
+    np.testing.assert_array_equal(media.read(NAMED, tmp_path / "plain.csv"), stored)
+    for text in ("speed,$heat\n1\n", "a,speed,$heat\n1,2\n", "speed,$heat\n", ""):
+        (tmp_path / "bad.csv").write_text(text)
+        with pytest.raises(DataError):
+            media.read(NAMED, tmp_path / "bad.csv")
+
+
+def test_images_are_drawn_upright(tmp_path: Path) -> None:
+    """A row of pixels a step, the first above."""
+    form = DataFormat(kind="vectors", support="real", x_dim=6, image=True)
+    stored = np.zeros((6, 6))
+    stored[0] = stored[:, 0] = 1.0
+    _, picture, _ = media.write(form, stored, tmp_path / "s")
+    assert picture is not None
+    page = media.overview(form, [stored] * 3, tmp_path / "all.png", ["a", "b", "c"], 0)
+    assert page is not None
+    shown = matplotlib.image.imread(picture)[..., :3].mean(-1)
+    dark = np.argwhere(shown < 0.01)
+    (top, left), (bottom, right) = dark.min(0), dark.max(0)
+    assert shown[top - 3, (left + right) // 2] == shown[(top + bottom) // 2, left - 3] == 1.0
+    assert np.median(shown[top : bottom + 1, left : right + 1]) < 0.01
+
+
+def test_what_was_hidden_is_marked(tmp_path: Path) -> None:
+    roll = DataFormat(kind="pianoroll", support="binary", x_dim=88, steps_per_second=2.0)
+    for form, stored in ((roll, np.zeros((20, 88))), (AUDIO, np.zeros((20, 50)))):
+        shades = []
+        for hidden in (None, (10, 15)):
+            _, picture, _ = media.write(form, stored, tmp_path / "s", hidden=hidden)
+            assert picture is not None
+            pixels = matplotlib.image.imread(picture)[..., :3]
+            shades.append((pixels[..., 0] - pixels[..., 2] > 0.1).any(0))
+        marked = np.flatnonzero(shades[1] & ~shades[0])
+        assert not shades[0].any() or form is AUDIO
+        assert 0.2 < (marked.max() - marked.min()) / len(shades[1]) < 0.6

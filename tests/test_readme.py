@@ -42,6 +42,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         song.write(f"my_songs/{i}.mid")
     for name in ("a_song", "another"):
         song.write(f"{name}.mid")
+    for i in range(5):
+        Path("my_sensors").mkdir(exist_ok=True)
+        Path(f"my_sensors/{i}.csv").write_text(f"speed,heat\n{i},2\n3,4\n")
     soundfile.write("one_long_talk.wav", 0.1 * random.normal(size=160_000), 16_000)
     soundfile.write("someone.wav", 0.1 * random.normal(size=16_000), 16_000)
     return tmp_path / "here"

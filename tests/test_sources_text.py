@@ -286,6 +286,63 @@ def test_a_table(tmp_path: Path) -> None:
     }
 
 
+def test_a_folder_of_tables(tmp_path: Path) -> None:
+    """A sequence each, called by its file; what has other columns or is no table is skipped and listed."""
+    folder = tmp_path / "sensors"
+    (folder / "day").mkdir(parents=True)
+    for i in range(10):
+        (folder / "day" / f"s{i}.csv").write_text("sequence,b,a\n" + "".join(f"x,{t},{i}.5\n" for t in range(i + 1)))
+    (folder / "day" / "t0.CSV").write_text("a,b\n1,2\n")
+    (folder / "day" / "t1.csv").write_text("b,a\n1\n")
+    (folder / "day" / "t2.csv").write_bytes(b"\xff\xfe")
+    (folder / "about.txt").write_text("?")
+    info = vectors.prepare(tmp_path / "x.h5", source=folder)
+    found = {name: x for split in sequences(info).values() for name, x in split.items()}
+    assert found.keys() == {f"day/s{i}" for i in range(10)}
+    assert found["day/s2"].tolist() == [[0, 2.5], [1, 2.5], [2, 2.5]]
+    assert [info.splits[s].sequences for s in SPLITS] == [8, 1, 1]
+    assert info.extra["columns"] == ["b", "a"]
+    assert [(skip["file"], skip["reason"][:30]) for skip in info.extra["skipped"]] == [
+        ("day/t0.CSV", "its columns are 'a, b', and 'b"),
+        ("day/t1.csv", "line 2 has 1 columns, the head"),
+        ("day/t2.csv", "'utf-8' codec can't decode byt"),
+    ]
+    with pytest.raises(DataError, match=r"day/t0\.CSV"):
+        vectors.prepare(tmp_path / "x.h5", source=folder, strict=True, overwrite=True)
+
+
+def test_an_array(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).normal(size=(10, 4, 3))
+    array[3, 2, 1] = np.nan
+    file = io.BytesIO()
+    np.save(file, array)
+    info = prepared(tmp_path, file.getvalue())
+    found = {name: x for split in sequences(info).values() for name, x in split.items()}
+    assert found.keys() == {str(i) for i in range(10)} - {"3"}
+    np.testing.assert_array_equal(found["7"], array[7].astype("f4"))
+    assert info.extra["skipped"] == [{"id": "3", "reason": "step 2 is not finite"}]
+
+
+@pytest.mark.parametrize(
+    "array", [np.zeros((3, 4)), np.zeros((0, 4, 3)), np.zeros((2, 2, 2), complex), np.full((2, 2, 2), None)]
+)
+def test_arrays_that_are_not(tmp_path: Path, array: Array) -> None:
+    file = io.BytesIO()
+    np.save(file, array)
+    for data in (file.getvalue(), file.getvalue()[:20]):
+        with pytest.raises(DataError, match=r"an array|an npy that cannot be read"):
+            prepared(tmp_path, data)
+
+
+def test_names_of_columns_and_images_are_kept(tmp_path: Path) -> None:
+    assert prepared(tmp_path, as_csv(10)).extra["columns"] == ["time", "a", "b"]
+    info = prepared(tmp_path, as_npz(images=np.zeros((10, 2, 3), "u1")))
+    assert info.extra["image"] is True
+    assert "columns" not in info.extra
+    with pytest.raises(DataError, match="a column's name has 201 characters"):
+        prepared(tmp_path, b"sequence," + b"x" * 201 + b"\na,1\n")
+
+
 def test_moments_are_of_the_training_split(tmp_path: Path) -> None:
     def table(test: float) -> bytes:
         return f"sequence,split,x\na,train,1\na,train,3\nb,test,{test}\n".encode()

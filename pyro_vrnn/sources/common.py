@@ -147,6 +147,20 @@ def read_npz(data: bytes, path: Path) -> dict[str, Array]:
     return {name: array for name, array in found.items() if isinstance(array, np.ndarray)}
 
 
+def read_npy(data: bytes, path: Path) -> Array:
+    """The array of an npy file with this content.
+
+    Raises:
+        DataError: damaged, or objects in it.
+    """
+    try:
+        found: Array = np.load(io.BytesIO(data), allow_pickle=False)
+    except Exception as error:  # as above
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{path}: an npy that cannot be read: {why}", "save it again with numpy.save", path) from error
+    return found
+
+
 def cut(arrays: Mapping[str, Array], rows: str, lengths: str, path: Path) -> list[Array]:
     """Sequences that lie end to end: arrays[rows] [sum of T, X], of arrays[lengths] [N] rows (0 is possible) each.
 

@@ -1,6 +1,8 @@
-"""Sequences of numbers from a CSV or npz file, and what readers of other sources share with it.
+"""Sequences of numbers from CSV, npy and npz files.
 
 CSV     a header; a column `sequence` that says whose row it is, perhaps one `split`; all others are numbers
+folder  of CSV files with one header, a sequence each, called by their names
+npy     [N, T, X]: N sequences
 npz     train [sum of T, X] and train_len [N], and perhaps valid and test alike: rows end to end
 npz     images uint8 [N, T, X]: an image is T steps of X pixels, the first 80% of them train, 10% valid, 10% test
 """
@@ -11,16 +13,30 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pyro_vrnn.errors import ConfigError, DataError
-from pyro_vrnn.sources.common import MAX_BYTES, MAX_TABLE_BYTES, Skips, cut, read_file, read_npz, seeded_split
-from pyro_vrnn.storage import SPLITS, Array, DataInfo
+from pyro_vrnn.sources.common import (
+    MAX_BYTES,
+    MAX_TABLE_BYTES,
+    Skips,
+    cut,
+    find_files,
+    read_file,
+    read_npy,
+    read_npz,
+    seeded_split,
+)
+from pyro_vrnn.storage import LONGEST_COLUMN, SPLITS, Array, DataInfo
 from pyro_vrnn.writing import check_free, write_sequences
 
 BRIGHT = 127  # a pixel above it is a 1
-LAYOUTS = "a CSV with a column `sequence`, or an npz with train and train_len, or with images"
+NPY = b"\x93NUMPY"
+LAYOUTS = (
+    "a CSV with a column `sequence`, a folder of CSVs, an npy [N, T, X], or an npz with train and train_len or images"
+)
 
 
 def prepare(
@@ -35,12 +51,13 @@ def prepare(
 ) -> DataInfo:
     """Write sequences of numbers to a data file, float32 [T, X] (bits of images: uint8).
 
-    A CSV without a column `split` is split by sequence, 80/10/10; an npz without `valid` gives a tenth of its training
-    sequences to it. Sequences that are empty, ragged or not finite are skipped and listed in the file.
+    What does not name splits is split by sequence, 80/10/10; an npz without `valid` gives a tenth of its training
+    sequences to it. Sequences that are empty, ragged or not finite are skipped and listed in the file. The names of a
+    CSV's columns are kept, and so is that a sequence is an image: `columns` and `image` in the file's `extra`.
 
     Args:
         path: the file to make.
-        source: the file to read; LAYOUTS.
+        source: the file or folder to read; LAYOUTS.
         overwrite: replace an existing file.
         progress: told (sequences, sequences) at the end.
         seed: of the split.
@@ -55,14 +72,23 @@ def prepare(
     source = Path(source)
     skips = Skips(source, strict)
     splits: Mapping[str, Iterable[Array]]
-    data = read_file(source, MAX_BYTES, LAYOUTS, (".csv", ".npz"))
+    extra: dict[str, Any] = {}
+    tables = find_files(source, (".csv",)) if source.is_dir() and any(source.rglob("*.[cC][sS][vV]")) else {}
+    data = b"" if len(tables) > 1 else read_file(source, MAX_BYTES, LAYOUTS, (".csv", ".npy", ".npz"))
     arrays = read_npz(data, source) if data.startswith(b"PK") else {}
     if binary and "images" not in arrays:
         raise ConfigError(f"{source}: --binary is for an npz of images", "leave it out")
     if "images" in arrays:
         splits, ids = _from_images(arrays["images"], source, binary)
+        extra["image"] = True
     else:
-        found = _from_rows(arrays, source, seed) if arrays else _from_csv(data, source, seed, skips)
+        if arrays:
+            found = _from_rows(arrays, source, seed)
+        elif data.startswith(NPY):
+            found = _from_array(data, source, seed)
+        else:
+            read = _from_tables(tables, seed, skips) if tables else _from_csv(data, source, seed, skips)
+            found, extra["columns"] = read
         splits, ids = _whole(found, skips)
     if progress is not None:
         progress(sum(map(len, ids.values())), sum(map(len, ids.values())))
@@ -73,10 +99,10 @@ def prepare(
         kind="vectors",
         support="binary" if binary else "real",
         steps_per_second=None,
-        source=f"the file {source.name}",
+        source=f"the {'folder' if source.is_dir() else 'file'} {source.name}",
         licence="unknown",
         options={"source": source.name, "seed": seed, "binary": binary},
-        extra=skips.extra(),
+        extra=extra | skips.extra(),
         overwrite=overwrite,
     )
 
@@ -111,8 +137,49 @@ def _from_rows(arrays: Mapping[str, Array], source: Path, seed: int) -> dict[str
     return found
 
 
-def _from_csv(data: bytes, source: Path, seed: int, skips: Skips) -> dict[str, dict[str, Array]]:
-    """{split: {id: sequence}} of a table; rows of a sequence need not be neighbours."""
+def _from_array(data: bytes, source: Path, seed: int) -> dict[str, dict[str, Array]]:
+    """{split: {id: sequence}} of an npy file's content."""
+    array = read_npy(data, source)
+    if array.ndim != 3 or 0 in array.shape or array.dtype.kind not in "biuf":
+        shape = f"{array.dtype} {list(array.shape)}"
+        raise DataError(f"{source}: an array {shape}", "numbers, [sequences, steps, columns]", source)
+    part = seeded_split(map(str, range(len(array))), seed)
+    return {split: {f"{i}": x for i, x in enumerate(array) if part[str(i)] == split} for split in SPLITS}
+
+
+def _from_tables(tables: Mapping[str, Path], seed: int, skips: Skips) -> tuple[dict[str, dict[str, Array]], list[str]]:
+    """{split: {id: sequence}} of one table a sequence, and the columns that they have in common."""
+    values: dict[str, Array] = {}
+    columns: list[str] = []
+    left = MAX_TABLE_BYTES
+    for name, path in tables.items():
+        data = read_file(path, left, LAYOUTS, ())
+        left -= len(data)
+        try:
+            rows = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
+            names = [column.strip() for column in next(rows, [])]
+            kept = [i for i, column in enumerate(names) if column not in ("sequence", "split")]
+            found = [names[i] for i in kept]
+            if columns and found != columns:
+                raise ValueError(f"its columns are {', '.join(found)[:80]!r}, and {', '.join(columns)[:80]!r} before")
+            numbers = []
+            for row in filter(None, rows):
+                if len(row) != len(names):
+                    raise ValueError(f"line {rows.line_num} has {len(row)} columns, the header {len(names)}")
+                numbers.append([float(row[i]) for i in kept])
+            if not found or len(set(found)) < len(found) or len(max(found, key=len)) > LONGEST_COLUMN:
+                raise ValueError("no header of different names")
+        except (ValueError, csv.Error) as error:  # (of which UnicodeDecodeError is one)
+            skips.add(name, str(error), "file")
+            continue
+        columns = columns or found
+        values[name.removesuffix(path.suffix)] = np.array(numbers).reshape(-1, len(found))
+    part = seeded_split(values, seed)
+    return {split: {name: x for name, x in values.items() if part[name] == split} for split in SPLITS}, columns
+
+
+def _from_csv(data: bytes, source: Path, seed: int, skips: Skips) -> tuple[dict[str, dict[str, Array]], list[str]]:
+    """{split: {id: sequence}} of a table, and its columns; rows of a sequence need not be neighbours."""
 
     def refuse(why: str) -> DataError:
         return DataError(f"{source}: {why}", f"give {LAYOUTS}", source)
@@ -124,6 +191,8 @@ def _from_csv(data: bytes, source: Path, seed: int, skips: Skips) -> dict[str, d
         names = [name.strip() for name in next(rows, [])]
         if "sequence" not in names or len(set(names)) < len(names) or not set(names) - {"sequence", "split"}:
             raise refuse(f"its first line is {', '.join(names)[:80]!r}: no header with `sequence` and other columns")
+        if len(max(names, key=len)) > LONGEST_COLUMN:
+            raise refuse(f"a column's name has {len(max(names, key=len))} characters")
         key, numbers = names.index("sequence"), [i for i, n in enumerate(names) if n not in ("sequence", "split")]
         values: dict[str, list[float]] = {}
         splits: dict[str, str] = {}
@@ -154,7 +223,7 @@ def _from_csv(data: bytes, source: Path, seed: int, skips: Skips) -> dict[str, d
     found: dict[str, dict[str, Array]] = {split: {} for split in SPLITS}
     for name, flat in values.items():
         found[part[name]][name] = np.array(flat).reshape(-1, len(numbers))
-    return found
+    return found, [names[i] for i in numbers]
 
 
 def _whole(
