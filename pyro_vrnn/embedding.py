@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyro_vrnn import media, pictures
+from pyro_vrnn.batching import in_order
 from pyro_vrnn.errors import ConfigError, check_seed
 from pyro_vrnn.files import make_folder, safe_name, write_bytes, write_json
 from pyro_vrnn.latents import center
 from pyro_vrnn.programs import Markov
-from pyro_vrnn.sequences import Batch, SequenceDataset, collate, in_order
+from pyro_vrnn.sequences import Batch, SequenceDataset, collate
 
 if TYPE_CHECKING:
     from pyro_vrnn.runs import Run

@@ -20,13 +20,15 @@ import torch
 from torch import Tensor
 
 from pyro_vrnn import checkpoint
+from pyro_vrnn.batching import Piece, epoch_plan, pieces
+from pyro_vrnn.diagnosis import guarded, settled
 from pyro_vrnn.errors import UserError
 from pyro_vrnn.evaluation import Evaluation, evaluate
 from pyro_vrnn.files import cannot_write
 from pyro_vrnn.precision import products
 from pyro_vrnn.programs import Stacked
-from pyro_vrnn.sequences import Batch, Piece, SequenceDataset, collate, epoch_plan, padded, pieces, standardised
-from pyro_vrnn.trainer import Trainer, guarded, settled
+from pyro_vrnn.sequences import Batch, SequenceDataset, collate, padded, standardised
+from pyro_vrnn.trainer import Trainer
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 if sys.platform != "win32":

@@ -16,11 +16,12 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions.kl import kl_divergence
 
+from pyro_vrnn.batching import in_order
 from pyro_vrnn.errors import NumericsError
 from pyro_vrnn.objectives import FivoObjective, Objective
 from pyro_vrnn.precision import products
 from pyro_vrnn.programs import Program, particle_filter, terms
-from pyro_vrnn.sequences import Batch, SequenceDataset, collate, in_order
+from pyro_vrnn.sequences import Batch, SequenceDataset, collate
 
 if TYPE_CHECKING:
     from pyro_vrnn.config import DataFormat

@@ -9,7 +9,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import pyro
 import torch
 from pyro.infer import SVI
 from torch import Tensor
@@ -22,7 +21,6 @@ from pyro_vrnn.errors import CheckpointError, NumericsError
 from pyro_vrnn.estimators import Filtering
 from pyro_vrnn.evaluation import Recorder
 from pyro_vrnn.feeding import feed
-from pyro_vrnn.files import write_json
 from pyro_vrnn.graphs import Graphs, why_not
 from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.networks import State
@@ -342,66 +340,3 @@ def _progress(state: dict[str, Any], path: Path) -> Progress:
             raise CheckpointError(message, "the checkpoint is damaged; name another one", path)
         values[field.name] = value
     return Progress(**values)
-
-
-def guarded(
-    trainer: Trainer, batch: Batch | None, run: Path, *, log: bool, indices: Sequence[int] = ()
-) -> dict[str, Any] | None:
-    """One step; if its numbers are not finite, say in diagnostics/ which site's are not, and raise."""
-    with _diagnosed(trainer, batch, run):
-        return trainer.step(batch, log=log, indices=indices)
-
-
-def settled(trainer: Trainer, run: Path) -> None:
-    """Wait until all updates are done; the same for them."""
-    with _diagnosed(trainer, None, run):
-        trainer.settle()
-
-
-@contextmanager
-def _diagnosed(trainer: Trainer, batch: Batch | None, run: Path) -> Iterator[None]:
-    random = torch.get_rng_state()
-    try:
-        yield
-    except NumericsError as error:
-        if trainer.graphs is not None and trainer.graphs.at_fault is not None:
-            batch = trainer.graphs.at_fault  # maybe some updates before
-        if batch is None:
-            raise  # the others' gradients; they say where
-        for p in trainer.net.parameters():
-            p.grad = None
-        torch.set_rng_state(random)
-        mine = f"-rank-{trainer.ranks.rank}" if trainer.ranks.rank else ""
-        path = run / "diagnostics" / f"step-{trainer.at.step + 1}{mine}.json"
-        path.parent.mkdir(exist_ok=True)
-        found = diagnose(trainer, trainer.fed(batch))
-        torch.set_rng_state(random)
-        found |= {"step": trainer.at.step + 1, "what": error.message}
-        write_json(path, found)
-        raise NumericsError(
-            f"{error.message} at step {trainer.at.step + 1}; first at {found['first_site'] or 'the gradient'}",
-            f"see {path}; try a smaller training.learning_rate or training.clip_norm",
-            path,
-        ) from error
-
-
-@torch.no_grad()
-def diagnose(trainer: Trainer, batch: Batch) -> dict[str, Any]:
-    """The first site, in time, with a log-probability that is not finite; parameters that are not."""
-    program = Markov(trainer.net)
-    guide = pyro.poutine.trace(program.guide).get_trace(batch)
-    model = pyro.poutine.trace(pyro.poutine.replay(program.model, trace=guide)).get_trace(batch)
-    bad = []
-    with pyro.validation_enabled(False):
-        for side, trace in (("guide", guide), ("model", model)):
-            for name, site in trace.nodes.items():
-                if site["type"] == "sample" and not pyro.poutine.util.site_is_subsample(site):
-                    log_prob = site["fn"].log_prob(site["value"])
-                    if not bool(torch.isfinite(log_prob).all()):
-                        bad.append(f"{side}:{name}")
-    return {
-        "first_site": bad[0] if bad else None,
-        "sites": bad[:100],
-        "parameters": [k for k, v in trainer.net.named_parameters() if not bool(torch.isfinite(v).all())],
-        "lengths": batch.lengths.tolist(),
-    }

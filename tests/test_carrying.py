@@ -13,10 +13,11 @@ from small import B, T, make_batch, make_net, variants, write_small
 
 import pyro_vrnn as pv
 from pyro_vrnn import checkpoint, optimizer
+from pyro_vrnn.batching import pieces
 from pyro_vrnn.errors import ConfigError, NumericsError
 from pyro_vrnn.programs import PROGRAMS, Stacked, terms
 from pyro_vrnn.replay import Replay
-from pyro_vrnn.sequences import Batch, SequenceDataset, collate, pieces
+from pyro_vrnn.sequences import Batch, SequenceDataset, collate
 
 CUTTABLE = [v for v in variants() if v[0] != "model.name=vrae"]
 FORWARD = [v for v in CUTTABLE if v[0] != "model.name=dmm" and "model.posterior=smoothing" not in v]

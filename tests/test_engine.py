@@ -24,13 +24,14 @@ from torch import Tensor
 import pyro_vrnn as pv
 from pyro_vrnn import checkpoint, engine, runs
 from pyro_vrnn.config import resolve
+from pyro_vrnn.diagnosis import guarded
 from pyro_vrnn.engine import Observer
 from pyro_vrnn.errors import CheckpointError, ConfigError, DataError, NumericsError
 from pyro_vrnn.models import MODELS
 from pyro_vrnn.objectives import OBJECTIVES
 from pyro_vrnn.optimizer import TorchOptim
 from pyro_vrnn.sequences import Batch, SequenceDataset
-from pyro_vrnn.trainer import Trainer, guarded
+from pyro_vrnn.trainer import Trainer
 
 SMALL = {
     "model.latent_dim": 3,

@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_leaves
 
 from pyro_vrnn import evaluation
 from pyro_vrnn.config import DataFormat, RunConfig, resolve
+from pyro_vrnn.diagnosis import guarded
 from pyro_vrnn.engine import fit
 from pyro_vrnn.errors import ConfigError, NumericsError
 from pyro_vrnn.graphs import ASK_EVERY, Graphs, _forget, why_not
@@ -32,7 +33,7 @@ from pyro_vrnn.programs import Stacked
 from pyro_vrnn.programs.stacked import Path as Along
 from pyro_vrnn.runs import build_net
 from pyro_vrnn.sequences import Batch, SequenceDataset, bucket, padded
-from pyro_vrnn.trainer import Trainer, guarded
+from pyro_vrnn.trainer import Trainer
 from pyro_vrnn.update import Update
 
 CPU = torch.device("cpu")

@@ -17,15 +17,14 @@ from small import write_audio, write_small
 from torch.utils.data import DataLoader
 
 from pyro_vrnn import reading, sequences, writing
+from pyro_vrnn.batching import epoch_plan, in_order
 from pyro_vrnn.encoding import Encoding
 from pyro_vrnn.errors import ConfigError, DataError
 from pyro_vrnn.sequences import (
     SequenceDataset,
     collate,
     describe,
-    epoch_plan,
     floors,
-    in_order,
     padded,
     read_info,
     standardised,

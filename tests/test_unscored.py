@@ -13,13 +13,14 @@ from small import B, make_batch, make_net, write_small
 
 import pyro_vrnn as pv
 from pyro_vrnn import cli, inspection
+from pyro_vrnn.batching import pieces
 from pyro_vrnn.errors import DataError
 from pyro_vrnn.models import MODELS
 from pyro_vrnn.objectives import OBJECTIVES
 from pyro_vrnn.programs import PROGRAMS
 from pyro_vrnn.programs.smc import particle_filter
 from pyro_vrnn.programs.weights import terms
-from pyro_vrnn.sequences import SequenceDataset, collate, floors, pieces, read_info
+from pyro_vrnn.sequences import SequenceDataset, collate, floors, read_info
 from pyro_vrnn.sources import pianoroll
 
 GIVEN = torch.tensor([1, 0, 1, 1, 0])
