@@ -207,7 +207,7 @@ def unroll(rnn: nn.RNNBase, u: Tensor, start: Sequence[Tensor]) -> tuple[Tensor,
 class _Unrolled(torch.autograd.Function):
     """A cell over u [T, N, D] from a start, with own weights in the cell's order.
 
-    Without a bias of its own `own` holds the sum of both products, for the tanh cell where its next state will be.
+    Where `own_bias` is None, `own` holds the sum of both products. The tanh cell has it where its next state will be.
     """
 
     @staticmethod
@@ -231,19 +231,21 @@ class _Unrolled(torch.autograd.Function):
         torch.addmm(bias, u.flatten(0, 1), weight.t(), out=given.flatten(0, 1))
         cell = kind(own, states, H, T)
         own_weight_t = own_weight.t()
-        for t, (h, given_t, own_t) in enumerate(zip(cell.states[0], given.unbind(), own.unbind(), strict=False)):
+        before = cell.states[0][:-1]
+        for t, (h, given_t, own_t) in enumerate(zip(before, given.unbind(), own.unbind(), strict=True)):
             if own_bias is None:
                 cell.step(t, None, own_t.addmm_(h, own_weight_t))
             else:
                 cell.step(t, given_t, torch.addmm(own_bias, h, own_weight_t, out=own_t))
-        ctx.cell, ctx.states, ctx.weights, ctx.u = cell, states, (weight, own_weight), u
+        ctx.cell, ctx.states = cell, states
+        ctx.save_for_backward(u, weight, own_weight)
         return tuple(part[1:] for part in states)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """To u, the weights and the start."""
-        cell, states, (weight, own_weight), u = ctx.cell, ctx.states, ctx.weights, ctx.u
+        cell, states, (u, weight, own_weight) = ctx.cell, ctx.states, ctx.saved_tensors
         T, N, H = grads[0].shape
         both = weight.new_empty(T, N, len(own_weight) + cell.tail * H)
         own, given = both[..., : len(own_weight)], both[..., cell.tail * H :]

@@ -33,7 +33,7 @@ class DataConfig:
     """`data.*`: which file, and how it is cut into batches."""
 
     path: str = "chorales"
-    """A prepared .h5 file, or the name of a data set (`pyro-vrnn prepare` lists them)."""
+    """A prepared .h5 file, the name of one below data/, or chorales, jsb, nottingham, muse or piano."""
     batch_size: int = 16
     """Sequences, or pieces of them, in an update."""
     window: int = 0
@@ -75,9 +75,9 @@ class TrainingConfig:
     decay: Decay = "constant"
     """How the learning rate falls; exponential is straight in log space."""
     decay_to: float = 0.01
-    """The share of the learning rate that is left at the end of the decay."""
+    """The share of the learning rate that is left at the end of its fall."""
     decay_begin: int = 0
-    """Updates before it falls."""
+    """Updates before the learning rate falls."""
     decay_steps: int = 0
     """Updates that the fall takes."""
     adam_betas: tuple[float, float] = (0.9, 0.999)
@@ -94,23 +94,23 @@ class TrainingConfig:
     scheduled_sampling: float = 0.0
     """The share of steps at which the transition reads the model's own draw in the place of x_t, in training."""
     scheduled_steps: int = 0
-    """Updates over which that share rises from 0."""
+    """Updates over which the share of scheduled sampling rises from 0."""
     replay: Literal["none", "recent", "hard"] = "none"
     """Draw some sequences anew beside each batch: of those trained on last, or of the highest loss a step."""
     replay_share: float = 0.25
-    """How many, as a share of the batch."""
+    """How many sequences are drawn anew, as a share of the batch."""
     replay_size: int = 64
-    """How many sequences to draw from."""
+    """How many sequences they are drawn from."""
     validate_every: int = 1
     """Epochs between validations."""
     valid_objective: str = "own"
     """The bound that is validated and chooses BEST: the objective's own, or another one to compare runs by."""
     valid_particles: int = 0
-    """Its particles; 0 is its default."""
+    """The validated bound's particles; 0 is its default."""
     patience: int = 0
     """Validations without a better bound before stopping; 0 never stops early."""
     log_every: int = 20
-    """Updates between rows of metrics.jsonl."""
+    """Updates between training rows of metrics.jsonl."""
     seed: int = 0
     """Of the weights, the order of the data and all draws."""
     graph: Literal["auto", "off"] = "auto"

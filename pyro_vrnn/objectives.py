@@ -107,11 +107,11 @@ class Annealed(Objective):
     kl_start: float = 1.0
     """Weight of the KL in the first update."""
     kl_end: float = 1.0
-    """At the end of the warm-up."""
+    """Weight of the KL at the end of its warm-up."""
     kl_steps: int = 0
-    """Updates from one to the other."""
+    """Updates of the KL's warm-up."""
     kl_schedule: Ramp = "linear"
-    """How the weight rises; cyclical is four rises one after the other."""
+    """How the KL's weight rises; cyclical is four rises one after the other."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -242,8 +242,10 @@ class MKObjective(Weighted):
     """The mean of M bounds of K particles: between the ELBO's gradient and IWAE's bound."""
 
     name: Literal["elbo-mk"] = "elbo-mk"
+    particles: int = 5
+    """K, paths of z in each of the M groups."""
     groups: int = 2
-    """M, of `particles` each."""
+    """M, groups of K paths of z each for each sequence."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -269,13 +271,13 @@ class CiwaeObjective(Weighted):
 
     name: Literal["ciwae"] = "ciwae"
     mix: float = 0.5
-    """IWAE's share, at the end."""
+    """IWAE's share at the end."""
     mix_start: float | None = None
-    """At the start; the same as at the end by default."""
+    """IWAE's share at the start; by default the same as at the end."""
     mix_steps: int = 0
-    """Updates from one to the other."""
+    """Updates over which IWAE's share moves."""
     mix_schedule: Ramp = "linear"
-    """How the mix moves."""
+    """How IWAE's share moves."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,6 +1,6 @@
 """What each setting means: the texts below a configuration's fields, for `config -v` and for docs/settings.md.
 
-`python -m pyro_vrnn.settings > docs/settings.md` writes the page anew; a test asks that it is the newest.
+`python -m pyro_vrnn.settings docs/settings.md` writes the page anew; a test asks that it is the newest.
 """
 
 from __future__ import annotations
@@ -11,19 +11,31 @@ import inspect
 import sys
 import textwrap
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from pyro_vrnn.config import DataConfig, RunConfig, TrainingConfig
+from pyro_vrnn.config import DEFAULT_RECIPE, DataConfig, RunConfig, TrainingConfig
+from pyro_vrnn.errors import ConfigError
 from pyro_vrnn.likelihoods import LIKELIHOODS
 from pyro_vrnn.models import MODELS
 from pyro_vrnn.objectives import OBJECTIVES
 
+DEFAULTS = {"model": "`vrnn`", "objective": "`elbo`"}
+
 
 def meanings(cls: type[Any]) -> dict[str, str]:
-    """Each field of a dataclass and the text below it, of the class itself or of one it inherits from."""
+    """Each field of a dataclass and the text below it, of the class itself or of one it inherits from.
+
+    Raises:
+        ConfigError: there is no source code to read it from.
+    """
     found: dict[str, str] = {}
     for part in reversed([c for c in cls.__mro__ if dataclasses.is_dataclass(c)]):
-        body = ast.parse(textwrap.dedent(inspect.getsource(part))).body[0]
+        try:
+            source = inspect.getsource(part)
+        except OSError as error:
+            raise ConfigError("the package was installed without its source code", "see docs/settings.md") from error
+        body = ast.parse(textwrap.dedent(source)).body[0]
         assert isinstance(body, ast.ClassDef)
         for line, below in zip(body.body, [*body.body[1:], None], strict=True):
             if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
@@ -49,13 +61,15 @@ def page() -> str:
         "",
         "Every setting, its default and what it means. `--set training.patience=10` sets one, and so does a line in a",
         "recipe (TOML: `[training]`, then `patience = 10`); a flag such as `--objective` is short for one of them.",
-        "`pyro-vrnn config RECIPE -v` shows what a recipe resolves to, with these words. A setting that the chosen",
-        "model or objective does not have is an error.",
+        "`pyro-vrnn config RECIPE -v` shows what a recipe resolves to, with these words. The default is what holds",
+        f"where neither the recipe nor a flag says otherwise; without a RECIPE, it is `{DEFAULT_RECIPE}`. A setting",
+        "that the chosen model or objective does not have is an error; those of a recipe whose model or objective a",
+        "flag changes are left out, with a note.",
         "",
-        "(This page is made of the code: `python -m pyro_vrnn.settings > docs/settings.md`.)",
+        "(This page is made of the code: `python -m pyro_vrnn.settings docs/settings.md`.)",
         *_section("data", {"": DataConfig}),
         *_section("model", models),
-        *_named("model.name", {name: sys.modules[model.__module__] for name, model in MODELS.items()}),
+        *_named("model.name", MODELS),
         *_named("model.likelihood", LIKELIHOODS),
         *_section("objective", OBJECTIVES),
         *_named("objective.name", OBJECTIVES),
@@ -65,31 +79,36 @@ def page() -> str:
 
 
 def _section(section: str, classes: dict[str, Any]) -> list[str]:
-    """A table; a setting that not all of the classes have, or not with one default, says which have."""
+    """A table; where not all of the classes have a setting, or not alike, it is said which."""
     lines = ["", f"## {section}", "", "| setting | default | |", "|---|---|---|"]
-    if "" not in classes:
-        lines.append(f"| `{section}.name` | | See below. |")
-    keys = dict.fromkeys(f.name for cls in classes.values() for f in dataclasses.fields(cls) if f.name != "name")
-    for key in keys:
-        fields = {n: f for n, cls in classes.items() for f in dataclasses.fields(cls) if f.name == key}
-        cls = classes[next(iter(fields))]
-        by_default: dict[str, list[str]] = {}
-        for name, field in fields.items():
-            by_default.setdefault(_text(field.default), []).append(name)
-        default = ", ".join(
-            f"`{d}`" + (f" ({', '.join(of)})" if len(by_default) > 1 else "") for d, of in by_default.items()
-        )
-        only = f"Of {', '.join(f'`{name}`' for name in fields)}. " if len(fields) < len(classes) else ""
-        lines.append(
-            f"| `{section}.{key}` | {default} | {only}{meanings(cls)[key]}{_choices(get_type_hints(cls)[key])} |"
-        )
+    rows: dict[tuple[str, str], dict[str, list[str]]] = {}  # by setting and text, the defaults and whose they are
+    for name, cls in classes.items():
+        texts, hints = meanings(cls), get_type_hints(cls)
+        for field in dataclasses.fields(cls):
+            text = f"{texts[field.name]}{_choices(hints[field.name])}" if field.name != "name" else "See below."
+            default = DEFAULTS[section] if field.name == "name" else _text(field.default)
+            rows.setdefault((field.name, text), {}).setdefault(default, []).append(name)
+    keys = list(dict.fromkeys(key for key, _ in rows))
+    for (key, text), defaults in sorted(rows.items(), key=lambda row: keys.index(row[0][0])):
+        default = ", ".join(f"{d} ({', '.join(of)})" if len(defaults) > 1 else d for d, of in defaults.items())
+        having = [name for of in defaults.values() for name in of]
+        only = f" *({', '.join(having)})*" if len(having) < len(classes) and len(defaults) == 1 else ""
+        lines.append(f"| `{section}.{key}` | {default} | {_cell(text)}{only} |")
     return lines
 
 
-def _named(setting: str, table: Mapping[str, object]) -> list[str]:
-    """The first line of each docstring."""
-    texts = {name: (inspect.getdoc(what) or "").splitlines()[0].replace("|", "\\|") for name, what in table.items()}
-    return ["", f"| `{setting}` | |", "|---|---|", *(f"| `{name}` | {text} |" for name, text in texts.items())]
+def _named(setting: str, table: Mapping[str, type[Any]]) -> list[str]:
+    """The first line of each class's docstring, or of that of its module, which it may refer to."""
+    texts = {}
+    for name, what in table.items():
+        text = inspect.getdoc(what) or ""
+        module = inspect.getdoc(sys.modules[what.__module__]) or ""
+        texts[name] = (module if text.startswith("See the module") else text).splitlines()[0]
+    return ["", f"| `{setting}` | |", "|---|---|", *(f"| `{name}` | {_cell(text)} |" for name, text in texts.items())]
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def _choices(hint: Any) -> str:
@@ -97,10 +116,12 @@ def _choices(hint: Any) -> str:
 
 
 def _text(value: Any) -> str:
+    if value is None:
+        return ""
     if isinstance(value, bool):
-        return str(value).lower()
-    return str(list(value)) if isinstance(value, tuple) else str(value)
+        return f"`{str(value).lower()}`"
+    return f"`{list(value) if isinstance(value, tuple) else value}`"
 
 
 if __name__ == "__main__":
-    print(page(), end="")
+    Path(sys.argv[1]).write_text(page(), encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect as signatures
+import io
 import json
 import os
 import sys
@@ -123,6 +124,8 @@ def run(app: typer.Typer, argv: list[str]) -> int:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the caller (`2>&-`): nobody wants it, and nothing else may get it
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif isinstance(stream := getattr(sys, name), io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # what a terminal's encoding cannot say
     try:
         code = app(args=argv, standalone_mode=False)
         sys.stdout.flush()

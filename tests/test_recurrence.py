@@ -138,3 +138,12 @@ def test_gradcheck(variant: tuple[str, ...]) -> None:
 
     values = [p.detach().clone().requires_grad_() for p in net.parameters()]
     assert torch.autograd.gradcheck(outputs, values, fast_mode=True)
+
+
+def test_a_weight_that_is_changed_before_the_way_back_is_an_error() -> None:
+    net = make_net("model.name=dmm")
+    total = run(net, data(), (B,), readable=False).z.sum()
+    with torch.no_grad():
+        net.posterior.linear.bias.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        total.backward()

@@ -42,4 +42,4 @@ def test_an_inherited_text_stays_unless_there_is_another() -> None:
 
 def test_the_page_is_made_of_the_code() -> None:
     written = (Path(__file__).parents[1] / "docs" / "settings.md").read_text(encoding="utf-8")
-    assert written == page(), "python -m pyro_vrnn.settings > docs/settings.md"
+    assert written == page(), "python -m pyro_vrnn.settings docs/settings.md"

@@ -543,34 +543,87 @@ def test_too_little_for_a_validation_split(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seconds", [0.1, None], ids=["windows", "whole"])
 def test_splits_by_time(tmp_path: Path, seconds: float | None) -> None:
-    """Of each recording the start is for training and the end for test; one too short for that is for training."""
+    """Of a recording the start is for training and the end for test."""
     long, short = noise(200 * 8 * 20 + 650, seed=1), noise(390, seed=2)
     long[:200], long[-1000:-800] = 32767, -32768
-    folder = put(tmp_path / "s", long_wav=encoded(long), short_wav=encoded(short))
+    folder = put(tmp_path / "s", a_wav=encoded(short), long_wav=encoded(long))
     options: dict[str, Any] = {"splits": (80, 10, 10), "split_by": "time", "seconds": seconds, "normalise": "range"}
-    info = prepared(tmp_path, folder, **options)
+    told: list[tuple[int, int]] = []
+    info = prepared(tmp_path, folder, **options, progress=lambda done, of: told.append((done, of)))
     found = {split: dict(zip(ids(info, split), samples(info, split), strict=True)) for split in SPLITS}
     joined = np.concatenate([x for split in SPLITS for name, x in found[split].items() if name.startswith("long")])
     np.testing.assert_array_equal(joined, long[: len(long) // 200 * 200])
     if seconds:
-        assert [len(found[split]) for split in SPLITS] == [17 + 1, 2, 2]
+        assert [len(found[split]) for split in SPLITS] == [1 + 17, 2, 2]
         assert [*found["valid"], *found["test"]] == ["long#17", "long#18", "long#19", "long#20"]
     else:
-        assert [*found["valid"], *found["test"]] == ["long#1", "long#2"]
-        assert len(found["test"]["long#2"]) == 16 * 200
+        assert [*found["train"], *found["valid"], *found["test"]] == ["a", "long#train", "long#valid", "long#test"]
+        assert [len(x) for split in SPLITS for x in found[split].values()] == [200, 132 * 200 - 200, 16 * 200, 16 * 200]
     assert (info.extra["low"], info.extra["high"]) == (min(x.min() for x in found["train"].values()), 32767)
     assert info.extra["tail_samples"] == {"train": 190, "valid": 0, "test": 50}
     assert info.extra["full_scale_samples"] == 400
     assert info.extra["recordings"] == {"train": 2, "valid": 1, "test": 1}
+    assert told[-1] == (4, 4)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert {of for _, of in told} == {4}
+
+
+def test_clipped_samples_are_counted_once_however_a_recording_is_cut(tmp_path: Path) -> None:
+    loud = np.concatenate([np.full(5000, 0.1), np.full(30, 1.5), np.full(5000, -0.1)])
+    folder = put(tmp_path / "s", a_wav=encoded(loud, subtype="FLOAT"))
+    for split_by in ("file", "time"):
+        splits = (80, 10, 10) if split_by == "time" else ALL
+        info = prepared(tmp_path, folder, splits=splits, split_by=split_by, seconds=0.1)
+        assert info.extra["clipped_samples"] == 30
+
+
+@pytest.mark.parametrize(("each", "count", "shares"), [(3, 30, (82, 4, 4)), (1, 40, (36, 2, 2)), (2, 10, (18, 1, 1))])
+def test_shares_by_time_are_of_all_windows(tmp_path: Path, each: int, count: int, shares: tuple[int, ...]) -> None:
+    """However short the recordings are; and no window is in two splits."""
+    folder = put(tmp_path / "s", **{f"r{i:02}_wav": encoded(noise(each * 1600, seed=i)) for i in range(count)})
+    info = prepared(tmp_path, folder, splits=(90, 5, 5), split_by="time", seconds=0.1)
+    found = [ids(info, split) for split in SPLITS]
+    assert tuple(map(len, found)) == shares
+    assert sorted(itertools.chain(*found)) == [f"r{i:02}#{k}" for i in range(count) for k in range(each)]
+    last = {name.partition("#")[0]: int(name.partition("#")[2]) for name in found[0]}
+    for name in [*found[1], *found[2]]:
+        recording, _, k = name.partition("#")
+        assert int(k) > last.get(recording, -1)
 
 
 def test_too_short_to_be_cut_by_time(tmp_path: Path) -> None:
-    folder = put(tmp_path / "s", a_wav=encoded(X), b_wav=encoded(X))
-    with pytest.raises(ConfigError, match="cut by time into training, valid and test splits"):
+    folder = put(tmp_path / "s", a_wav=encoded(X[:1600]), b_wav=encoded(X[:1600]))
+    with pytest.raises(ConfigError, match="2 windows of sound are too few for training, valid and test splits"):
         prepared(tmp_path, folder, splits=(90, 5, 5), split_by="time", seconds=0.1)
     assert not list(tmp_path.glob("*.h5"))
     info = prepared(tmp_path, folder, splits=(50, 0, 50), split_by="time", seconds=0.1)
-    assert [len(ids(info, split)) for split in SPLITS] == [2, 0, 2]
+    assert [ids(info, split) for split in SPLITS] == [["a#0"], [], ["b#0"]]
+
+
+def test_what_is_cut_by_time_goes_on_after_an_interruption(tmp_path: Path) -> None:
+    folder = put(tmp_path / "s", a_wav=encoded(noise(20_000, 1)), b_wav=encoded(noise(30_000, 2)))
+    options: dict[str, Any] = {"splits": (80, 10, 10), "split_by": "time", "seconds": 0.1}
+    whole = prepared(tmp_path, folder, **options).path.read_bytes()
+    (tmp_path / "out.h5").unlink()
+    for stop in (1, 2, 3):
+
+        def interrupt(done: int, of: int, stop: int = stop) -> None:
+            if done == stop:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            prepared(tmp_path, folder, **options, progress=interrupt)
+        assert not (tmp_path / "out.h5").exists()
+    assert prepared(tmp_path, folder, **options).path.read_bytes() == whole
+
+
+def test_splits_of_the_source_are_not_cut_by_time(tmp_path: Path) -> None:
+    rows = [["train", 0, 8000, "a", ""], ["test", 0, 4000, "b", ""]]
+    folder = indexed(tmp_path / "s", rows, train=8000, test=4000)
+    kept = [prepared(tmp_path, folder, splits=(80, 10, 10), split_by=by, seconds=0.1) for by in ("file", "time")]
+    assert [{split: ids(info, split) for split in SPLITS} for info in kept] == [
+        {"train": [f"a#{k}" for k in range(5)], "valid": [], "test": ["b#0", "b#1", "b#2"]}
+    ] * 2
 
 
 def test_moments_and_range_are_those_of_the_training_split(tmp_path: Path) -> None:

@@ -39,14 +39,15 @@ def config(
     from pyro_vrnn.settings import of_run
 
     resolved = settings.resolve(recipe, sets=sets or [])
-    values, means = resolved.config.to_dict(), of_run(resolved.config)
+    values, means = resolved.config.to_dict(), of_run(resolved.config) if out.verbose else {}
     rows: list[tuple[object, ...]] = []
     for section, part in values.items():
         for key, value in part.items():
             meaning = (means[f"{section}.{key}"],) if out.verbose else ()
             rows.append((f"{section}.{key}", "=", value, f"({resolved.origins[f'{section}.{key}']})", *meaning))
     out.table(rows)
-    return {"schema": 1, "recipe": resolved.recipe, "config": values, "origins": resolved.origins}
+    found = {"schema": 1, "recipe": resolved.recipe, "config": values, "origins": resolved.origins}
+    return found | ({"meanings": means} if out.verbose else {})
 
 
 @command

@@ -42,7 +42,7 @@ def prepare(
         str | None, typer.Option(help="Shares of train, valid, test: audio 90,5,5; midi, symbols 80,10,10.")
     ] = None,
     split_by: Annotated[
-        str | None, typer.Option(help="audio: file, folder (a speaker each), or time (each recording is cut).")
+        str | None, typer.Option(help="audio: file, folder (a speaker each), or time (the end of each is held out).")
     ] = None,
     index: Annotated[str | None, typer.Option(help="audio: index.csv of one file a split.")] = None,
     normalise: Annotated[str | None, typer.Option(help="audio: standard (deviation) or range (max - min).")] = None,

@@ -30,7 +30,7 @@ class ModelConfig:
     network_dims: tuple[int, ...] = (128,)
     """Widths of the hidden layers of each network."""
     dropout: float = 0.0
-    """In the networks off the recurrent path, in training only."""
+    """In training, in the networks that are evaluated once for a draw: not in those that model and guide both run."""
     norm: Literal["none", "layer", "batch"] = "none"
     """Normalisation in the networks; batch is refused, with the reason."""
     direct: bool = False

@@ -38,11 +38,15 @@ from pyro_vrnn.sequences import Batch
 
 @dataclass(frozen=True, kw_only=True)
 class DMMConfig(LatentConfig):
-    """Settings of a DMM. hidden_dim is the width of the guide's RNN, network_dims of transition and emitter."""
+    """Settings of a DMM: `model.*`."""
 
     name: Literal["dmm"] = "dmm"
+    hidden_dim: int = 128
+    """Width of the guide's recurrent network, and of the flows."""
+    network_dims: tuple[int, ...] = (128,)
+    """Widths of the hidden layers of transition and emitter."""
     cell: Literal["gru", "lstm", "tanh"] = "tanh"
-    """Of the recurrent network."""
+    """Kind of the recurrent network."""
     flows: int = 0
     """Inverse autoregressive flows after the posterior's Gaussian; its KL is then sampled."""
 

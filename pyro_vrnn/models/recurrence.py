@@ -110,12 +110,14 @@ class _Run(torch.autograd.Function):
     def forward(ctx: Any, loop: _Loop, *tensors: Tensor) -> tuple[Tensor, ...]:
         """The start's parts, then the loop's weights."""
         ctx.loop = loop
+        ctx.save_for_backward(*tensors)  # which the loop has too: so that autograd knows if one is changed meanwhile
         return loop.run(tensors[: loop.parts], keep=True)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """Of z, loc, scale and the states."""
+        _ = ctx.saved_tensors  # an error, if one has changed
         return None, *ctx.loop.back(*grads)
 
 

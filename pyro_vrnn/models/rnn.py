@@ -1,4 +1,4 @@
-"""The baseline without latent variables: RNN-Gauss, RNN-GMM, RNN-Bernoulli (Chung et al. 2015, section 4; BL 2012).
+"""The baseline without latent variables: RNN-Gauss, RNN-GMM, RNN-Bernoulli (Chung et al. 2015, section 4).
 
     p:  x_t ~ p(x_t | phi_dec(h_{t-1}))
         h_t = f(phi_x(x_t), h_{t-1})
@@ -29,7 +29,7 @@ class RNNConfig(ModelConfig):
 
     name: Literal["rnn"] = "rnn"
     cell: Literal["gru", "lstm", "tanh"] = "lstm"
-    """Of the recurrent network."""
+    """Kind of the recurrent network."""
     rnn_layers: int = 1
     """Recurrent layers, one on top of the other."""
 

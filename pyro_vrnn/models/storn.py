@@ -31,7 +31,7 @@ class STORNConfig(LatentConfig):
 
     name: Literal["storn"] = "storn"
     cell: Literal["gru", "lstm", "tanh"] = "gru"
-    """Of the recurrent network."""
+    """Kind of the recurrent network."""
 
 
 class STORN(SequenceModel):

@@ -38,7 +38,7 @@ class VRAEConfig(LatentConfig):
     hidden_dim: int = 500
     network_dims: tuple[int, ...] = ()
     cell: Literal["gru", "lstm", "tanh"] = "tanh"
-    """Of the recurrent network."""
+    """Kind of the recurrent network."""
     free_running: bool = False
     """Whether the decoder reads its own state alone, and not x_{t-1} too."""
     reverse_input: bool = False

@@ -40,7 +40,7 @@ class VRNNConfig(LatentConfig):
 
     name: Literal["vrnn", "vrnn-i"] = "vrnn"
     cell: Literal["gru", "lstm", "tanh"] = "gru"
-    """Of the recurrent network."""
+    """Kind of the recurrent network."""
     stochastic_layers: int = 1
     """L layers of latent_dim units each: z_t = (z^L, …, z^1), each given the one above."""
 

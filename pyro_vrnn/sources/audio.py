@@ -48,11 +48,11 @@ def prepare(
     """Write recordings to a data file, int16 [T, frame] each: windows, or whole recordings.
 
     Several channels are mixed to one, their mean. Samples after the last whole frame of a recording are left out
-    and counted in the file's `extra` as `tail_samples`; what is skipped, and why, is there too, as are `recordings` and
-    those of them that are all one value (`silent_recordings`) in each split, samples at either end of 16 bits
-    (`full_scale_samples`; those beyond it before they were rounded are `clipped_samples`), and how many files are sound
-    of a type that is not read (`unread_types`). If it is interrupted, the same call goes on behind the last recording
-    that was decoded (spool.py).
+    and counted in the file's `extra` as `tail_samples`; what is skipped, and why, is there too, as are `recordings` (or
+    parts of them) and those that are all one value (`silent_recordings`) in each split, samples at either end of 16
+    bits (`full_scale_samples`; those beyond it before they were rounded are `clipped_samples`), and how many files are
+    sound of a type that is not read (`unread_types`). If it is interrupted, the same call goes on behind the last
+    recording that was decoded (spool.py).
 
     Args:
         path: the file to make.
@@ -65,7 +65,7 @@ def prepare(
         resample: convert recordings of other sample rates, which are refused otherwise.
         splits: percentages of train, valid and test; each that is not 0 gets at least one.
         split_by: what is dealt out: "file" for single recordings, "folder" for top-level folders (speakers). With
-            "time" each recording is cut: its start is for training, its end for test.
+            "time" recordings are cut: of a long one the start is for training and the end for test.
         normalise: how models are to scale the samples: by mean and deviation ("standard") or from the smallest
             and largest training sample to -1 and 1 ("range"), which are then `low` and `high` in `extra`.
         seed: of the splits.
@@ -91,7 +91,6 @@ def prepare(
     with Decoder(sample_rate, resample=resample) as decoder, Spool(path, recordings, decided) as spool:
         heard = listen(decoder, recordings, left, frame=frame, whole=window is None, spool=spool, progress=progress)
         dealt = any(h.recording.split is None for h in heard)
-        listened = len(heard)
         if split_by == "time":
             heard = share_by_time(heard, spool, splits, frame=frame, window=window)
         else:
@@ -121,7 +120,7 @@ def prepare(
                 "seed": seed,
             },
             overwrite=overwrite,
-            reads=2 * len(recordings) - listened + len(heard),
+            reads=2 * len(recordings),
             progress=progress,
         )
 

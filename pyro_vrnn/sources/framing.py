@@ -6,6 +6,7 @@ What the first pass decodes lies in a spool (spool.py), from which the second on
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -167,17 +168,19 @@ def store(
         extra["low"] = min(h.low for h, _ in by_split["train"])
         extra["high"] = max(h.high for h, _ in by_split["train"])
     ids: dict[str, list[str]] = {split: [] for split in SPLITS}
-    done = reads - len(heard)  # what was skipped is done
+    to_do = Counter(h.place for h in heard)  # parts
+    done = reads - len(to_do)  # what was skipped is done
 
     def sequences(split: str) -> Iterator[Array]:
         nonlocal done
         for h, name in by_split[split]:
             size, start = frame * (window or h.tally.samples // frame), h.start or 0
             pieces = cut(spool.read(h.place, start, start + h.tally.samples), size, frame)
-            for k, part in enumerate(pieces, start=start // size if window else SPLITS.index(split)):
-                ids[split].append(name if h.start is None and not window else f"{name}#{k}")
+            for k, part in enumerate(pieces, start=start // size if window else 0):
+                ids[split].append(f"{name}#{k}" if window else name if h.start is None else f"{name}#{split}")
                 yield part.reshape(-1, frame)
-            done += 1
+            to_do[h.place] -= 1
+            done += not to_do[h.place]
             if progress is not None:
                 progress(done, reads)
 

@@ -45,42 +45,52 @@ def share_out(heard: Sequence[Heard], splits: Sequence[float], split_by: str, se
 def share_by_time(
     heard: Sequence[Heard], spool: Spool, splits: Sequence[float], *, frame: int, window: int | None
 ) -> list[Heard]:
-    """Parts with a split each: of every recording the start for training, then validation, and the end for test.
+    """Parts with a split each: of a recording the start for training, then validation, and the end for test.
+
+    The shares are those of all windows together: a long recording is cut in three, and of many short ones every
+    so many gives its last window.
 
     Args:
         heard: recordings; those whose split the source gives stay whole.
         spool: holds the samples.
-        splits: percentages; each that is not 0 gets at least one window. A recording too short for that is for
-            training.
+        splits: percentages; each that is not 0 gets at least one window.
         frame: samples.
         window: frames; cuts are between windows. None cuts between frames.
 
     Raises:
-        ConfigError: no recording is long enough.
+        ConfigError: too few windows.
     """
-    parts: list[Heard] = []
     step = frame * (window or 1)
+    pieces = {h.place: -(-(h.tally.samples // frame * frame) // step) for h in heard if h.recording.split is None}
+    if not pieces:
+        return list(heard)
+    total = sum(pieces.values())
+    valid, test = (max(1, round(total * share / 100)) if share else 0 for share in splits[1:])
+    if valid + test >= total:
+        wanted = " and ".join(split for split, count in zip(SPLITS[1:], (valid, test), strict=True) if count)
+        what = "windows" if window else "frames"
+        raise ConfigError(
+            f"{total} {what} of sound are too few for training, {wanted} splits",
+            ("windows of fewer --seconds, " if window else "") + "more recordings, or --splits 100,0,0",
+        )
+    parts: list[Heard] = []
+    seen = held = 0  # windows so far, and those of them that are not for training
     for h in heard:
-        if h.recording.split is not None:
+        if h.place not in pieces:
             parts.append(h)
             continue
-        pieces = -(-(h.tally.samples // frame * frame) // step)
-        sizes = [max(1, round(pieces * share / 100)) if share else 0 for share in splits[1:]]
-        if sum(sizes) >= pieces:
-            sizes = [0, 0]
-        ends = [pieces - sum(sizes), pieces - sizes[1], pieces]
+        count = pieces[h.place]
+        seen += count
+        here = (valid + test) * seen // total - held
+        tests = test * (held + here) // (valid + test) - test * held // (valid + test) if here else 0
+        held += here
+        ends = [count - here, count - tests, count]
         for split, first, end in zip(SPLITS, [0, *ends], ends, strict=False):
-            if end > first:
-                last = h.tally.samples if end == pieces else end * step
+            if end - first == count:
+                parts.append(replace(h, recording=replace(h.recording, split=split)))
+            elif end > first:
+                last = h.tally.samples if end == count else end * step
                 parts.append(_part(h, spool, split, first * step, last, frame))
-    missing = [
-        s for s, share in zip(SPLITS, splits, strict=True) if share and all(h.recording.split != s for h in parts)
-    ]
-    if heard and missing:
-        raise ConfigError(
-            f"no recording is long enough to be cut by time into training, {' and '.join(missing)} splits",
-            "windows of fewer --seconds, or all into training with --splits 100,0,0",
-        )
     return parts
 
 
