@@ -139,12 +139,18 @@ def _named(groups: list[list[Compared]], varied: list[str]) -> dict[str, list[Co
     named: dict[str, list[Compared]] = {}
     for runs in groups:
         first = runs[0]
-        label = ", ".join(f"{key.rpartition('.')[2]}={first.settings[key]}" for key in keys)
+        label = ", ".join(f"{_short(key)}={first.settings[key]}" for key in keys)
         label = label or first.config.model.name
         if len(label) > LONGEST_LABEL or label in named:
             label = first.folder.name
         named[label if label not in named else str(first.folder)] = runs
     return named
+
+
+def _short(key: str) -> str:
+    """A setting's name without its section; that of `objective.name` is the section."""
+    section, _, leaf = key.rpartition(".")
+    return section if leaf == "name" else leaf
 
 
 def _legend(name: str, members: Sequence[Compared]) -> str:

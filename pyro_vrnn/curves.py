@@ -114,7 +114,7 @@ def _band(panel: Axes, runs: Group, key: str, colour: str, style: str, name: str
     at = np.unique([v for x, _ in curves for v in x if low <= v <= high])
     values = np.stack([np.interp(at, x, y) for x, y in curves])
     mean = values.mean(0)
-    count = f" ({len(curves)} seeds)" if len(curves) > 1 else ""
+    count = f" ({len(curves)} runs)" if len(curves) > 1 else ""
     marker = "o" if len(at) == 1 else ""
     panel.plot(at, mean, style, marker=marker, color=colour, linewidth=1.6, label=plain(name) + count)
     if len(curves) > 1:

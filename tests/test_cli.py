@@ -506,3 +506,10 @@ def test_dry_run_refuses_what_train_refuses(tmp_path: Path, capsys: pytest.Captu
 def test_recipes_say_how_their_data_is_made(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("recipes", "-v") == 0
     assert capsys.readouterr().out.count("Data: pyro-vrnn prepare") == len(recipes.names())
+
+
+def test_names_of_columns_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = "".join(f"{i},{t},0.5\n" for i in range(10) for t in range(3))
+    (tmp_path / "a.csv").write_text("sequence,speed,heat\x1b[31m\n" + rows)
+    assert call("prepare", "vectors", tmp_path / "a.csv", "--out", tmp_path / "a.h5") == 0
+    assert "columns: speed, heat\\x1b[31m\n" in capsys.readouterr().out

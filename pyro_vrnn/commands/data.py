@@ -140,7 +140,7 @@ def print_description(path: Path, found: dict[str, Any]) -> None:
     if found.get("floors"):
         for line in floor_lines(found["floors"], found["kind"], found["support"], found["frame_length"]):
             out.print(f"  {line}")
-    for line in [*_recordings(found["extra"]), *_notes(found["extra"])]:
+    for line in [*_recordings(found["extra"]), *_notes(found["extra"]), *_columns(found["extra"])]:
         out.print(f"  {line}")
     for key in ("source", "licence"):
         if found[key]:
@@ -193,6 +193,15 @@ def _notes(extra: dict[str, Any]) -> list[str]:
     if not dropped:
         return []
     return [f"notes left out: {dropped} of valid and test, of pitches that no training song has"]
+
+
+def _columns(extra: dict[str, Any]) -> list[str]:
+    """A line on the names of columns, of vectors that have some."""
+    names = extra.get("columns")
+    if not isinstance(names, list) or not names:
+        return []
+    more = [f"and {len(names) - 20} more"] if len(names) > 20 else []
+    return [f"columns: {', '.join([*map(str, names[:20]), *more])}"]
 
 
 def _recordings(extra: dict[str, Any]) -> list[str]:
