@@ -18,6 +18,7 @@ import matplotlib
 import torch
 
 from pyro_vrnn.bench import CASES, Case, time_case
+from pyro_vrnn.devices import keep_memory
 
 VARIED = {
     "T": (16, 32, 64, 128, 256, 512),
@@ -37,6 +38,7 @@ def setting(name: str, value: int) -> Case:
 
 def measure(repeats: int) -> dict[str, list[dict[str, Any]]]:
     """Rows by what is varied."""
+    keep_memory()  # as `train` and `bench` do
     rows: dict[str, list[dict[str, Any]]] = {}
     for name, values in VARIED.items():
         for value in values:
