@@ -22,6 +22,10 @@ _WHERE = {"train": "api", "load": "runs", "Run": "runs"}
 __all__ = ["Run", "__version__", "load", "train"]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'pyro_vrnn' has no attribute {name!r}")

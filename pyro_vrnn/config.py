@@ -227,15 +227,18 @@ def recipe_text(recipe: str) -> str:
     if recipe in recipes.names():
         return recipes.text(recipe)
     path = Path(recipe)
+    if (path / "config.toml").is_file():  # a run's folder
+        path /= "config.toml"
     if not path.exists():
         error = choose("recipe", recipe, recipes.names())
-        raise ConfigError(error.message, f"{error.hint} (or the path of a TOML file)")
+        or_path = "the path of a TOML file or of a run"
+        raise ConfigError(error.message, f"{error.hint} (or {or_path})" if error.hint else f"or give {or_path}")
     return _read_text(path)
 
 
 def _read_text(path: Path) -> str:
     if not path.is_file():
-        raise ConfigError(f"{path}: not a regular file", "give a TOML file", path)
+        raise ConfigError(f"{path}: not a regular file", "give a TOML file, or the folder of a run", path)
     if path.stat().st_size > MAX_RECIPE_BYTES:
         raise ConfigError(f"{path}: larger than {MAX_RECIPE_BYTES} bytes", "recipes are small TOML files", path)
     try:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 MOST_POINTS = 1000
+MOST_PIECES = 1000
 """On a map; of more, every so-manieth."""
 
 
@@ -148,8 +149,8 @@ def interpolate(
             f"{run.config.model.name!r} has a z for every step: there is no line between two sequences",
             "interpolate a run of vrae",
         )
-    if points < 2:
-        raise ConfigError(f"--points {points}: must be at least 2, the ends")
+    if not 2 <= points <= MOST_PIECES:
+        raise ConfigError(f"--points {points}: must be at least 2, the ends, and at most {MOST_PIECES}")
     check_seed(seed)
     ends = [_given(run, name, split) for name in (first, second)]
     length = len(ends[0]) if steps is None else steps

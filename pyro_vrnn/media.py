@@ -6,7 +6,7 @@
 | audio     | .wav, 16 bit, mono  | waveform and spectrogram       |
 | strokes   | .svg                | the drawing                    |
 | symbols   | .txt                | none                           |
-| vectors   | .csv                | the columns as shades; images  |
+| vectors   | .csv                | the columns, or the image      |
 
 Values here are as they are stored in a data file ("stored": samples, points, numbers of symbols), [T, columns].
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -92,7 +93,8 @@ def write(
     if form.image:
         pictures.images([stored], picture, [title], marks=hidden or ([given] if given else []))
     else:
-        pictures.columns(stored, picture, names=form.columns, title=title, given=given, hidden=hidden)
+        draw = pictures.lines if form.x_dim <= pictures.MOST_LINES else pictures.columns
+        draw(stored, picture, names=form.columns, title=title, given=given, hidden=hidden)
     return path, picture, {"rows": len(stored)}
 
 
@@ -301,12 +303,24 @@ def _read_symbols(form: DataFormat, path: Path) -> Array:
     return np.array([[numbers.get(part, numbers.get("<unk>", 0))] for part in parts])
 
 
+def _numbers(cells: list[str]) -> bool:
+    try:
+        return bool(cells) and all(math.isfinite(float(cell)) for cell in cells)
+    except ValueError:
+        return False
+
+
 def _read_table(form: DataFormat, path: Path) -> Array:
     try:
         names, *rows = [*csv.reader(io.StringIO(_text(path).removeprefix("\ufeff")))] or [[]]
-        names = [name.strip() for name in names]
+        names, rows = [name.strip() for name in names], [row for row in rows if row]
+        if _numbers(names):
+            raise ValueError("its first line is numbers, not the names of columns")
+        if "sequence" in names:  # as `prepare vectors` reads it: of several the first
+            key = names.index("sequence")
+            rows = [row for row in rows if row[key] == rows[0][key]]
         if form.columns and set(form.columns) <= set(names):  # in any order, among others
-            rows = [[row[names.index(name)] for name in form.columns] for row in rows if row]
+            rows = [[row[names.index(name)] for name in form.columns] for row in rows]
         values = np.array([[float(cell) for cell in row] for row in rows], np.float64)
     except (ValueError, IndexError, csv.Error) as error:
         raise DataError(f"{path}: {error}", f"give a CSV of {form.x_dim} columns with a header", path) from None

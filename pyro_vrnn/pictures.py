@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 MOST_NAMES = 20
+MOST_LINES = 8
 
 
 def sound(
@@ -106,6 +107,34 @@ def images(pixels: Sequence[Array], path: str | Path, titles: Sequence[str], *, 
         for row in marks:
             panel.axhline(row - 0.5, color=ORANGE, linewidth=1.2)
         headline(panel, title, size=9)
+    save(figure, path)
+
+
+def lines(
+    values: Array,
+    path: str | Path,
+    *,
+    names: Sequence[str] = (),
+    title: str = "",
+    given: int = 0,
+    hidden: tuple[int, int] | None = None,
+) -> None:
+    """Draw the columns of a table over time, each on a scale of its own. values [T, X], X at most `MOST_LINES`."""
+    figure = new_figure(10, 1.2 + 1.2 * values.shape[1])
+    panels = figure.subplots(values.shape[1], 1, sharex=True, squeeze=False)[:, 0]
+    steps = np.arange(len(values))
+    for i, panel in enumerate(panels):
+        panel.plot(steps[: given + 1], values[: given + 1, i], color=PRIME, linewidth=1.2)
+        panel.plot(steps[given:], values[given:, i], color=BLUE, linewidth=1.2, marker="o" if len(values) == 1 else "")
+        if given:
+            panel.axvline(given - 0.5, color="black", linewidth=1)
+        if hidden is not None:
+            panel.axvspan(hidden[0] - 0.5, hidden[1] - 0.5, facecolor=ORANGE, alpha=0.22, linewidth=0)
+        panel.set_ylabel(plain(names[i]) if names else f"x{i + 1}", fontsize=8)
+        panel.margins(x=0.01)
+    panels[-1].set_xlabel("step")
+    headline(panels[0], title)
+    figure.align_ylabels()
     save(figure, path)
 
 

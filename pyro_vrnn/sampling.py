@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 DEFAULT_STEPS = 64
 MOST_STEPS = 100_000
+MOST_DRAWS = 10_000
 """That a MIDI file of the finest ticks holds with room to spare."""
 
 
@@ -131,7 +132,9 @@ def write(
     if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
         raise ConfigError(f"--seconds {seconds}: must be above 0")
     if not (math.isfinite(temperature) and temperature > 0):
-        raise ConfigError(f"--temperature {temperature}: must be above 0", "1 is the model as it was trained")
+        raise ConfigError(f"--temperature {temperature}: must be a number above 0", "1 is the model as it was trained")
+    if num > MOST_DRAWS:
+        raise ConfigError(f"--num {num}: at most {MOST_DRAWS} at once", "draw more with other values of --seed")
     if seconds is not None and form.steps_per_second is None:
         raise ConfigError(f"--seconds {seconds}: these {form.kind} have no time", "use --steps")
     given = _prime(run, prime, prime_index, prime_steps)

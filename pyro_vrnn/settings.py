@@ -50,7 +50,9 @@ def meanings(cls: type[Any]) -> dict[str, str]:
 def of_run(config: RunConfig) -> dict[str, str]:
     """Dotted settings of one run and what they mean."""
     parts = {"model": config.model, "objective": config.objective, "data": config.data, "training": config.training}
-    return {f"{name}.{key}": text for name, part in parts.items() for key, text in meanings(type(part)).items()}
+    found = {f"{name}.{key}": text for name, part in parts.items() for key, text in meanings(type(part)).items()}
+    chosen = (MODELS[config.model.name], OBJECTIVES[config.objective.name])
+    return found | dict(zip(("model.name", "objective.name"), map(_first_line, chosen), strict=True))
 
 
 def page() -> str:
@@ -98,13 +100,15 @@ def _section(section: str, classes: dict[str, Any]) -> list[str]:
 
 
 def _named(setting: str, table: Mapping[str, type[Any]]) -> list[str]:
-    """The first line of each class's docstring, or of that of its module, which it may refer to."""
-    texts = {}
-    for name, what in table.items():
-        text = inspect.getdoc(what) or ""
-        module = inspect.getdoc(sys.modules[what.__module__]) or ""
-        texts[name] = (module if text.startswith("See the module") else text).splitlines()[0]
+    """The first line of each class's docstring."""
+    texts = {name: _first_line(what) for name, what in table.items()}
     return ["", f"| `{setting}` | |", "|---|---|", *(f"| `{name}` | {_cell(text)} |" for name, text in texts.items())]
+
+
+def _first_line(cls: type[Any]) -> str:
+    """Of its docstring, or of that of its module, which it may refer to."""
+    text, module = (inspect.getdoc(what) or "" for what in (cls, sys.modules[cls.__module__]))
+    return (module if text.startswith("See the module") else text).splitlines()[0]
 
 
 def _cell(text: str) -> str:

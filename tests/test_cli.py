@@ -7,6 +7,7 @@ import os
 import resource
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -513,3 +514,24 @@ def test_names_of_columns_are_shown(tmp_path: Path, capsys: pytest.CaptureFixtur
     (tmp_path / "a.csv").write_text("sequence,speed,heat\x1b[31m\n" + rows)
     assert call("prepare", "vectors", tmp_path / "a.csv", "--out", tmp_path / "a.h5") == 0
     assert "columns: speed, heat\\x1b[31m\n" in capsys.readouterr().out
+
+
+def test_a_run_is_a_recipe_and_names_are_explained(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("config", run, "-v", "--json") == 0
+    found = answer(capsys)
+    assert found["config"]["data"] == tomllib.loads((run / "config.toml").read_text())["data"]
+    assert found["meanings"]["model.name"].startswith("Variational RNN")
+    assert found["meanings"]["training.patience"].endswith("0 never stops early.")
+    assert call("config", "nonsense") == 2
+    assert "of a TOML file or of a run" in capsys.readouterr().err
+
+
+def test_more_draws_than_can_be(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("sample", run, "--num", 10**20) == 2
+    assert "at most 10000" in capsys.readouterr().err
+
+
+def test_names_of_the_package_are_listed() -> None:
+    import pyro_vrnn as pv
+
+    assert {"train", "load", "Run"} <= set(dir(pv))

@@ -269,10 +269,33 @@ def test_columns_keep_their_names(tmp_path: Path) -> None:
     np.testing.assert_array_equal(media.read(NAMED, tmp_path / "other.csv"), stored)
     (tmp_path / "plain.csv").write_text("x1,x2\n1,2\n3,4.5\n")
     np.testing.assert_array_equal(media.read(NAMED, tmp_path / "plain.csv"), stored)
-    for text in ("speed,$heat\n1\n", "a,speed,$heat\n1,2\n", "speed,$heat\n", ""):
+    (tmp_path / "several.csv").write_text("$heat,sequence,speed\n2,a,1\n9,b,9\n4.5,a,3\n")
+    np.testing.assert_array_equal(media.read(NAMED, tmp_path / "several.csv"), stored)
+    for text in (
+        "speed,$heat\n1\n",
+        "a,speed,$heat\n1,2\n",
+        "speed,$heat\n",
+        "",
+        "1,2\n3,4\n",
+        "sequence,$heat\n\n,\n",
+    ):
         (tmp_path / "bad.csv").write_text(text)
         with pytest.raises(DataError):
             media.read(NAMED, tmp_path / "bad.csv")
+
+
+def test_few_columns_are_lines_and_many_are_shades(tmp_path: Path) -> None:
+    shapes = []
+    for x_dim in (1, 8, 9, 40):
+        form = DataFormat(kind="vectors", support="real", x_dim=x_dim, columns=tuple(f"c{j}" for j in range(x_dim)))
+        for steps, given in ((1, 0), (30, 7)):
+            _, picture, _ = media.write(
+                form, np.random.default_rng(0).normal(size=(steps, x_dim)), tmp_path / "s", given=given
+            )
+            assert picture is not None
+            shapes.append(matplotlib.image.imread(picture).shape)
+    assert shapes[0] != shapes[2]  # a panel a column
+    assert shapes[4] == shapes[6]
 
 
 def test_images_are_drawn_upright(tmp_path: Path) -> None:

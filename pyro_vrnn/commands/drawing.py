@@ -171,7 +171,9 @@ def interpolate(
     second: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
     points: Annotated[int, typer.Option(min=2, help="How many pieces, both ends included.")] = 5,
-    steps: Annotated[int | None, typer.Option(min=1, help="Of each piece; default: as long as A.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Of each piece; default: as long as A, or as a window of the data.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
     out_: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="DIR", help="Default: RUN/interpolations.")
