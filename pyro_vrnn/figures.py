@@ -120,10 +120,12 @@ def pianorolls(
     save(figure, path)
 
 
-def mark(axes: Axes, hidden: tuple[float, float] | None) -> None:
+def mark(axes: Axes, hidden: tuple[float, float] | None, *, legend: bool = True) -> None:
     """Shade what was hidden from the model, between two places of the x axis."""
-    if hidden is not None:
-        axes.axvspan(*hidden, facecolor=ORANGE, edgecolor="none", alpha=0.22, zorder=0, label="hidden from the model")
+    if hidden is None:
+        return
+    axes.axvspan(*hidden, facecolor=ORANGE, edgecolor="none", alpha=0.22, zorder=0, label="hidden from the model")
+    if legend:
         axes.legend(loc="upper right", fontsize=8, framealpha=0.9, edgecolor="white", borderaxespad=0.2)
 
 

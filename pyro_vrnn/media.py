@@ -27,6 +27,7 @@ from pyro_vrnn import figures, pictures, rendering
 from pyro_vrnn.config import DataFormat
 from pyro_vrnn.errors import DataError, NumericsError
 from pyro_vrnn.files import cannot_write, write_bytes
+from pyro_vrnn.pictures import Caption
 
 Array = NDArray[Any]
 MOST_BYTES = 1 << 26
@@ -68,11 +69,11 @@ def write(
             f"{stem.name}: {int((~np.isfinite(stored)).sum())} drawn values are not finite",
             "the model has diverged: train with a smaller training.learning_rate, or draw at a lower --temperature",
         )
-    picture = stem.with_name(stem.name + ".png")
+    picture, caption = stem.with_name(stem.name + ".png"), Caption(title, given, hidden)
     if form.kind == "pianoroll":
-        return _pianoroll(form, stored, stem, picture, title, given, hidden)
+        return _pianoroll(form, stored, stem, picture, caption)
     if form.kind == "audio":
-        return _audio(form, stored, stem, picture, title, given, hidden)
+        return _audio(form, stored, stem, picture, caption)
     if form.kind == "strokes":
         path = stem.with_name(stem.name + ".svg")
         lines = polylines(stored)
@@ -94,7 +95,7 @@ def write(
         pictures.images([stored], picture, [title], marks=hidden or ([given] if given else []))
     else:
         draw = pictures.lines if form.x_dim <= pictures.MOST_LINES else pictures.columns
-        draw(stored, picture, names=form.columns, title=title, given=given, hidden=hidden)
+        draw(stored, picture, caption, names=form.columns)
     return path, picture, {"rows": len(stored)}
 
 
@@ -164,13 +165,7 @@ def _columns(form: DataFormat) -> Array:
 
 
 def _pianoroll(
-    form: DataFormat,
-    stored: Array,
-    stem: Path,
-    picture: Path,
-    title: str,
-    given: int,
-    hidden: tuple[int, int] | None,
+    form: DataFormat, stored: Array, stem: Path, picture: Path, caption: Caption
 ) -> tuple[Path, Path, dict[str, Any]]:
     assert form.steps_per_second is not None
     roll, low = spread(form, stored)
@@ -190,21 +185,15 @@ def _pianoroll(
         picture,
         lowest_pitch=low,
         steps_per_second=form.steps_per_second,
-        title=title,
-        prime_steps=given,
-        hidden=hidden,
+        title=caption.title,
+        prime_steps=caption.given,
+        hidden=caption.hidden,
     )
     return path, picture, {"midi": facts}
 
 
 def _audio(
-    form: DataFormat,
-    stored: Array,
-    stem: Path,
-    picture: Path,
-    title: str,
-    given: int,
-    hidden: tuple[int, int] | None,
+    form: DataFormat, stored: Array, stem: Path, picture: Path, caption: Caption
 ) -> tuple[Path, Path, dict[str, Any]]:
     """The samples as they are, unless one is beyond 16 bits: then all are turned down, and by how much is told."""
     import soundfile
@@ -219,8 +208,8 @@ def _audio(
     with cannot_write(path, len(samples) * 2):
         write_bytes(path, held.getvalue())
     size = form.frame_length
-    place = None if hidden is None else (hidden[0] * size, hidden[1] * size)
-    pictures.sound(samples / 32768, sample_rate(form), picture, title=title, given=given * size, hidden=place)
+    hidden = None if caption.hidden is None else (caption.hidden[0] * size, caption.hidden[1] * size)
+    pictures.sound(samples / 32768, sample_rate(form), picture, Caption(caption.title, caption.given * size, hidden))
     facts = {"sample_rate": sample_rate(form), "samples": len(samples), "peak": peak / 32768, "gain": gain}
     return path, picture, facts
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,25 +21,28 @@ MOST_NAMES = 20
 MOST_LINES = 8
 
 
-def sound(
-    wave: Array,
-    rate: int,
-    path: str | Path,
-    *,
-    title: str = "",
-    given: int = 0,
-    hidden: tuple[int, int] | None = None,
-) -> None:
+@dataclass(frozen=True)
+class Caption:
+    """What a picture says of a sequence beside its values; places are numbers of values over time."""
+
+    title: str = ""
+    """Shown as it is."""
+    given: int = 0
+    """So many first values were not drawn by the model; a line marks their end."""
+    hidden: tuple[int, int] | None = None
+    """Values that the model was not given, from one to another; marked."""
+
+
+def sound(wave: Array, rate: int, path: str | Path, caption: Caption) -> None:
     """Draw a waveform above its spectrogram.
 
     Args:
         wave: amplitudes in [-1, 1], [samples].
         rate: samples a second.
         path: the PNG to write.
-        title: shown as it is.
-        given: so many first samples were not drawn by the model; a line marks their end.
-        hidden: samples that the model was not given; marked.
+        caption: its places are samples.
     """
+    given, hidden = caption.given, caption.hidden
     figure = new_figure(10, 5)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1, 1.6])
     _wave(top, wave, rate, given)
@@ -53,7 +57,7 @@ def sound(
     bottom.set_xlim(0, len(wave) / rate)
     bottom.set_ylabel("frequency (Hz)")
     bottom.set_xlabel("time (s)")
-    headline(top, title)
+    headline(top, caption.title)
     save(figure, path)
 
 
@@ -110,16 +114,9 @@ def images(pixels: Sequence[Array], path: str | Path, titles: Sequence[str], *, 
     save(figure, path)
 
 
-def lines(
-    values: Array,
-    path: str | Path,
-    *,
-    names: Sequence[str] = (),
-    title: str = "",
-    given: int = 0,
-    hidden: tuple[int, int] | None = None,
-) -> None:
+def lines(values: Array, path: str | Path, caption: Caption, *, names: Sequence[str] = ()) -> None:
     """Draw the columns of a table over time, each on a scale of its own. values [T, X], X at most `MOST_LINES`."""
+    given, hidden = caption.given, caption.hidden
     figure = new_figure(10, 1.2 + 1.2 * values.shape[1])
     panels = figure.subplots(values.shape[1], 1, sharex=True, squeeze=False)[:, 0]
     steps = np.arange(len(values))
@@ -128,41 +125,31 @@ def lines(
         panel.plot(steps[given:], values[given:, i], color=BLUE, linewidth=1.2, marker="o" if len(values) == 1 else "")
         if given:
             panel.axvline(given - 0.5, color="black", linewidth=1)
-        if hidden is not None:
-            panel.axvspan(hidden[0] - 0.5, hidden[1] - 0.5, facecolor=ORANGE, alpha=0.22, linewidth=0)
+        mark(panel, None if hidden is None else (hidden[0] - 0.5, hidden[1] - 0.5), legend=i == 0)
         panel.set_ylabel(plain(names[i]) if names else f"x{i + 1}", fontsize=8)
         panel.margins(x=0.01)
     panels[-1].set_xlabel("step")
-    headline(panels[0], title)
+    headline(panels[0], caption.title)
     figure.align_ylabels()
     save(figure, path)
 
 
-def columns(
-    values: Array,
-    path: str | Path,
-    *,
-    names: Sequence[str] = (),
-    title: str = "",
-    given: int = 0,
-    hidden: tuple[int, int] | None = None,
-) -> None:
+def columns(values: Array, path: str | Path, caption: Caption, *, names: Sequence[str] = ()) -> None:
     """Draw the columns of a table over time, as shades. values [T, X]; up to `MOST_NAMES` columns are named."""
     figure = new_figure(10, 3.6)
     axes = figure.add_subplot()
     shades = axes.imshow(values.T, aspect="auto", origin="lower", cmap="viridis", interpolation="nearest")
     figure.colorbar(shades, ax=axes)
-    if given:
-        axes.axvline(given - 0.5, color="white", linewidth=1.2)
-    if hidden is not None:
-        for place in hidden:
-            axes.axvline(place - 0.5, color="white", linewidth=1.2, linestyle="--")
+    if caption.given:
+        axes.axvline(caption.given - 0.5, color="white", linewidth=1.2)
+    for place in caption.hidden or ():
+        axes.axvline(place - 0.5, color="white", linewidth=1.2, linestyle="--")
     axes.set_xlabel("step")
     if names and len(names) <= MOST_NAMES:
         axes.set_yticks(range(len(names)), [plain(name) for name in names])
     else:
         axes.set_ylabel("column")
-    headline(axes, title)
+    headline(axes, caption.title)
     save(figure, path)
 
 
