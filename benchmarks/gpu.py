@@ -4,8 +4,8 @@
 
 Prints JSON, and each goal of docs/performance.md with what was found. The file is written anew after every section, so
 that a run that is killed leaves what it had; a section that fails says why under `error`, and the next one starts.
-`--device cpu --quick` runs every line but the capture itself, at toy sizes (tests/test_benchmarks_gpu.py): its numbers
-mean nothing. An update is all of it: loss, gradients, clipping, optimiser. Times are medians, in milliseconds.
+`--device cpu --quick` runs every line but the capture itself, at toy sizes (tests/project/test_benchmarks_gpu.py): its
+numbers mean nothing. An update is all of it: loss, gradients, clipping, optimiser. Times are medians, in milliseconds.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ from gpu_cases import (
     write_rolls,
 )
 
-from pyro_vrnn.engine import fit
+from pyro_vrnn.data.dataset import Batch, SequenceDataset
 from pyro_vrnn.models import DMM
-from pyro_vrnn.precision import products
-from pyro_vrnn.sequences import Batch, SequenceDataset
+from pyro_vrnn.models.precision import products
+from pyro_vrnn.training.fit import fit
 
 
 def device(run: Bench) -> Found:

@@ -19,18 +19,18 @@ from pyro.optim import ClippedAdam
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from pyro_vrnn.cli.dmm_example import Example
 from pyro_vrnn.config import DataFormat, resolve
-from pyro_vrnn.dmm_example import Example
-from pyro_vrnn.graphs import Graphs
-from pyro_vrnn.likelihoods import LIKELIHOODS
+from pyro_vrnn.data.dataset import Batch, padded, write_sequences
 from pyro_vrnn.models import DMM, SequenceModel
+from pyro_vrnn.models.likelihoods import LIKELIHOODS
+from pyro_vrnn.models.precision import lowered, products
 from pyro_vrnn.objectives import ElboObjective
-from pyro_vrnn.precision import lowered, products
 from pyro_vrnn.programs import Stacked
 from pyro_vrnn.programs.stacked import Path as Along
-from pyro_vrnn.runs import build_net
-from pyro_vrnn.sequences import Batch, padded, write_sequences
-from pyro_vrnn.trainer import Trainer
+from pyro_vrnn.runs.run import build_net
+from pyro_vrnn.training.graphs import Graphs
+from pyro_vrnn.training.trainer import Trainer
 
 Found = dict[str, Any]
 PRECISIONS = ("float32", "tf32", "bf16")

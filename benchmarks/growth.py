@@ -17,8 +17,8 @@ from typing import Any
 import matplotlib
 import torch
 
-from pyro_vrnn.bench import CASES, Case, time_case
-from pyro_vrnn.devices import keep_memory
+from pyro_vrnn.cli.bench import CASES, Case, time_case
+from pyro_vrnn.system.devices import keep_memory
 
 VARIED = {
     "T": (16, 32, 64, 128, 256, 512),

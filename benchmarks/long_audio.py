@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from pyro_vrnn.batching import epoch_plan
-from pyro_vrnn.sequences import SequenceDataset, collate
+from pyro_vrnn.data.batching import epoch_plan
+from pyro_vrnn.data.dataset import SequenceDataset, collate
 
 RATE, WINDOW, BATCH = 16000, 40, 64
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from pyro_vrnn.sources import audio
+from pyro_vrnn.data.sources import audio
 
 CASES = {  # name: format, subtype, rate, channels, part of the hours
     "wav": ("WAV", "PCM_16", 16000, 1, 1.0),

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from pyro_vrnn.api import train as train
-    from pyro_vrnn.runs import Run as Run
-    from pyro_vrnn.runs import load as load
+    from pyro_vrnn.runs.api import train as train
+    from pyro_vrnn.runs.run import Run as Run
+    from pyro_vrnn.runs.run import load as load
 
-_WHERE = {"train": "api", "load": "runs", "Run": "runs"}
+_WHERE = {"train": "runs.api", "load": "runs.run", "Run": "runs.run"}
 __all__ = ["Run", "__version__", "load", "train"]
 
 

@@ -7,7 +7,7 @@ import itertools
 import torch
 from torch import Tensor
 
-from pyro_vrnn.likelihoods import LIKELIHOODS, Likelihood
+from pyro_vrnn.models.likelihoods import LIKELIHOODS, Likelihood
 
 D = 11
 CHAINS = ("frame-ar", "made", "nade")

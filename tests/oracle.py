@@ -10,10 +10,10 @@ import torch
 from pyro.distributions import Distribution
 from torch import Tensor, nn
 
-from pyro_vrnn.likelihoods import Likelihood
+from pyro_vrnn.data.dataset import Batch
 from pyro_vrnn.models.base import SequenceModel
-from pyro_vrnn.networks import State
-from pyro_vrnn.sequences import Batch
+from pyro_vrnn.models.likelihoods import Likelihood
+from pyro_vrnn.models.networks import State
 
 A, Q, C, R = 0.8, 0.6, 1.2, 0.7
 

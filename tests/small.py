@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from pyro_vrnn.config import DataFormat, RunConfig, resolve
+from pyro_vrnn.data.dataset import Batch, write_sequences
 from pyro_vrnn.models import MODELS, SequenceModel
-from pyro_vrnn.runs import build_net
-from pyro_vrnn.sequences import Batch, write_sequences
+from pyro_vrnn.runs.run import build_net
 
 B, T, X, Z, H = 5, 7, 11, 3, 13
 LENGTHS = [7, 3, 5, 1, 6]

@@ -11,11 +11,11 @@ import torch
 from pyro.distributions import Distribution
 from torch import Tensor, nn
 
-from pyro_vrnn.errors import ConfigError, at_least
-from pyro_vrnn.latents import stack_steps
-from pyro_vrnn.likelihoods import Likelihood
-from pyro_vrnn.networks import Layers, State
-from pyro_vrnn.sequences import Batch
+from pyro_vrnn.data.dataset import Batch
+from pyro_vrnn.models.latents import stack_steps
+from pyro_vrnn.models.likelihoods import Likelihood
+from pyro_vrnn.models.networks import Layers, State
+from pyro_vrnn.system.errors import ConfigError, at_least
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,11 +16,11 @@ import torch
 from pyro.distributions import Distribution
 from torch import Tensor, nn
 
-from pyro_vrnn.likelihoods import Likelihood
-from pyro_vrnn.likelihoods.base import RATE_FLOOR
+from pyro_vrnn.data.dataset import Batch
 from pyro_vrnn.models.base import Inference, SequenceModel, over_particles
-from pyro_vrnn.networks import State
-from pyro_vrnn.sequences import Batch
+from pyro_vrnn.models.likelihoods import Likelihood
+from pyro_vrnn.models.likelihoods.base import RATE_FLOOR
+from pyro_vrnn.models.networks import State
 
 
 class Direct(SequenceModel):

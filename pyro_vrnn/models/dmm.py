@@ -25,15 +25,15 @@ from pyro.distributions import Distribution
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pyro_vrnn.errors import at_least
-from pyro_vrnn.latents import AutoregressiveFlow, Flowed
-from pyro_vrnn.likelihoods import LIKELIHOODS
+from pyro_vrnn.data.dataset import Batch
+from pyro_vrnn.fast.blocks import ACTIVATIONS, Layer
+from pyro_vrnn.fast.recurrence import draw
 from pyro_vrnn.models.base import Inference, LatentConfig, SequenceModel
-from pyro_vrnn.models.blocks import ACTIVATIONS, Layer
-from pyro_vrnn.models.recurrence import draw
-from pyro_vrnn.networks import MLP, Cell, DiagonalNormal, Layers, State, reverse_padded
-from pyro_vrnn.precision import exact, full
-from pyro_vrnn.sequences import Batch
+from pyro_vrnn.models.latents import AutoregressiveFlow, Flowed
+from pyro_vrnn.models.likelihoods import LIKELIHOODS
+from pyro_vrnn.models.networks import MLP, Cell, DiagonalNormal, Layers, State, reverse_padded
+from pyro_vrnn.models.precision import exact, full
+from pyro_vrnn.system.errors import at_least
 
 
 @dataclass(frozen=True, kw_only=True)

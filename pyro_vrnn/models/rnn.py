@@ -16,11 +16,11 @@ import torch
 from pyro.distributions import Distribution
 from torch import Tensor
 
-from pyro_vrnn.errors import at_least
-from pyro_vrnn.likelihoods import LIKELIHOODS
+from pyro_vrnn.data.dataset import Batch
 from pyro_vrnn.models.base import Inference, ModelConfig, SequenceModel, no_latent, over_particles
-from pyro_vrnn.networks import MLP, Cell, State
-from pyro_vrnn.sequences import Batch
+from pyro_vrnn.models.likelihoods import LIKELIHOODS
+from pyro_vrnn.models.networks import MLP, Cell, State
+from pyro_vrnn.system.errors import at_least
 
 
 @dataclass(frozen=True, kw_only=True)

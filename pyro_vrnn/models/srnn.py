@@ -24,13 +24,13 @@ import torch
 from pyro.distributions import Distribution
 from torch import Tensor, nn
 
-from pyro_vrnn.latents import stack_steps
-from pyro_vrnn.likelihoods import LIKELIHOODS
+from pyro_vrnn.data.dataset import Batch
+from pyro_vrnn.fast.blocks import Layer, feed, layers_of
+from pyro_vrnn.fast.recurrence import draw
 from pyro_vrnn.models.base import Inference, LatentConfig, SequenceModel, over_particles
-from pyro_vrnn.models.blocks import Layer, feed, layers_of
-from pyro_vrnn.models.recurrence import draw
-from pyro_vrnn.networks import MLP, Cell, ClippedLeakyReLU, DiagonalNormal, State, cat, reverse_padded
-from pyro_vrnn.sequences import Batch
+from pyro_vrnn.models.latents import stack_steps
+from pyro_vrnn.models.likelihoods import LIKELIHOODS
+from pyro_vrnn.models.networks import MLP, Cell, ClippedLeakyReLU, DiagonalNormal, State, cat, reverse_padded
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,11 +22,11 @@ import torch
 from pyro.distributions import Distribution
 from torch import Tensor, nn
 
-from pyro_vrnn.likelihoods import LIKELIHOODS
+from pyro_vrnn.data.dataset import Batch
+from pyro_vrnn.fast.recurrence import noise
 from pyro_vrnn.models.base import Inference, LatentConfig, SequenceModel, expand, over_particles, standard_normal
-from pyro_vrnn.models.recurrence import noise
-from pyro_vrnn.networks import MLP, Cell, DiagonalNormal, Layers, State, reverse_padded
-from pyro_vrnn.sequences import Batch
+from pyro_vrnn.models.likelihoods import LIKELIHOODS
+from pyro_vrnn.models.networks import MLP, Cell, DiagonalNormal, Layers, State, reverse_padded
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,14 +24,14 @@ import torch
 from pyro.distributions import Distribution
 from torch import Tensor, nn
 
-from pyro_vrnn.errors import at_least
-from pyro_vrnn.latents import Ladder
-from pyro_vrnn.likelihoods import LIKELIHOODS
+from pyro_vrnn.data.dataset import Batch
+from pyro_vrnn.fast.blocks import Layer, feed, layers_of
+from pyro_vrnn.fast.recurrence import Transition, draw
 from pyro_vrnn.models.base import Inference, LatentConfig, SequenceModel, expand, over_particles, standard_normal
-from pyro_vrnn.models.blocks import Layer, feed, layers_of
-from pyro_vrnn.models.recurrence import Transition, draw
-from pyro_vrnn.networks import MLP, Cell, DiagonalNormal, State, cat
-from pyro_vrnn.sequences import Batch
+from pyro_vrnn.models.latents import Ladder
+from pyro_vrnn.models.likelihoods import LIKELIHOODS
+from pyro_vrnn.models.networks import MLP, Cell, DiagonalNormal, State, cat
+from pyro_vrnn.system.errors import at_least
 
 
 @dataclass(frozen=True, kw_only=True)

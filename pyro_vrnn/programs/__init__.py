@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyro_vrnn.programs.markov import Markov
-from pyro_vrnn.programs.smc import Filtered, particle_filter
+from pyro_vrnn.programs.particle_filter import Filtered, particle_filter
 from pyro_vrnn.programs.stacked import Stacked
 from pyro_vrnn.programs.weights import Terms, terms, traces
 

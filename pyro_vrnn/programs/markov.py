@@ -15,9 +15,9 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from pyro_vrnn.data.dataset import Batch
 from pyro_vrnn.models.base import SequenceModel
-from pyro_vrnn.networks import State
-from pyro_vrnn.sequences import Batch
+from pyro_vrnn.models.networks import State
 
 
 @contextmanager

@@ -18,12 +18,12 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.distributions.kl import register_kl
 
-from pyro_vrnn.latents import kl_by_unit
+from pyro_vrnn.data.dataset import Batch
 from pyro_vrnn.models.base import SequenceModel, over_particles
-from pyro_vrnn.networks import State
-from pyro_vrnn.precision import exact, full
+from pyro_vrnn.models.latents import kl_by_unit
+from pyro_vrnn.models.networks import State
+from pyro_vrnn.models.precision import exact, full
 from pyro_vrnn.programs.markov import annealed, memory, register, seen_by_guide
-from pyro_vrnn.sequences import Batch
 
 
 class StackedSteps(TorchDistribution):

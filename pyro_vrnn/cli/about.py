@@ -1,0 +1,101 @@
+"""What is shipped, set and here: recipes, config, bench, doctor."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from pyro_vrnn.cli.app import DeviceOption, SetOption, ThreadsOption, command, set_threads
+from pyro_vrnn.cli.terminal import out
+
+
+@command
+def recipes() -> dict[str, Any]:
+    """The shipped recipes; with -v also how their data is prepared."""
+    from pyro_vrnn.config.recipes import names as shipped
+    from pyro_vrnn.config.recipes import text
+
+    names = {name: text(name).partition("\n")[0].lstrip("# ") for name in shipped()}
+    rows: list[tuple[object, ...]] = []
+    for name, what in names.items():
+        rows.append((name, what))
+        if out.verbose:
+            rows.append(("", text(name).splitlines()[1].lstrip("# ")))
+    out.table(rows)
+    return {"schema": 1, "recipes": names}
+
+
+@command
+def config(
+    recipe: Annotated[
+        str | None,
+        typer.Argument(metavar="RECIPE", help="A shipped name or a TOML file.", show_default=False),
+    ] = None,
+    sets: SetOption = None,
+) -> dict[str, Any]:
+    """The settings that a recipe resolves to, and where each comes from; with -v also what each means."""
+    from pyro_vrnn import config as settings
+    from pyro_vrnn.config.reference import of_run
+
+    resolved = settings.resolve(recipe, sets=sets or [])
+    values, means = resolved.config.to_dict(), of_run(resolved.config) if out.verbose else {}
+    rows: list[tuple[object, ...]] = []
+    for section, part in values.items():
+        for key, value in part.items():
+            meaning = (means[f"{section}.{key}"],) if out.verbose else ()
+            rows.append((f"{section}.{key}", "=", value, f"({resolved.origins[f'{section}.{key}']})", *meaning))
+    out.table(rows)
+    found = {"schema": 1, "recipe": resolved.recipe, "config": values, "origins": resolved.origins}
+    return found | ({"meanings": means} if out.verbose else {})
+
+
+@command
+def bench(
+    case: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Which case; repeat for more. Default: all.")
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Timed rounds; medians are shown.")] = 7,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+) -> dict[str, Any]:
+    """Training steps timed here: markov, stacked and a plain PyTorch loop, beside what the arithmetic alone takes."""
+    set_threads(threads)
+    from pyro_vrnn.cli import bench as benches
+    from pyro_vrnn.cli.console import counting
+    from pyro_vrnn.system.devices import device as pick_device
+    from pyro_vrnn.system.devices import keep_memory
+
+    names = case or list(benches.CASES)
+    keep_memory()
+    rows = []
+    with counting(out.console(), "timing", quiet=out.quiet) as progress:
+        for n, name in enumerate(names):
+            rows.append(benches.bench(name, device=device, repeats=repeats))
+            progress(n + 1, len(names))
+    columns = ("markov_ms", "plain_loop_ms", "example_ms", "stacked_ms", "graph_ms", "arithmetic_ms")
+    table: list[tuple[object, ...]] = [("case", *(c.removesuffix("_ms").replace("_", " ") for c in columns))]
+    table += [(r["name"], *("" if r[c] is None else f"{r[c]:.1f}" for c in columns)) for r in rows]
+    out.table(table, right=tuple(range(1, len(columns) + 1)))
+    out.print(f"milliseconds for loss and gradients, {threads or 1} thread(s), medians of {repeats}")
+    out.print("example: Pyro's own DMM example; graph: an update on CUDA, which benchmarks/gpu.py measures")
+    return {"schema": 1, "device": str(pick_device(device)), "threads": threads or 1, "cases": rows}
+
+
+@command
+def doctor() -> dict[str, Any]:
+    """Versions, devices, codecs; what is missing and how to get it."""
+    from pyro_vrnn.cli.doctor import report
+
+    found = report()
+    for key, value in found.items():
+        if isinstance(value, dict):
+            out.print(f"{key}:")
+            for name, item in value.items():
+                out.print(f"  {name}: {item}")
+        elif key != "problems":
+            out.print(f"{key}: {value}")
+    problems = found["problems"]
+    out.print("no problems" if not problems else "problems:")
+    out.print(*(f"  {p['problem']}; {p['hint']}" for p in problems))
+    return {"schema": 1, **found}

@@ -1,0 +1,59 @@
+"""The app itself, and what several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pyro_vrnn import __version__
+from pyro_vrnn.cli.terminal import talking
+
+app = typer.Typer(
+    name="pyro-vrnn",
+    help="Sequence models with latent variables as Pyro programs: train, evaluate, sample, look inside.",
+    epilog="Start with:  pyro-vrnn train   (a VRNN on Bach's chorales), then  pyro-vrnn sample runs/chorales-vrnn",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+RunArgument = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run folder, or one of its checkpoints.", show_default=False)
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", metavar="KEY=VALUE", help="Any setting: model.latent_dim=16. Repeat for more."),
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+ThreadsOption = Annotated[int | None, typer.Option(min=1, help="CPU threads; small models are fastest with 1.")]
+
+
+def command(function: Callable[..., dict[str, Any] | None]) -> Callable[..., None]:
+    """One command of the app."""
+    return app.command()(talking(function))
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"pyro-vrnn {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def set_threads(threads: int | None) -> None:
+    """CPU threads of torch; 1 unless asked for more."""
+    import torch
+
+    torch.set_num_threads(threads or 1)

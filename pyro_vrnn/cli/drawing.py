@@ -1,0 +1,214 @@
+"""What a trained model makes, and what it sees: sample, inspect, reconstruct, interpolate, encode."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pyro_vrnn.cli.app import DeviceOption, RunArgument, ThreadsOption, command, set_threads
+from pyro_vrnn.cli.terminal import out
+from pyro_vrnn.system.errors import ConfigError
+
+
+@command
+def sample(
+    run: RunArgument,
+    num: Annotated[int, typer.Option(min=1, help="How many.")] = 4,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Length of each, a given beginning included; default: the data's, or 64.")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(help="The same in seconds.")] = None,
+    temperature: Annotated[float, typer.Option(help="Below 1 surer, above 1 wilder.")] = 1.0,
+    prime: Annotated[Path | None, typer.Option(metavar="FILE", help="A file of the same kind to go on from.")] = None,
+    prime_index: Annotated[
+        str | None, typer.Option(metavar="I", help="Go on from this test sequence (number or id).")
+    ] = None,
+    prime_steps: Annotated[int | None, typer.Option(help="How many steps of it; default 16.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same.")] = 0,
+    out_: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Default: RUN/samples.")] = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+) -> dict[str, Any]:
+    """Draw sequences, or go on from a given one: .mid, .wav, .svg or .txt, a picture, and a .json to repeat it."""
+    set_threads(threads)
+    from pyro_vrnn.cli.console import counting
+    from pyro_vrnn.runs import run as runs
+
+    loaded = runs.load(run, device=device)
+    with counting(out.console(), "drawing", quiet=out.quiet) as progress:
+        files = loaded.sample(
+            num,
+            steps,
+            seconds=seconds,
+            temperature=temperature,
+            prime=prime,
+            prime_index=prime_index,
+            prime_steps=prime_steps,
+            seed=seed,
+            out=out_,
+            progress=progress,
+        )
+    out.print(*(f for f in files if f.suffix not in (".png", ".json")))
+    glance = f"; all at a glance: {files[-1]}" if files[-1].suffix == ".png" else ""
+    out.print(f"pictures and how to repeat them beside{glance}")
+    return {"schema": 1, "files": [str(f) for f in files], "seed": seed}
+
+
+@command
+def inspect(
+    run: RunArgument,
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    sequence: Annotated[str, typer.Option(metavar="I|ID", help="Which sequence of the split.")] = "0",
+    particles: Annotated[int, typer.Option(min=1, help="Draws of the posterior; means are shown.")] = 1,
+    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    out_: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="DIR", help="For the figures; default: RUN/figures."),
+    ] = None,
+    export: Annotated[
+        Path | None, typer.Option(metavar="FILE.nc", help="The posterior as NetCDF that ArviZ reads.")
+    ] = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+) -> dict[str, Any]:
+    """The posterior trace of one sequence: its sites, their log-probabilities, KL by step and by latent unit."""
+    set_threads(threads)
+    from pyro_vrnn.runs import inspection
+    from pyro_vrnn.runs import run as runs
+
+    loaded = runs.load(run, device=device)
+    found = inspection.inspect(
+        loaded, split=split, sequence=sequence, particles=particles, seed=seed, out=out_, export=export
+    )
+    header: list[tuple[object, ...]] = [("site", "kind", "shape", "log p", "log q", "KL")]
+    sites = [s for s in found["sites"] if found["per_step"] or s["kind"] != "latent" or s["name"] == "z_1"]
+    sites = [s for s in sites if s["shape"][-1] > 0]  # an RNN's z is there for the programs alone
+    shown = sites if out.verbose or len(sites) <= 24 else [*sites[:12], None, *sites[-4:]]
+    rows: list[tuple[object, ...]] = [
+        ("…", "", "", "", "", "")
+        if s is None
+        else (
+            s["name"],
+            s["kind"],
+            s["shape"],
+            f"{s['log_prob_p']:.3f}",
+            "" if s["log_prob_q"] is None else f"{s['log_prob_q']:.3f}",
+            "" if s["kl"] is None else f"{s['kl']:.3f}",
+        )
+        for s in shown
+    ]
+    out.table(header + rows, right=(3, 4, 5))
+    if not found["per_step"]:
+        out.print("z_1 is about the whole sequence; there is no z of single steps")
+    total, units = sum(found["kl_by_step"]), found["kl_by_unit"]
+    out.print(
+        f"{found['split']} {found['sequence']}: {found['steps']} steps; "
+        f"bound {found['bound']:.3f} nats (K={found['particles']}), KL {total:.3f} nats",
+        f"{found['active_units']} of {len(units)} latent units are active (KL above 0.01 nats a step); "
+        f"the largest: {', '.join(f'{v:.3f}' for v in sorted(units, reverse=True)[:5])}"
+        if units
+        else "this model has no latent variables",
+        *found["files"],
+    )
+    return found
+
+
+@command
+def reconstruct(
+    run: RunArgument,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="Of the kind the model draws; else --sequence.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    sequence: Annotated[str, typer.Option(metavar="I|ID", help="Which sequence of the split.")] = "0",
+    steps: Annotated[int | None, typer.Option(min=1, help="Its first steps; default: all.")] = None,
+    noise: Annotated[float, typer.Option(help="Spoil what the model is given: deviation, or share of bits.")] = 0.0,
+    hide: Annotated[str | None, typer.Option(metavar="A:B", help="Hide steps A to B - 1, and fill them in.")] = None,
+    draw: Annotated[bool, typer.Option("--draw", help="Draws of x in the place of means.")] = False,
+    seed: Annotated[int, typer.Option(help="Of all that is random.")] = 0,
+    out_: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Default: RUN/reconstructions.")
+    ] = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+) -> dict[str, Any]:
+    """Through the posterior and back: what the model makes of a sequence; --noise cleans it, --hide fills a hole."""
+    set_threads(threads)
+    from pyro_vrnn.runs import reconstruction
+    from pyro_vrnn.runs import run as runs
+
+    hole = _pair(hide)
+    files = reconstruction.write(
+        runs.load(run, device=device),
+        file=file,
+        split=split,
+        sequence=sequence,
+        steps=steps,
+        noise=noise,
+        hide=hole,
+        draw=draw,
+        seed=seed,
+        out=out_,
+    )
+    out.print(*files)
+    return {"schema": 1, "files": [str(f) for f in files], "seed": seed}
+
+
+def _pair(text: str | None) -> tuple[int, int] | None:
+    """A:B."""
+    if text is None:
+        return None
+    begin, _, end = text.partition(":")
+    if not (begin.isascii() and begin.isdigit() and end.isascii() and end.isdigit()):
+        raise ConfigError(f"--hide {text!r}: expected A:B, two whole numbers", "--hide 16:32 hides steps 16 to 31")
+    return int(begin), int(end)
+
+
+@command
+def interpolate(
+    run: RunArgument,
+    first: Annotated[str, typer.Argument(metavar="A", help="A sequence (number or id) or a file.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    points: Annotated[int, typer.Option(min=2, help="How many pieces, both ends included.")] = 5,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Of each piece; default: as long as A, or as a window of the data.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    out_: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Default: RUN/interpolations.")
+    ] = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+) -> dict[str, Any]:
+    """Between two sequences: draws from points on the line between their z, and a medley of all (vrae)."""
+    set_threads(threads)
+    from pyro_vrnn.runs import latent_space as embedding
+    from pyro_vrnn.runs import run as runs
+
+    loaded = runs.load(run, device=device)
+    files = embedding.interpolate(loaded, first, second, split=split, points=points, steps=steps, seed=seed, out=out_)
+    out.print(*files)
+    return {"schema": 1, "files": [str(f) for f in files], "seed": seed}
+
+
+@command
+def encode(
+    run: RunArgument,
+    file: Annotated[str | None, typer.Argument(metavar="FILE", help="Other data of the same kind (.h5).")] = None,
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    seed: Annotated[int, typer.Option(help="Of the map.")] = 0,
+    out_: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Default: RUN/latents.")] = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+) -> dict[str, Any]:
+    """Latents of a split as arrays (.npz), and their map."""
+    set_threads(threads)
+    from pyro_vrnn.runs import latent_space as embedding
+    from pyro_vrnn.runs import run as runs
+
+    files = embedding.encode(runs.load(run, device=device), data=file, split=split, seed=seed, out=out_)
+    out.print(*files)
+    return {"schema": 1, "files": [str(f) for f in files]}

@@ -1,0 +1,1 @@
+"""Data files: the HDF5 schema, its writer and reader, batches, encodings, baselines; sources/ reads raw files."""

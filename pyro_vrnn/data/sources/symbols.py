@@ -1,0 +1,109 @@
+"""Sequences of tokens: one a line, or the moves of chess openings (lichess-org/chess-openings' tsv)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pyro_vrnn.data.schema import SPLITS, DataInfo
+from pyro_vrnn.data.sources.common import SHARES, Skips, check_shares, seeded_split, shares_option
+from pyro_vrnn.data.sources.text import numbered, read_text
+from pyro_vrnn.data.writer import check_free, write_sequences
+
+MOVES = ("uci", "san", "pgn")  # columns with moves, the best first
+LAYOUTS = "a text file in UTF-8 with a sequence of tokens a line, or openings as a .tsv"
+MOVE_NUMBER = re.compile(r"\d+\.+")
+
+
+class Line(NamedTuple):
+    """A sequence as it is read."""
+
+    name: str
+    group: str
+    """What must be in one split: lines of one ECO code, lines that are equal."""
+    tokens: list[str]
+
+
+def prepare(
+    path: str | Path,
+    *,
+    source: str | Path,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    seed: int = 0,
+    strict: bool = False,
+    splits: Sequence[float] = SHARES,
+) -> DataInfo:
+    """Write sequences of tokens to a data file: their numbers, [T, 1] uint8, or int16 for more than 256 symbols.
+
+    A line of the file is a sequence of tokens with spaces between; equal lines come into the same split. Or the first
+    line is eco, name and one of uci, san, pgn with tabs between: then the tokens are moves (move numbers are left out),
+    and all openings of an ECO code come into the same split. Split by the seed. Symbols: see text.py's
+    `numbered`. Nothing marks the end of a sequence.
+
+    Args:
+        path: the file to make.
+        source: the file to read, UTF-8.
+        overwrite: replace an existing file.
+        progress: told (sequences, sequences) at the end.
+        seed: of the split.
+        strict: lines without tokens or columns are not skipped: DataError.
+        splits: percentages for train, valid and test, of sequences that may be apart.
+
+    Raises:
+        DataError: the source is missing, not UTF-8, too large, or nothing is left to train on.
+        ConfigError: the file exists, or splits that do not add up to 100.
+    """
+    check_free(path, overwrite)
+    check_shares(splits)
+    source = Path(source)
+    skips = Skips(source, strict)
+    lines = _read(
+        read_text(source, LAYOUTS, (".txt", ".tsv")).replace("\r\n", "\n").removesuffix("\n").split("\n"), skips
+    )
+    split_of = seeded_split([line.group for line in lines], seed, splits)
+    chosen = {split: [line for line in lines if split_of[line.group] == split] for split in SPLITS}
+    ids = {split: [line.name for line in chosen[split]] for split in SPLITS}
+    skips.check_left(ids["train"])
+    numbers, symbols, unknown = numbered({split: [line.tokens for line in chosen[split]] for split in SPLITS})
+    if progress is not None:
+        progress(len(lines), len(lines))
+    return write_sequences(
+        path,
+        numbers,
+        ids=ids,
+        kind="symbols",
+        support="categorical",
+        steps_per_second=None,
+        source=f"the file {source.name}",
+        licence="unknown",
+        options={"source": source.name, "seed": seed, **shares_option(splits)},
+        extra={"symbols": symbols, "level": "token", "unknown": unknown, **skips.extra()},
+        overwrite=overwrite,
+    )
+
+
+def _read(rows: list[str], skips: Skips) -> list[Line]:
+    """The lines of either layout; numbers of lines count from 1."""
+    header = rows[0].split("\t")
+    column = next((name for name in MOVES if name in header and "eco" in header), None)
+    lines = []
+    for number, row in enumerate(rows, start=1):
+        name, group, words = f"line-{number}", " ".join(row.split()), row
+        if column is not None:
+            cells = row.split("\t")
+            if number == 1:
+                continue
+            if len(cells) != len(header):
+                skips.add(name, f"{len(cells)} columns, the first line has {len(header)}")
+                continue
+            group, words = cells[header.index("eco")], cells[header.index(column)]
+            name = f"{group}-{number}"
+        tokens = [word for word in words.split() if column is None or not MOVE_NUMBER.fullmatch(word)]
+        if tokens:
+            lines.append(Line(name, group, tokens))
+        else:
+            skips.add(name, "no tokens")
+    return lines

@@ -1,0 +1,104 @@
+"""TIMIT as the LDC delivers it (LDC93S1): TRAIN and TEST, dialect, speaker, *.WAV, which are NIST SPHERE files.
+
+The test set is the corpus's own; of the training speakers one in twenty is for validation, drawn by the seed. All
+sentences are kept: the two SA sentences too, which every speaker says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from pyro_vrnn.data.schema import DataInfo
+from pyro_vrnn.data.sources.decoding import Decoder, Recording
+from pyro_vrnn.data.sources.framing import Progress, check_frames, listen, store
+from pyro_vrnn.data.sources.recordings import Left, clean, describe_sources, walk
+from pyro_vrnn.data.sources.spool import Spool
+from pyro_vrnn.data.writer import check_free
+from pyro_vrnn.system.errors import DataError, check_seed
+
+RATE = 16000
+VALID_SHARE = 0.05  # of the training speakers
+LAYOUT = "give the folder that holds TRAIN and TEST, and in them dialect/speaker/*.WAV"
+
+
+def prepare(
+    path: str | Path,
+    *,
+    source: str | Path,
+    frame: int = 200,
+    seconds: float | None = None,
+    seed: int = 0,
+    strict: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> DataInfo:
+    """Write TIMIT to a data file, int16 [T, frame] each, 16 kHz; the arguments are those of `audio.prepare`.
+
+    Args:
+        source: the folder that holds TRAIN and TEST, or one that holds that folder.
+        seconds: of a window; None for whole utterances.
+        seed: of the choice of validation speakers.
+
+    Raises:
+        ConfigError: an argument out of range, or the file exists.
+        DataError: no TIMIT there, another sample rate, fewer than two training speakers, nothing to train on.
+    """
+    window = check_frames(RATE, frame, seconds)
+    check_seed(seed)
+    check_free(path, overwrite)
+    left = Left(Path(source).name, strict)
+    train, test = _halves(Path(source))
+    recordings = list(_utterances(train, "train", left))
+    speakers = sorted({recording.folder for recording in recordings})
+    if len(speakers) < 2:
+        raise DataError(f"{train}: {len(speakers)} speakers, too few for a validation split", LAYOUT, train)
+    count = max(1, round(VALID_SHARE * len(speakers)))
+    valid = {speakers[i] for i in np.random.default_rng(seed).permutation(len(speakers))[:count]}
+    recordings = [replace(r, split="valid") if r.folder in valid else r for r in recordings]
+    recordings += _utterances(test, "test", left)
+    decided = {"frame": frame, "whole": window is None}
+    with Decoder(RATE, resample=False) as decoder, Spool(path, recordings, decided) as spool:
+        heard = listen(decoder, recordings, left, frame=frame, whole=window is None, spool=spool, progress=progress)
+        return store(
+            path,
+            spool,
+            heard,
+            left,
+            sample_rate=RATE,
+            frame=frame,
+            window=window,
+            source="TIMIT Acoustic-Phonetic Continuous Speech Corpus, LDC93S1",
+            licence="the LDC's user agreement",
+            options={"source": describe_sources(source), "frame": frame, "seconds": seconds, "seed": seed},
+            overwrite=overwrite,
+            reads=2 * len(recordings),
+            progress=progress,
+        )
+
+
+def _halves(source: Path) -> tuple[Path, Path]:
+    """The folders TRAIN and TEST, in capitals or not, in the source or in a folder of it."""
+    try:
+        for folder in (source, *sorted(child for child in source.iterdir() if child.is_dir())):
+            found = {child.name.lower(): child for child in folder.iterdir() if child.is_dir()}
+            if "train" in found and "test" in found:
+                return found["train"], found["test"]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{source}: {getattr(error, 'strerror', None) or error}", LAYOUT, source) from error
+    raise DataError(f"{source}: no folders TRAIN and TEST", LAYOUT, source)
+
+
+def _utterances(half: Path, split: str, left: Left) -> Iterator[Recording]:
+    """The recordings of one half, called dialect/speaker/sentence. Transcripts are passed over."""
+    for path, name in walk(half, left):
+        # Some copies of the corpus have a SA1.WAV.wav, the same in another format, beside SA1.WAV.
+        copy = Path(path.stem).suffix.lower() == ".wav" and path.with_name(path.stem).exists()
+        if path.suffix.lower() != ".wav" or copy:
+            left.others += 1
+            continue
+        stem = clean(str(path.relative_to(half).with_suffix("")))
+        yield Recording(path, f"{half.name}/{name}", stem, clean(str(path.parent.relative_to(half))), split)

@@ -1,0 +1,333 @@
+"""The one writer of data files (storage.py says what they hold): atomic, streaming, reproducible."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import secrets
+import stat
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from pyro_vrnn.data.schema import (
+    FORMAT,
+    KINDS,
+    SCHEMA,
+    SPLITS,
+    SUPPORTS,
+    Array,
+    DataInfo,
+    check_support,
+    read_info,
+)
+from pyro_vrnn.system.errors import ConfigError, DataError, choose
+from pyro_vrnn.system.files import sync_folder, write_refused
+
+DTYPES = {"bool": "uint8", "uint8": "uint8", "int16": "int16", "float32": "float32", "float64": "float32"}
+CHUNK_VALUES = 65536
+LONGEST_ID = 1024  # bytes; ids are stored at a fixed width
+
+
+def write_sequences(
+    path: str | Path,
+    splits: Mapping[str, Iterable[Array]],
+    *,
+    ids: Mapping[str, Sequence[str]],
+    kind: str,
+    support: str,
+    steps_per_second: float | None,
+    frame_length: int = 1,
+    source: str,
+    licence: str,
+    options: Mapping[str, Any] | None = None,
+    extra: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> DataInfo:
+    """Write a data file: all of it, or nothing. The same arguments give the same bytes.
+
+    Args:
+        path: the file to make; folders on the way are made too.
+        splits: `train`, and if there are any `valid` and `test`; sequences [T_i, X] each, all of one X and
+            one dtype (bool is stored as uint8, float64 as float32). Any iterable: a few are held at once.
+        ids: as many names for each split, unique in it; read after the split's sequences.
+        kind: one of `KINDS`.
+        support: one of `SUPPORTS`.
+        steps_per_second: of the sequences' steps, or None where time has no unit.
+        frame_length: samples a step: X for audio, whose moments are then those of all samples together; else 1.
+        options: what the data set was made with; JSON values.
+        extra: anything more a reader may want (the pitch of the first column, ...); JSON values.
+        overwrite: replace an existing file.
+
+    Raises:
+        ConfigError: the file exists, or cannot be made there.
+        DataError: no training sequence, an empty or misshapen one, values not finite or not in the support.
+        ResourceError: the disk is full.
+    """
+    path = Path(path)
+    if kind not in KINDS:
+        raise choose("kind", kind, KINDS)
+    if support not in SUPPORTS:
+        raise choose("support", support, SUPPORTS)
+    if unknown := set(splits) - set(SPLITS):
+        raise choose("split", min(unknown), SPLITS)
+    if frame_length != 1 and (kind != "audio" or frame_length < 1):
+        raise ConfigError(f"frame_length {frame_length}", "more than 1 sample a step is for audio")
+    if steps_per_second is not None and not 0 < steps_per_second < math.inf:
+        raise ConfigError(f"{steps_per_second} steps a second", "a number above 0, or None")
+    check_free(path, overwrite)
+    temporary = path.with_name(f"{path.name}.tmp{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "xb+", buffering=0) as raw:
+            disk = _Disk(raw)
+            try:
+                with h5py.File(disk, "w", libver=("v110", "v110")) as file:
+                    _write_attributes(file, kind, support, frame_length, source, licence, options or {}, extra or {})
+                    if steps_per_second is not None:
+                        file.attrs["steps_per_second"] = np.float64(steps_per_second)
+                    writer = _Writer(file, support, frame_length)
+                    for split in SPLITS:
+                        writer.write(split, splits.get(split, ()), ids.get(split, ()))
+            finally:
+                if disk.error is not None:
+                    raise disk.error
+            os.fsync(raw.fileno())
+        info = read_info(temporary)
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise write_refused(path, error) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+    return replace(info, path=path)
+
+
+def check_free(path: str | Path, overwrite: bool) -> None:
+    """ConfigError if a data file may not be made here; asked before long work, and again before writing."""
+    path = Path(path)
+    if "\0" in str(path):
+        raise ConfigError(f"{str(path)!r} is no file name", "leave out the NUL")
+    try:
+        status = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return  # a parent that is a file is found out when the folder is made
+    except OSError as error:
+        raise write_refused(path, error) from error
+    if stat.S_ISDIR(status.st_mode):
+        raise ConfigError(f"{path} is a folder", "name a file, such as data.h5", path)
+    if not overwrite:
+        raise ConfigError(f"{path} exists already", "use it as it is, or replace it with --overwrite", path)
+
+
+class _Disk:
+    """The file under HDF5 while it is written.
+
+    HDF5 takes the process down at exit after a write that failed. So it never learns of a full disk: the first
+    error is kept here for us, and what comes after it goes nowhere.
+    """
+
+    def __init__(self, raw: io.FileIO) -> None:
+        self.raw = raw
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        left = memoryview(data)
+        size = len(left)
+        try:
+            while len(left) and self.error is None:
+                left = left[self.raw.write(left) :]
+        except OSError as error:
+            self.error = error
+        return size
+
+    def truncate(self, size: int) -> int:
+        try:
+            if self.error is None:
+                self.raw.truncate(size)
+        except OSError as error:
+            self.error = error
+        return size
+
+    def read(self, size: int = -1) -> bytes:
+        return self.raw.read(size) or b""
+
+    def readinto(self, buffer: Any) -> int:
+        return self.raw.readinto(buffer) or 0
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self.raw.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self.raw.tell()
+
+    def flush(self) -> None:
+        """Nothing: writes are not held back here, and the end of the whole is what is synced."""
+
+
+class _Writer:
+    """Streams the splits into an open file; the first sequence of `train` settles X and the dtype."""
+
+    def __init__(self, file: h5py.File, support: str, frame_length: int) -> None:
+        self.file, self.support, self.frame_length = file, support, frame_length
+        self.dtype: np.dtype[Any] | None = None
+        self.x_dim = 0
+
+    def write(self, split: str, sequences: Iterable[Array], ids: Sequence[str]) -> None:
+        """One split: x, offsets, ids; and for `train` the moments."""
+        group = self.file.create_group(split)
+        x, lengths, moments = _Rows(group), [], _Moments(pooled=self.frame_length > 1)
+        for i, raw in enumerate(sequences):
+            values = self._checked(raw, split, i, ids)
+            lengths.append(len(values))
+            x.add(values)
+            if split == "train":
+                moments.add(values)
+        if split == "train":
+            if not lengths:
+                raise DataError("no training sequence", "give at least one sequence for the training split")
+            ones = np.ones(self.x_dim)
+            self.file.attrs["mean"], self.file.attrs["std"] = moments.mean * ones, moments.std * ones
+        x.finish(np.empty((0, self.x_dim), self.dtype))
+        offsets = np.cumsum([0, *lengths], dtype="<i8")
+        _create(group, "offsets", offsets, len(offsets))
+        names = _encoded(split, ids, len(lengths))
+        _create(group, "ids", names, len(names))
+
+    def _checked(self, raw: Array, split: str, i: int, ids: Sequence[str]) -> Array:
+        """The sequence as it is stored, or DataError naming split, sequence and step."""
+        name = f"{split} sequence {ids[i]!r}" if i < len(ids) else f"{split} sequence {i}"
+        raw = np.asarray(raw)
+        if raw.ndim != 2 or raw.shape[1] == 0:
+            raise DataError(f"{name} has shape {list(raw.shape)}", "a sequence is [steps, values a step]")
+        if str(raw.dtype) not in DTYPES:
+            raise DataError(f"{name} is of dtype {raw.dtype}", f"convert to one of {', '.join(DTYPES)}")
+        with np.errstate(over="ignore"):  # what overflows float32 becomes inf and is refused below
+            values = raw.astype(np.dtype(DTYPES[str(raw.dtype)]).newbyteorder("<"), copy=False)
+        if self.dtype is None:
+            self.dtype, self.x_dim = values.dtype, values.shape[1]
+        if len(values) == 0:
+            raise DataError(f"{name} has no steps", "leave empty sequences out")
+        if self.frame_length not in (1, values.shape[1]):
+            raise DataError(f"{name} has {values.shape[1]} samples a step, not {self.frame_length}")
+        if values.shape[1] != self.x_dim:
+            raise DataError(f"{name} has {values.shape[1]} values a step, the first had {self.x_dim}")
+        if values.dtype != self.dtype:
+            raise DataError(f"{name} is of dtype {values.dtype}, the first was {self.dtype}")
+        check_support(values, self.support, name)
+        return values
+
+
+class _Rows:
+    """The `x` of a split as it grows, about a chunk at a time."""
+
+    def __init__(self, group: h5py.Group) -> None:
+        self.group = group
+        self.data: h5py.Dataset | None = None
+        self.waiting: list[Array] = []
+        self.held = 0  # values
+
+    def add(self, values: Array) -> None:
+        self.waiting.append(values)
+        self.held += values.size
+        if self.held >= CHUNK_VALUES:
+            self.flush(np.concatenate(self.waiting))
+
+    def finish(self, none: Array) -> None:
+        """Write the rest; a split without sequences has `none`, [0, X]."""
+        if self.waiting or self.data is None:
+            self.flush(np.concatenate([none, *self.waiting]))
+
+    def flush(self, rows: Array) -> None:
+        self.waiting, self.held = [], 0
+        if self.data is None:
+            self.data = _create(self.group, "x", rows[:0], len(rows))
+        start = len(self.data)
+        self.data.resize(start + len(rows), axis=0)
+        self.data[start:] = rows
+
+
+class _Moments:
+    """Mean and deviation of each column in one pass, float64 (Chan, Golub, LeVeque's update by blocks)."""
+
+    def __init__(self, *, pooled: bool) -> None:
+        self.pooled = pooled
+        self.count = 0
+        self.mean: Array = np.zeros(1)
+        self.square: Array = np.zeros(1)
+
+    def add(self, values: Array) -> None:
+        block = values.astype(np.float64)
+        block = block.reshape(-1, 1) if self.pooled else block
+        n, mean = len(block), block.mean(0)
+        shift, total = mean - self.mean, self.count + n
+        self.square = self.square + ((block - mean) ** 2).sum(0) + shift**2 * (self.count * n / total)
+        self.mean = self.mean + shift * (n / total)
+        self.count = total
+
+    @property
+    def std(self) -> Array:
+        return np.sqrt(self.square / self.count)
+
+
+def _create(group: h5py.Group, name: str, data: Array, rows: int) -> h5py.Dataset:
+    """A growable data set; its chunk is no longer than `rows`, so that a small set makes a small file."""
+    width = int(np.prod(data.shape[1:]))
+    chunk = max(1, min(rows, CHUNK_VALUES // width))
+    return group.create_dataset(
+        name,
+        data=data,
+        chunks=(chunk, *data.shape[1:]),
+        maxshape=(None, *data.shape[1:]),
+        fletcher32=True,
+        track_times=False,
+    )
+
+
+def _encoded(split: str, ids: Sequence[str], count: int) -> Array:
+    """Ids as fixed-width bytes. What UTF-8 cannot say (a file name in another encoding) is backslashed."""
+    if len(ids) != count:
+        raise DataError(f"{split}: {len(ids)} ids for {count} sequences")
+    names = [str(i).encode("utf-8", "backslashreplace") for i in ids]
+    for name in names:
+        if not name or b"\0" in name or len(name) > LONGEST_ID:
+            raise DataError(f"{split}: id {name[:60]!r}", f"an id has 1 to {LONGEST_ID} bytes and no NUL")
+    if len(set(names)) != count:
+        twice = next(n for i, n in enumerate(names) if n in names[:i])
+        raise DataError(f"{split}: two sequences have the id {twice.decode()!r}")
+    return np.array(names, dtype=h5py.string_dtype("utf-8", max(map(len, names), default=1)))
+
+
+def _write_attributes(
+    file: h5py.File,
+    kind: str,
+    support: str,
+    frame_length: int,
+    source: str,
+    licence: str,
+    options: Mapping[str, Any],
+    extra: Mapping[str, Any],
+) -> None:
+    """The attributes that are known before the data."""
+    file.attrs["schema"] = np.int64(SCHEMA)
+    file.attrs["frame_length"] = np.int64(frame_length)
+    texts = {
+        "format": FORMAT,
+        "kind": kind,
+        "support": support,
+        "source": source,
+        "licence": licence,
+        "options": json.dumps(options, sort_keys=True, allow_nan=False),
+        "extra": json.dumps(extra, sort_keys=True, allow_nan=False),
+    }
+    for name, text in texts.items():
+        data = text.encode("utf-8", "backslashreplace").replace(b"\0", b"")
+        file.attrs.create(name, data, dtype=h5py.string_dtype("utf-8", max(1, len(data))))

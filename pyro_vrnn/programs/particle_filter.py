@@ -1,0 +1,131 @@
+"""A particle filter driven by the same arrows: log-evidence, effective sample sizes, filtering means; FIVO's bound.
+
+For each sequence K particles go through time together: z_t ~ q(z_t | state, e_t), weighed by
+p(z_t) p(x_t) / q(z_t), and drawn anew from among themselves when their weights have become uneven.
+The product over time of the mean weights is an unbiased estimate of p(x) (Maddison et al. 2017, arXiv:1705.09279).
+Shapes: K particles, B sequences, T steps, widths X, Z.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from pyro_vrnn.data.dataset import Batch
+from pyro_vrnn.models.base import SequenceModel, expand
+from pyro_vrnn.models.latents import kl_by_unit
+from pyro_vrnn.programs.markov import seen_by_guide
+
+Resampling = Literal["systematic", "multinomial"]
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """What one run of the filter says of each sequence; nothing is said of steps that a sequence does not have."""
+
+    log_evidence: Tensor
+    """An estimate of log p(x), in expectation below it: FIVO's bound. Nats, [B]."""
+    increments: Tensor
+    """What each step adds to it: estimates of log p(x_t | x_{<t}). Zero after a sequence's end. [T, B]"""
+    ess: Tensor
+    """Effective sample size after weighing, before drawing anew; from 1 to K. [T, B]"""
+    resampled: Tensor
+    """Where particles were drawn anew, bool. [T, B]"""
+    mean: Tensor
+    """E[z_t | x_{<=t}] (with a smoothing guide too: what is ahead decides where particles go, not what they weigh).
+    [T, B, Z]"""
+    kl: Tensor
+    """KL(q_t || p_t), mean over the particles. [T, B]"""
+    log_ancestors: Tensor
+    """Log-probability of each step's choice of ancestors, for the score-function gradient. Zero where none. [T, B]"""
+
+
+def particle_filter(
+    net: SequenceModel,
+    batch: Batch,
+    particles: int,
+    *,
+    threshold: float = 0.5,
+    resampling: Resampling = "systematic",
+) -> Filtered:
+    """Filter every sequence of a batch with K particles.
+
+    Args:
+        net: any model.
+        batch: whole sequences.
+        particles: K.
+        threshold: draw anew where the effective sample size is below this share of K; 0 never does (which is IWAE),
+            1 does at all but even weights.
+        resampling: systematic (one random number a sequence and step: least noise) or multinomial.
+    """
+    lead = torch.Size([particles, batch.size])
+    features = net.features(batch.read)  # [T, B, F]
+    e = net.encode(batch, seen_by_guide(net, batch, features))  # [T, B, E]
+    assert batch.x is not None
+    state = expand(net.begin(batch), lead)
+    log_w = features.new_zeros(lead)  # since the last drawing, [K, B]
+    evidence = features.new_zeros(batch.size)  # of the segments before it, [B]
+    totals, sizes, chosen, means, kls, log_ancestors = [evidence], [], [], [], [], []
+    # unbind, for its gradient is one stack; that of an index is a tensor of zeros at every step
+    for t, (x_t, e_t, features_t, alive, scored) in enumerate(
+        zip(batch.x.unbind(), e.unbind(), features.unbind(), batch.alive, batch.scored, strict=True)
+    ):
+        q = net.q_z(state, e_t)
+        q = q if q.batch_shape == lead else q.expand(lead)
+        z = q.rsample()  # [K, B, Z]
+        p = net.p_z(state)
+        log_px = net.p_x(state, z).log_prob(x_t)
+        log_px = torch.where(scored, log_px, torch.zeros_like(log_px))
+        step = log_px + p.log_prob(z) - q.log_prob(z)  # [K, B]
+        log_w = log_w + torch.where(alive, step, torch.zeros_like(step))
+        weights = torch.softmax(log_w.detach(), 0)
+        size = 1 / weights.square().sum(0)  # [B]
+        with torch.no_grad():
+            means.append((weights[..., None] * z).sum(0))
+            kls.append(torch.where(alive, kl_by_unit(q, p, z).sum(-1).expand(lead).mean(0), torch.zeros_like(size)))
+        totals.append(evidence + torch.logsumexp(log_w, 0) - math.log(particles))
+        state = expand(net.next(state, z, features_t), lead)
+        anew = (batch.lengths > t + 1) & (size < threshold * particles)  # [B]
+        log_prob = torch.zeros_like(size)
+        if threshold > 0 and t < batch.steps - 1:
+            ancestors, log_prob = _ancestors(log_w, resampling)
+            own = torch.arange(particles, device=log_w.device)[:, None]
+            ancestors = torch.where(anew, ancestors, own)  # [K, B]
+            state = tuple(part.gather(0, ancestors[..., None].expand_as(part)) for part in state)
+            evidence = torch.where(anew, totals[-1], evidence)
+            log_w = torch.where(anew, torch.zeros_like(log_w), log_w)
+        sizes.append(size)
+        chosen.append(anew)
+        log_ancestors.append(torch.where(anew, log_prob, torch.zeros_like(log_prob)))
+    path = torch.stack(totals)
+    return Filtered(
+        log_evidence=path[-1],
+        increments=path[1:] - path[:-1],
+        ess=torch.stack(sizes),
+        resampled=torch.stack(chosen),
+        mean=torch.stack(means),
+        kl=torch.stack(kls),
+        log_ancestors=torch.stack(log_ancestors),
+    )
+
+
+def _ancestors(log_w: Tensor, resampling: Resampling) -> tuple[Tensor, Tensor]:
+    """Whom each particle goes on from, [K, B], and the log-probability of the choice, [B].
+
+    The latter has a gradient for multinomial drawing; for systematic it is zero.
+    """
+    particles = len(log_w)
+    log_p = torch.log_softmax(log_w, 0)  # [K, B]
+    if resampling == "multinomial":
+        weights = log_p.detach().exp().nan_to_num(1.0)  # what is not a number is told by the evidence
+        ancestors = torch.multinomial(weights.T, particles, replacement=True).T  # [K, B]
+        return ancestors, log_p.gather(0, ancestors).sum(0)
+    ends = log_p.detach().exp().cumsum(0)  # [K, B]
+    start = torch.rand(1, log_w.shape[1], dtype=ends.dtype, device=ends.device)
+    points = (torch.arange(particles, device=ends.device)[:, None] + start) / particles  # [K, B]
+    ancestors = torch.searchsorted(ends.T.contiguous(), points.T.contiguous()).T
+    return ancestors.clamp(max=particles - 1), torch.zeros_like(log_p[0])

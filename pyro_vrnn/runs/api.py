@@ -1,0 +1,68 @@
+"""`pyro_vrnn.train(...)`: the settings of the command line as keyword arguments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pyro_vrnn import config
+from pyro_vrnn.runs import run as runs
+from pyro_vrnn.runs import train as training
+from pyro_vrnn.system.errors import ConfigError
+from pyro_vrnn.training.fit import Observer
+
+FLAGS = {
+    "data": "data.path",
+    "model": "model.name",
+    "likelihood": "model.likelihood",
+    "objective": "objective.name",
+    "particles": "objective.particles",
+    "program": "training.program",
+    "epochs": "training.epochs",
+    "max_steps": "training.max_steps",
+    "batch_size": "data.batch_size",
+    "lr": "training.learning_rate",
+    "seed": "training.seed",
+}
+"""Command-line flag (as a Python name) -> the setting it is short for."""
+
+
+def train(
+    recipe: str | Path | None = None,
+    *,
+    out: str | Path | None = None,
+    resume: str = "auto",
+    init_from: str | Path | None = None,
+    device: str = "auto",
+    max_seconds: float | None = None,
+    overwrite: bool = False,
+    settings: dict[str, Any] | None = None,
+    observer: Observer | None = None,
+    **flags: Any,
+) -> runs.Run:
+    """Train a run; what `pyro-vrnn train` does.
+
+    Args:
+        recipe: a shipped name or a TOML file; None is the VRNN on Bach's chorales.
+        out: the run folder; None takes a free name under runs/.
+        resume, init_from, device, max_seconds, overwrite, observer: see `training.train`.
+        settings: any settings by their dotted names, {"model.latent_dim": 16}.
+        flags: `data`, `model`, `likelihood`, `objective`, `particles`, `program`, `epochs`, `max_steps`,
+            `batch_size`, `lr`, `seed`.
+
+    Returns:
+        The run at its best checkpoint; `run.result` says how the training ended.
+    """
+    if unknown := sorted(flags.keys() - FLAGS.keys()):
+        raise ConfigError(f"train() has no argument {unknown[0]!r}", f"choose from {', '.join(FLAGS)}")
+    given = {FLAGS[k]: str(v) if isinstance(v, Path) else v for k, v in flags.items()} | (settings or {})
+    return training.train(
+        config.resolve(None if recipe is None else str(recipe), flags=given),
+        out=None if out is None else Path(out),
+        resume=resume,
+        init_from=init_from,
+        device=device,
+        max_seconds=max_seconds,
+        overwrite=overwrite,
+        observer=observer,
+    )

@@ -1,0 +1,100 @@
+"""A run's folder: a free name for one, whose it is, and what was there when it was made."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+import pyro
+import torch
+
+from pyro_vrnn import __version__
+from pyro_vrnn.system.errors import ConfigError
+from pyro_vrnn.system.files import write_json
+
+OURS = (
+    "config.toml",
+    "environment.json",
+    "metrics.jsonl",
+    "log.txt",
+    "checkpoints",
+    "samples",
+    "reconstructions",
+    "interpolations",
+    "latents",
+    "figures",
+    "diagnostics",
+)
+"""What a run folder holds; `--overwrite` removes nothing else."""
+
+
+def free_folder(name: str) -> Path:
+    """runs/NAME, or the first of runs/NAME-2, … that is free."""
+    folder, n = Path("runs") / name, 1
+    while folder.exists():
+        n += 1
+        folder = Path("runs") / f"{name}-{n}"
+    return folder
+
+
+def check_folder(out: Path, *, resume: str, overwrite: bool) -> bool:
+    """Whether there is a run in `out` to go on with; ConfigError before any work if `out` cannot be used."""
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out}: is a file", "choose another --out", out)
+    if not out.exists() or not any(f.name != ".lock" for f in out.iterdir()):
+        return False
+    ours = (out / "config.toml").is_file() and (out / "environment.json").is_file()
+    if not ours:
+        raise ConfigError(f"{out}: holds files that are no run", "choose another --out, or empty it", out)
+    if overwrite:
+        return False
+    if resume == "never":
+        raise ConfigError(f"{out}: already holds a run", "choose another --out, or --overwrite, or --resume auto", out)
+    return any((out / "checkpoints").glob("step-*"))
+
+
+@contextmanager
+def owned(out: Path, empty: bool) -> Iterator[None]:
+    """The run folder, locked against a second process; a folder that was made and stayed empty is removed."""
+    made = not out.exists()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(out / ".lock")
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise ConfigError(
+            f"{out}: another process is training there", "wait for it, or choose another --out", out
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"{out}: cannot be written ({error.strerror})", "choose another --out", out) from None
+    try:
+        if empty:
+            for child in out.iterdir():
+                if child.name in OURS:
+                    shutil.rmtree(child) if child.is_dir() and not child.is_symlink() else child.unlink()
+        yield
+    finally:
+        lock.release()
+        metrics = out / "metrics.jsonl"
+        kept = [*(out / "checkpoints").glob("step-*"), *(out / "diagnostics").glob("*")]
+        if made and not kept and not (metrics.exists() and metrics.stat().st_size):
+            shutil.rmtree(out, ignore_errors=True)  # it failed before there was anything to keep
+
+
+def write_environment(out: Path, device: torch.device, init_from: Path | None) -> None:
+    """What the run was made with, and from."""
+    versions = {
+        "pyro_vrnn": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "pyro": pyro.__version__,
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
+        "threads": torch.get_num_threads(),
+        "init_from": None if init_from is None else str(init_from),
+    }
+    write_json(out / "environment.json", versions)

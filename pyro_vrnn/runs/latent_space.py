@@ -1,0 +1,201 @@
+"""Latents as arrays and as a map, and the way between two sequences through latent space."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyro
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pyro_vrnn import media
+from pyro_vrnn.data.batching import in_order
+from pyro_vrnn.data.dataset import Batch, SequenceDataset, collate
+from pyro_vrnn.media import pictures
+from pyro_vrnn.models.latents import center
+from pyro_vrnn.programs import Markov
+from pyro_vrnn.system.errors import ConfigError, check_seed
+from pyro_vrnn.system.files import make_folder, safe_name, write_bytes, write_json
+
+if TYPE_CHECKING:
+    from pyro_vrnn.runs.run import Run
+
+Array = NDArray[Any]
+MOST_POINTS = 1000
+MOST_PIECES = 1000
+"""On a map; of more, every so-manieth."""
+
+
+@dataclass(frozen=True)
+class Latents:
+    """The posterior's centers of some sequences; of a model with one z a sequence, one row each."""
+
+    z: Array  # [rows, Z]
+    lengths: Array  # rows of each sequence, [N]
+    ids: list[str]
+
+    def by_sequence(self) -> Array:
+        """One point a sequence: its rows' mean. [N, Z]."""
+        starts = np.concatenate([[0], np.cumsum(self.lengths)[:-1]])
+        return np.asarray(np.add.reduceat(self.z, starts, axis=0) / self.lengths[:, None])
+
+
+@torch.no_grad()
+def latents(run: Run, dataset: SequenceDataset, *, batch_size: int = 32) -> Latents:
+    """The center of q(z_t | ·) at each step (`latents.center`), the earlier z at theirs.
+
+    Raises:
+        ConfigError: a model without latent variables.
+    """
+    net = run.net
+    if net.latent_dim == 0:
+        raise ConfigError(f"{run.config.model.name!r} has no latent variables", "encode a run of another model")
+    found: list[Array] = [np.zeros(0)] * len(dataset)
+    for indices in in_order(dataset.lengths, batch_size):
+        batch = collate(dataset, indices).to(run.device)
+        features = net.features(batch.read)
+        e, state, path = net.encode(batch, features), net.begin(batch), []
+        for t, e_t in enumerate(e):
+            path.append(center(net.q_z(state, e_t)))
+            if not net.per_step:
+                break
+            state = net.next(state, path[-1], features[t])
+        z = torch.stack(path, dim=1).cpu().numpy()  # [B, T, Z]
+        for row, i in zip(z, indices, strict=True):
+            found[i] = row[: dataset.lengths[i]]
+    lengths = np.array([len(rows) for rows in found])
+    return Latents(np.concatenate(found), lengths, list(dataset.ids))
+
+
+def encode(
+    run: Run, *, data: str | None = None, split: str = "test", seed: int = 0, out: Path | None = None
+) -> list[Path]:
+    """Write a split's latents as .npz (z, lengths, ids) and their map in two dimensions as .png.
+
+    The map shows one point a sequence; sequences whose ids differ only after a `#` (windows of one song) share a
+    colour. Two latent units are shown as they are, more by t-SNE.
+
+    Raises:
+        ConfigError: no latent variables; or more than two, and scikit-learn is not installed.
+    """
+    check_seed(seed)
+    found = latents(run, run.data(data, split))
+    points, names = found.by_sequence(), found.ids
+    if len(points) > MOST_POINTS:  # t-SNE takes minutes beyond, and the eye sees no more
+        chosen = np.linspace(0, len(points) - 1, MOST_POINTS).astype(int)
+        points, names = points[chosen], [names[i] for i in chosen]
+    if points.shape[1] > 2:
+        points = _tsne(points, seed)
+    elif points.shape[1] == 1:
+        points = np.column_stack([points, np.zeros_like(points)])
+    folder = make_folder(out or run.folder / "latents")
+    held = io.BytesIO()
+    np.savez(held, z=found.z, lengths=found.lengths, ids=np.array(found.ids))
+    arrays, picture = folder / f"{split}.npz", folder / f"{split}.png"
+    write_bytes(arrays, held.getvalue())
+    groups = [name.partition("#")[0] for name in names]
+    title = f"{run.folder.name}: {split}, one point a sequence ({len(points)} of {len(found.ids)})"
+    pictures.scatter(points, groups, picture, title=title)
+    return [arrays, picture]
+
+
+def _tsne(points: Array, seed: int) -> Array:
+    if len(points) < 4:
+        return points[:, :2]
+    try:
+        from sklearn.manifold import TSNE
+    except ImportError:
+        raise ConfigError(
+            "a map of more than two latent units needs scikit-learn", "pip install 'pyro-vrnn[map]'"
+        ) from None
+    perplexity = min(30.0, (len(points) - 1) / 3)
+    return np.asarray(TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(points))
+
+
+@torch.no_grad()
+def interpolate(
+    run: Run,
+    first: str,
+    second: str,
+    *,
+    split: str = "test",
+    points: int = 5,
+    steps: int | None = None,
+    seed: int = 0,
+    out: Path | None = None,
+) -> list[Path]:
+    """Draw from points on the straight line between two sequences' z, and all of them one after the other (a medley).
+
+    Args:
+        run: of a model with one z a sequence (vrae).
+        first, second: sequences of the split (number or id), or files of the kind that the model draws.
+        split: where they are.
+        points: how many, both ends included.
+        steps: of each piece; as long as the first sequence by default.
+        seed: of the draws.
+        out: folder; default RUN/interpolations.
+
+    Raises:
+        ConfigError: a model with a z for every step, or fewer than two points.
+        DataError: a file that cannot be read.
+    """
+    if run.net.per_step:
+        raise ConfigError(
+            f"{run.config.model.name!r} has a z for every step: there is no line between two sequences",
+            "interpolate a run of vrae",
+        )
+    if not 2 <= points <= MOST_PIECES:
+        raise ConfigError(f"--points {points}: must be at least 2, the ends, and at most {MOST_PIECES}")
+    check_seed(seed)
+    ends = [_given(run, name, split) for name in (first, second)]
+    length = len(ends[0]) if steps is None else steps
+    if length < 1:
+        raise ConfigError(f"--steps {length}: must be at least 1")
+    a, b = (_code(run, x) for x in ends)
+    share = torch.linspace(0, 1, points, device=run.device)[:, None]
+    with torch.random.fork_rng(devices=[run.device] if run.device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        x = _drawn(run, (1 - share) * a + share * b, length)  # [T, points, X]
+    folder = make_folder(out or run.folder / "interpolations")
+    stem = f"{safe_name(Path(first).stem)}-to-{safe_name(Path(second).stem)}"
+    stored = [run.encoding.decode(piece) for piece in x.movedim(1, 0).double().cpu().numpy()]
+    files = []
+    for name, values in [(f"{stem}-{i}", values) for i, values in enumerate(stored)] + [
+        (f"{stem}-medley", np.concatenate(stored))
+    ]:
+        medium, picture, _ = media.write(run.format, values, folder / name, title=f"{run.folder.name}: {name}")
+        files += [medium] if picture is None else [medium, picture]
+    about = folder / f"{stem}.json"
+    facts = {"first": first, "second": second, "split": split, "points": points, "steps": length, "seed": seed}
+    write_json(about, {"schema": 1, "files": [f.name for f in files], "run": str(run.folder), **facts})
+    return [*files, about]
+
+
+def _given(run: Run, name: str, split: str) -> Tensor:
+    """A sequence of the split, or a file, of which a model of windows reads as much as a window. [T, X]."""
+    if Path(name).suffix and Path(name).exists():
+        found = run.encoding.encode(media.read(run.format, Path(name)))
+        return torch.from_numpy(found[: run.format.sequence_steps or None])  # its z is about so many steps
+    dataset = run.data(split=split)
+    return torch.from_numpy(dataset[dataset.find(name)])
+
+
+def _code(run: Run, x: Tensor) -> Tensor:
+    """The posterior's center of z_1. [1, Z]."""
+    batch = Batch(torch.tensor([len(x)]), x[:, None]).to(run.device)
+    e = run.net.encode(batch, run.net.features(batch.read))
+    return center(run.net.q_z(run.net.begin(batch), e[0]))
+
+
+def _drawn(run: Run, z: Tensor, steps: int) -> Tensor:
+    """Draw x given z_1. z [B, Z] -> [T, B, X]."""
+    model: Callable[..., Any] = pyro.poutine.condition(Markov(run.net).model, data={"z_1": z})
+    with pyro.get_param_store().scope(), pyro.validation_enabled(False):
+        x: Tensor = model(Batch(torch.full((len(z),), steps, device=z.device)))
+    return x

@@ -1,0 +1,237 @@
+"""A run folder: made by `train`, opened by `load`; what it was trained on, and what can be asked of it.
+
+RUN/  config.toml  environment.json  metrics.jsonl  log.txt  checkpoints/  samples/  reconstructions/  interpolations/
+     latents/  figures/  diagnostics/
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pyro_vrnn import config
+from pyro_vrnn.config import DataFormat, RunConfig
+from pyro_vrnn.data import catalogue as datasets
+from pyro_vrnn.data.dataset import DataInfo, SequenceDataset
+from pyro_vrnn.data.encoding import Encoding, encoding_of
+from pyro_vrnn.data.schema import AGAIN, LONGEST_COLUMN
+from pyro_vrnn.models import MODELS, SequenceModel
+from pyro_vrnn.models.direct import Direct
+from pyro_vrnn.objectives import make_objective
+from pyro_vrnn.objectives.evaluation import Evaluation, evaluate
+from pyro_vrnn.programs import Stacked
+from pyro_vrnn.system.devices import device as pick_device
+from pyro_vrnn.system.errors import CheckpointError, ConfigError, DataError, check_seed
+from pyro_vrnn.training import checkpoint
+from pyro_vrnn.training.fit import FitResult
+
+
+def build_net(settings: RunConfig) -> SequenceModel:
+    """The network of a complete configuration, with fresh weights."""
+    assert settings.format is not None
+    cls: Any = MODELS[settings.model.name]
+    net: SequenceModel = cls(settings.model, settings.format.x_dim)
+    return Direct(net, settings.format.x_dim) if settings.model.direct else net
+
+
+def data_format(info: DataInfo) -> DataFormat:
+    """What a model keeps of its data file.
+
+    Raises:
+        DataError: pitches or a tempo that make no sense.
+    """
+    pitch, quarters = info.extra.get("lowest_pitch", 21), info.extra.get("quarters_per_minute")
+    rate = info.steps_per_second
+    highest = 127 if info.kind != "pianoroll" else 108 - info.x_dim + 1
+    if type(pitch) is not int or not 0 <= pitch <= highest:
+        raise DataError(f"{info.path}: /extra: lowest_pitch is {pitch!r} for {info.x_dim} columns", AGAIN, info.path)
+    if quarters is not None and (type(quarters) not in (int, float) or not 1 <= quarters <= 1000):
+        raise DataError(f"{info.path}: /extra: quarters_per_minute is {quarters!r}", AGAIN, info.path)
+    reads, pitches = encoding_of(info), info.extra.get("pitches", [])
+    rises = isinstance(pitches, list) and all(type(p) is int and 0 <= p <= 127 for p in pitches)
+    if not rises or (pitches and (len(pitches) != info.x_dim or sorted(set(pitches)) != pitches)):
+        raise DataError(f"{info.path}: /extra: pitches are not {info.x_dim} rising MIDI notes", AGAIN, info.path)
+    columns, image = info.extra.get("columns", []), info.extra.get("image", False)
+    named = isinstance(columns, list) and all(type(c) is str and len(c) <= LONGEST_COLUMN for c in columns)
+    if not named or (columns and (len(columns) != info.x_dim or len(set(columns)) < len(columns))):
+        raise DataError(f"{info.path}: /extra: columns are not {info.x_dim} different names", AGAIN, info.path)
+    if type(image) is not bool or (image and info.kind != "vectors"):
+        raise DataError(f"{info.path}: /extra: image is {image!r}", AGAIN, info.path)
+    if info.kind in ("audio", "pianoroll") and rate is None:
+        raise DataError(f"{info.path}: {info.kind} without steps_per_second", AGAIN, info.path)
+    train = info.splits["train"]
+    return DataFormat(
+        kind=info.kind,
+        support=info.support,
+        x_dim=reads.x_dim(info.x_dim),
+        steps_per_second=rate,
+        lowest_pitch=pitch,
+        pitches=tuple(pitches),
+        frame_length=info.frame_length,
+        center=reads.center,
+        scale=reads.scale,
+        symbols=tuple(info.extra["symbols"]) if reads.symbols else (),
+        level=str(info.extra.get("level", "")),
+        columns=tuple(columns),
+        image=image,
+        sequence_steps=train.longest if train.shortest == train.longest and train.sequences > 1 else 0,
+        steps_per_quarter=1 if quarters is None or rate is None else min(64, max(1, round(60 * rate / quarters))),
+    )
+
+
+class Run:
+    """A trained run: its settings, its network at one checkpoint, and what can be asked of them.
+
+    Attributes:
+        folder: the run folder.
+        step_folder: the checkpoint that was loaded.
+        config: its complete settings.
+        net: the network, in evaluation mode.
+        state: where the training stood.
+    """
+
+    def __init__(
+        self, folder: Path, step_folder: Path, settings: RunConfig, net: SequenceModel, state: dict[str, Any]
+    ) -> None:
+        self.folder, self.step_folder, self.config, self.net, self.state = (
+            folder,
+            step_folder,
+            settings,
+            net,
+            state,
+        )
+        self.format: DataFormat = settings.format  # type: ignore[assignment]  # load() has checked it
+        self.device = next(net.parameters()).device
+        self.result: FitResult | None = None
+        """How the training ended, for a run that `train` just made."""
+
+    def __repr__(self) -> str:
+        return f"<Run {self.folder} ({self.config.model.name}, {self.step_folder.name})>"
+
+    @property
+    def encoding(self) -> Encoding:
+        """How the model reads stored values."""
+        return Encoding(self.format.center, self.format.scale, len(self.format.symbols))
+
+    def data(self, data: str | Path | None = None, split: str = "test") -> SequenceDataset:
+        """A split of the run's own data file, or of another of the same format.
+
+        Raises:
+            DataError: another kind, support or width than the model was trained on, or an empty split.
+        """
+        named = str(data or self.config.data.path)
+        moved = datasets.FOLDER / Path(named).name  # a checkout that was moved, or a run that was copied
+        path = moved if data is None and not Path(named).exists() and moved.exists() else datasets.find(named)
+        dataset = SequenceDataset(path, split, encoding=self.encoding, dither=self.config.data.dither)
+        theirs = data_format(dataset.info)
+        for name in ("kind", "support", "x_dim", "steps_per_second", "frame_length", "symbols", "pitches"):
+            given, known = getattr(theirs, name), getattr(self.format, name)
+            if given != known:
+                raise DataError(
+                    f"{path}: {name} is {given!r}, the model was trained on {known!r}",
+                    "give data of the kind in the run's config.toml, [format]",
+                    path,
+                )
+        if len(dataset) == 0:
+            raise DataError(f"{path}: the {split} split is empty", "choose another --split", path)
+        return dataset
+
+    def evaluate(
+        self,
+        split: str = "test",
+        objective: str = "elbo",
+        particles: int | None = None,
+        *,
+        data: str | Path | None = None,
+        batch_size: int = 32,
+        seed: int = 0,
+        repeats: int = 1,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Evaluation:
+        """A bound on log p(x) of a split, at beta = 1; see `evaluation.Evaluation`.
+
+        With `repeats` it is estimated so many times with seeds that follow each other; the mean is reported.
+
+        Raises:
+            ConfigError: an unknown objective or split, or particles it cannot take.
+            DataError: see `data`.
+        """
+        return evaluate(
+            Stacked(self.net),
+            self.data(data, split),
+            make_objective(objective, particles, self.config.objective),
+            split=split,
+            batch_size=batch_size,
+            seed=check_seed(seed),
+            repeats=repeats,
+            device=self.device,
+            progress=progress,
+        )
+
+    def sample(self, num: int = 4, steps: int | None = None, **options: Any) -> list[Path]:
+        """Draw sequences and write them; the options and the files are `sampling.write`'s."""
+        from pyro_vrnn.runs import sampling
+
+        return sampling.write(self, num=num, steps=steps, **options)
+
+    def posterior(self, x: Any, particles: int = 1, *, seed: int = 0) -> Any:
+        """A Pyro trace of the guide on one sequence x [T, X], replayed through the model: both sides' sites.
+
+        The trace's sites have `fn` of the model and `value` of the guide's draw; log-probabilities are computed.
+        """
+        from pyro_vrnn.runs import inspection
+
+        return inspection.posterior(self, x, particles, seed=seed).model
+
+
+def load(path: str | Path, *, device: str = "cpu") -> Run:
+    """Open a run folder (its BEST checkpoint) or one checkpoint folder.
+
+    Raises:
+        CheckpointError: no run there, or it is damaged.
+        DeviceError: no such device.
+    """
+    folder, step_folder = checkpoint.find(Path(path))
+    settings = read_config(folder)
+    where = pick_device(device)
+    net = build_net(settings).to(where)
+    saved = checkpoint.load(step_folder)
+    checkpoint.load_weights(net, saved.model, step_folder)
+    net.eval()
+    return Run(folder, step_folder, settings, net, saved.state)
+
+
+def read_config(folder: Path) -> RunConfig:
+    """The complete settings of a run.
+
+    Raises:
+        CheckpointError: config.toml is damaged or incomplete.
+    """
+    path = folder / "config.toml"
+    try:
+        settings = config.build(config.parse_toml(path.read_text("utf-8", errors="surrogateescape"), str(path)))
+    except ConfigError as error:
+        raise CheckpointError(
+            f"{path}: {error.message}", "the run's settings are damaged, or of another version", path
+        ) from None
+    if settings.format is None:
+        raise CheckpointError(f"{path}: no [format]", "the run's settings are damaged, or of another version", path)
+    return settings
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The rows of metrics.jsonl."""
+    path = folder / "metrics.jsonl"
+    lines: Sequence[str] = path.read_text("utf-8").splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def read_environment(folder: Path) -> dict[str, Any]:
+    """What a run was made with; empty where it cannot be read."""
+    try:
+        found = json.loads((folder / "environment.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,220 @@
+"""Draw by running the *model* that was trained, freely or going on from a given beginning; write what it plays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.poutine.util import site_is_subsample
+from torch import Tensor
+
+from pyro_vrnn import media
+from pyro_vrnn.data.dataset import Batch
+from pyro_vrnn.models import SequenceModel
+from pyro_vrnn.programs import Markov, weights
+from pyro_vrnn.system.errors import ConfigError, check_seed
+from pyro_vrnn.system.files import make_folder, safe_name, write_json
+
+if TYPE_CHECKING:
+    from pyro_vrnn.runs.run import Run
+
+DEFAULT_STEPS = 64
+MOST_STEPS = 100_000
+MOST_DRAWS = 10_000
+"""That a MIDI file of the finest ticks holds with room to spare."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Sequences drawn together; B of T steps each."""
+
+    x: Tensor  # [T, B, X]
+    z: Tensor  # [T, B, Z]
+    log_prob: Tensor  # log p(x, z) as they were drawn (at the temperature; given steps scored plainly), nats, [B]
+
+
+@torch.no_grad()
+def draw(net: SequenceModel, num: int, steps: int, *, prime: Tensor | None = None, temperature: float = 1.0) -> Draw:
+    """Run the markov model forward in time.
+
+    Args:
+        net: in evaluation mode.
+        num: B.
+        steps: T, the given beginning included.
+        prime: [T0, X] with T0 <= T: a beginning for all; the guide infers its z, the model goes on from there.
+        temperature: of the drawn x_t.
+    """
+    program = Markov(net)
+    device = next(net.parameters()).device
+    lengths = torch.full((num,), steps, device=device)
+    with pyro.get_param_store().scope(), pyro.validation_enabled(False):
+        if prime is None:
+            model: Any = program.model
+            batch = Batch(lengths)
+        else:
+            x = prime.to(device)[:, None].expand(-1, num, -1)  # [T0, B, X]
+            seen = poutine.trace(program.guide).get_trace(Batch(torch.full_like(lengths, len(prime)), x))
+            model = poutine.replay(program.model, trace=seen)
+            batch = Batch(lengths, x)
+        trace = poutine.trace(model).get_trace(batch, temperature=temperature)
+        trace.compute_log_prob()
+    sites = {k: v for k, v in trace.nodes.items() if v["type"] == "sample" and not site_is_subsample(v)}
+    log_prob = torch.stack([site["log_prob"] for site in sites.values()]).sum(0)
+    return Draw(
+        x=trace.nodes["_RETURN"]["value"],
+        z=torch.stack([site["value"] for name, site in sites.items() if name.startswith("z_")]),
+        log_prob=log_prob,
+    )
+
+
+@torch.no_grad()
+def log_joint(net: SequenceModel, x: Tensor, z: Tensor) -> Tensor:
+    """log p(x, z) of given sequences, nats, [B]: what `draw` says of its own draw at temperature 1.
+
+    Args:
+        net: in evaluation mode.
+        x: [T, B, X].
+        z: [T, B, Z].
+    """
+    batch = Batch(torch.full((x.shape[1],), len(x), device=x.device), x)
+    given = {f"z_{t + 1}": z_t for t, z_t in enumerate(z)}
+    with pyro.get_param_store().scope(), pyro.validation_enabled(False):
+        return weights.log_joint(Markov(net).model, batch, given, 1)[0]
+
+
+def write(
+    run: Run,
+    *,
+    num: int = 4,
+    steps: int | None = None,
+    seconds: float | None = None,
+    temperature: float = 1.0,
+    prime: str | Path | None = None,
+    prime_index: str | None = None,
+    prime_steps: int | None = None,
+    seed: int = 0,
+    out: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Path]:
+    """Draw and write sequences: media, picture and a .json each, and one picture of all (media.py says which).
+
+    Args:
+        run: a trained run.
+        num: how many.
+        steps: length of each, the given beginning included; default: that of the training sequences if all have
+            the same and the beginning is shorter, else 64 after the beginning.
+        seconds: the same in seconds.
+        temperature: below 1 surer, above 1 wilder.
+        prime: a file of the kind that the model draws, to go on from.
+        prime_index: a number or id of the run's test split to go on from.
+        prime_steps: how much of it; default 16.
+        seed: the same seed draws the same.
+        out: folder; default RUN/samples.
+        progress: called with (files done, of how many).
+
+    Returns:
+        The files written, the media first.
+
+    Raises:
+        ConfigError: contradicting or impossible options.
+        DataError: a prime that cannot be read.
+    """
+    form = run.format
+    check_seed(seed)
+    if num < 1:
+        raise ConfigError(f"--num {num}: must be at least 1")
+    if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
+        raise ConfigError(f"--seconds {seconds}: must be above 0")
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise ConfigError(f"--temperature {temperature}: must be a number above 0", "1 is the model as it was trained")
+    if num > MOST_DRAWS:
+        raise ConfigError(f"--num {num}: at most {MOST_DRAWS} at once", "draw more with other values of --seed")
+    if seconds is not None and form.steps_per_second is None:
+        raise ConfigError(f"--seconds {seconds}: these {form.kind} have no time", "use --steps")
+    given = _prime(run, prime, prime_index, prime_steps)
+    first = 0 if given is None else len(given)
+    if steps is not None and seconds is not None:
+        raise ConfigError("--steps and --seconds: give one of them")
+    if seconds is not None:
+        steps = round(seconds * (form.steps_per_second or 1.0))
+        if steps < 1:
+            rate = form.steps_per_second or 1.0
+            raise ConfigError(f"--seconds {seconds}: a step is {1 / rate:.4g} seconds", "ask for at least one")
+    length = _usual_steps(form.sequence_steps, first) if steps is None else steps
+    if length < max(1, first):
+        raise ConfigError(f"{length} steps: must be at least {max(1, first)}", "the given beginning is counted in")
+    if length > MOST_STEPS:
+        raise ConfigError(f"{length} steps: at most {MOST_STEPS} can be written", "ask for fewer --steps")
+    with torch.random.fork_rng(devices=[run.device] if run.device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        drawn = draw(run.net, num, length, prime=given, temperature=temperature)
+    stored = [run.encoding.decode(x) for x in drawn.x.movedim(1, 0).double().cpu().numpy()]  # B of [T, columns]
+    folder = make_folder(out or run.folder / "samples")
+    files: list[Path] = []
+    others: list[Path] = []
+    width = max(2, len(str(num - 1)))
+    source = "" if given is None else f"-from-{safe_name(str(prime_index or Path(str(prime)).stem))}-{first}"
+    stem = f"{seed}{source}" + ("" if temperature == 1.0 else f"-at-{temperature:g}")
+    for i, sequence in enumerate(stored):
+        name = f"sample-{stem}-{i:0{width}d}"
+        title = f"{run.config.model.name}, {run.folder.name}, seed {seed}, draw {i}"
+        medium, picture, facts = media.write(form, sequence, folder / name, title=title, given=first)
+        about = folder / f"{name}.json"
+        write_json(
+            about,
+            {
+                "schema": 1,
+                "file": medium.name,
+                "run": str(run.folder),
+                "checkpoint": run.step_folder.name,
+                "draw": i,
+                "num": num,
+                "steps": length,
+                "temperature": temperature,
+                "prime": None if prime is None else str(prime),
+                "prime_index": prime_index,
+                "prime_steps": first,
+                "seed": seed,
+                "log_joint": float(drawn.log_prob[i]),  # of x and z, nats
+                **facts,
+            },
+        )
+        files.append(medium)
+        others += [about] if picture is None else [picture, about]
+        if progress is not None:
+            progress(i + 1, num)
+    titles = [f"draw {i}" for i in range(num)]
+    picture = media.overview(form, stored, folder / f"samples-{stem}.png", titles, first)
+    return [*files, *others, *([] if picture is None else [picture])]
+
+
+def _usual_steps(sequence_steps: int, first: int) -> int:
+    """How long a draw is that goes on from `first` steps; `sequence_steps` as in `DataFormat`."""
+    return sequence_steps if first < sequence_steps <= MOST_STEPS else first + DEFAULT_STEPS
+
+
+def _prime(run: Run, file: str | Path | None, index: str | None, steps: int | None) -> Tensor | None:
+    """The beginning to go on from, [T0, X]."""
+    form = run.format
+    if file is None and index is None:
+        if steps is not None:
+            raise ConfigError("--prime-steps without a prime", "give --prime FILE or --prime-index I")
+        return None
+    if file is not None and index is not None:
+        raise ConfigError("--prime and --prime-index: give one of them")
+    if file is not None:
+        roll = run.encoding.encode(media.read(form, Path(file)))
+    else:
+        assert index is not None
+        dataset = run.data()
+        roll = dataset[dataset.find(index)]
+    wanted = min(16, len(roll)) if steps is None else steps
+    if not 1 <= wanted <= len(roll):
+        raise ConfigError(f"--prime-steps {wanted}: the given sequence has {len(roll)} steps")
+    return torch.from_numpy(roll[:wanted])

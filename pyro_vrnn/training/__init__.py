@@ -1,0 +1,1 @@
+"""Training: the loop, one guarded update, optimiser, checkpoints, several processes."""

@@ -1,0 +1,396 @@
+"""fit(): SVI steps on batches until something says stop; validation, checkpoints, no lost run."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+import time
+import warnings
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pyro
+import torch
+from torch import Tensor
+
+from pyro_vrnn.data.batching import Piece, epoch_plan, pieces
+from pyro_vrnn.data.dataset import Batch, SequenceDataset, collate, padded, standardised
+from pyro_vrnn.models.precision import products
+from pyro_vrnn.objectives.evaluation import Evaluation, evaluate
+from pyro_vrnn.programs import Stacked
+from pyro_vrnn.system.errors import UserError
+from pyro_vrnn.system.files import cannot_write
+from pyro_vrnn.training import checkpoint
+from pyro_vrnn.training.diagnosis import guarded, settled
+from pyro_vrnn.training.trainer import Trainer
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+if sys.platform != "win32":
+    SIGNALS.append(signal.SIGHUP)
+
+CHECKPOINT_SECONDS = 300.0
+"""A run that validates less often than this is saved in between."""
+
+
+class Observer:
+    """What a caller may watch of a run; this one watches nothing. The console draws a progress bar of it."""
+
+    def begin(self, step: int, total: int) -> None:
+        """Training goes from `step` updates to about `total`."""
+
+    def stepped(self, step: int) -> None:
+        """One more update is done."""
+
+    def logged(self, row: dict[str, Any]) -> None:
+        """A row went into metrics.jsonl."""
+
+    def said(self, message: str) -> None:
+        """One line for people."""
+
+    def ended(self) -> None:
+        """No more calls."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitResult:
+    """How a training ended."""
+
+    steps: int
+    epochs: int
+    stopped: str
+    best_step: int
+    best_nll: float
+    seconds: float
+    signal: int | None = None
+
+
+class Interrupted(Exception):
+    """A signal came while something longer than a step was under way; nothing of it counts."""
+
+
+class Stop:
+    """SIGINT, SIGTERM and SIGHUP ask for a stop after the step at hand; a second one stops at once.
+
+    A signal that the parent ignores (nohup, `&`) stays ignored. Only the main thread can set handlers.
+    """
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Stop:
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def check(self, done: int, total: int) -> None:
+        """For callbacks of longer work.
+
+        Raises:
+            Interrupted: a stop was asked for.
+        """
+        if self.signal is not None:
+            raise Interrupted
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.signal is not None:
+            raise KeyboardInterrupt
+        self.signal = number
+
+
+class _Fit:
+    """One call of `fit`: the trainer, the files of the run, and the clock."""
+
+    def __init__(
+        self, trainer: Trainer, train: SequenceDataset, valid: SequenceDataset, run: Path, watch: Observer
+    ) -> None:
+        self.trainer, self.train, self.valid, self.run, self.watch = trainer, train, valid, run, watch
+        self.training, self.at = trainer.config.training, trainer.at
+        self.began, self.before = time.monotonic(), trainer.at.seconds
+        self.saved_at, self.last = self.began, (self.began, trainer.at.step)
+        self.first = trainer.at.step
+        self.metrics, self.wrote = (run / "metrics.jsonl").open("a", encoding="utf-8"), False
+        self.units: tuple[Tensor, Tensor] | None = None
+        if trainer.device.type == "cuda" and train.raw:  # whole numbers are copied, and standardised there
+            center, scale = (torch.as_tensor(v, device=trainer.device) for v in train.encoding.constants)
+            self.units = center, scale
+        self.reader = ThreadPoolExecutor(1, thread_name_prefix="reader")
+        self.ahead: tuple[Piece, Future[Batch]] | None = None
+
+    def plan(self, epoch: int) -> list[Piece]:
+        """What the updates of an epoch are made on."""
+        config = self.trainer.config
+        batches = epoch_plan(self.train.lengths, config.data.batch_size, seed=config.training.seed, epoch=epoch)
+        return pieces(batches, self.train.lengths, config.data.window if config.data.carry else None, self.train.given)
+
+    def batch(self, piece: Piece, following: Piece | None) -> tuple[Batch | None, list[int]]:
+        """What a piece of the plan is, with what is replayed beside it; and the indices of its sequences.
+
+        Of several processes, this one's share of it. The following piece is read while this one is trained on.
+        """
+        share, replay = self.trainer.ranks.share, self.trainer.replay
+        indices = share(piece.indices + replay.draw(self.at.step, piece.indices))
+        if not indices:
+            return None, []
+        if self.ahead is not None and self.ahead[0] is piece:
+            batch = self.ahead[1].result()
+        else:
+            batch = self.read(indices, piece)
+        self.ahead = None
+        if following is not None and replay.kind == "none" and (own := share(following.indices)):
+            self.ahead = following, self.reader.submit(self.read, own, following)
+        batch = batch.to(self.trainer.device)
+        if self.units is not None:
+            batch = standardised(batch, *self.units)
+        return self.trainer.goes_on(batch, piece.rows) if piece.rows else batch, indices
+
+    def read(self, indices: list[int], piece: Piece) -> Batch:
+        """From the file; for a GPU in one of few shapes, and into memory that it can copy from by itself."""
+        batch = collate(self.train, indices, piece.begin, piece.steps, raw=self.units is not None)
+        if self.trainer.padded:
+            data = self.trainer.config.data
+            batch = padded(batch, data.batch_size, piece.steps if data.carry else None)
+        return batch.pinned() if self.trainer.device.type == "cuda" else batch
+
+    def close(self) -> None:
+        """The files, and the thread that reads ahead."""
+        self.reader.shutdown(cancel_futures=True)
+        self.metrics.close()
+
+    def seconds(self) -> float:
+        """Of this call."""
+        return time.monotonic() - self.began
+
+    def write(self, row: dict[str, Any]) -> None:
+        """One row of metrics.jsonl, from rank 0."""
+        if self.trainer.ranks.rank:
+            return
+        text = json.dumps(row, allow_nan=False) + "\n"
+        with cannot_write(self.run / "metrics.jsonl", len(text)):
+            if not self.wrote:  # rows after the checkpoint that this goes on from will be logged again
+                self.metrics.truncate(self.at.metrics_bytes)
+                self.wrote = True
+            self.metrics.write(text)
+            self.metrics.flush()
+        self.at.metrics_bytes = self.metrics.tell()
+        self.watch.logged(row)
+
+    def save(self, *, best: bool = False) -> None:
+        """A checkpoint of all there is."""
+        self.at.seconds = self.before + self.seconds()
+        self.saved_at = time.monotonic()
+        if self.trainer.ranks.rank:
+            return
+        checkpoint.save(self.run / "checkpoints", self.trainer.snapshot(), best=best)
+
+    def steps(self, stop: Stop, max_seconds: float | None) -> str:
+        """Updates to the end of the epoch, or to a stop; its reason, or nothing."""
+        stopped = self._steps(stop, max_seconds)
+        settled(self.trainer, self.run)
+        while self.trainer.graphs is not None and self.trainer.graphs.notes:
+            self.watch.said(self.trainer.graphs.notes.pop(0))
+        if not stopped:
+            self.at.epoch, self.at.position = self.at.epoch + 1, 0
+        return stopped
+
+    def _steps(self, stop: Stop, max_seconds: float | None) -> str:
+        at, plan = self.at, self.plan(self.at.epoch)
+        while at.position < len(plan):
+            if self.training.max_steps and at.step >= self.training.max_steps:
+                return "max-steps"
+            following = plan[at.position + 1] if at.position + 1 < len(plan) else None
+            batch, indices = self.batch(plan[at.position], following)
+            # Pyro's checks cost up to 30% of a step: on for the very first, when a mistake would show.
+            with pyro.validation_enabled(at.step == 0):
+                log = (at.step + 1) % self.training.log_every == 0
+                row = guarded(self.trainer, batch, self.run, log=log, indices=indices)
+            at.position += 1
+            at.sequences += len(indices) if self.trainer.ranks.world == 1 else len(plan[at.position - 1].indices)
+            self.watch.stepped(at.step)
+            if row is not None:
+                now = time.monotonic()
+                row["sequences"] = at.sequences
+                row["seconds"] = self.before + self.seconds()
+                row["steps_per_second"] = (at.step - self.last[1]) / max(now - self.last[0], 1e-9)
+                self.last = now, at.step
+                self.write(row)
+            over = max_seconds is not None and self.seconds() >= max_seconds
+            asked, late = self.trainer.ranks.add(stop.signal is not None, over)  # by any of them
+            if asked:
+                stop.signal = stop.signal or signal.SIGTERM
+                return "signal"
+            if late:
+                return "max-time"
+            if time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
+                settled(self.trainer, self.run)
+                self.save()
+        return ""
+
+    def validation_is_due(self) -> bool:
+        """At the end of an epoch whose turn it is, unless it has been done."""
+        at, every = self.at, self.training.validate_every
+        ended = at.position == 0 and at.epoch > at.validated
+        return ended and (at.epoch % every == 0 or at.epoch >= self.training.epochs)
+
+    def validate(self, stop: Stop) -> tuple[dict[str, Any], bool]:
+        """The row of metrics, and whether it is the best."""
+        found, ranks = None, self.trainer.ranks
+        with suppress(Interrupted):
+            found = validation_bound(self.trainer, self.valid, stop)
+        (stopped,) = ranks.add(found is None)
+        if found is None or stopped:  # all together, or the next sums would be of different things
+            stop.signal = stop.signal or signal.SIGTERM
+            raise Interrupted
+        measured = found
+        nll, kl = ranks.first(lambda: (measured.nll_per_step, measured.kl_per_step))
+        best = nll < self.at.best_nll
+        bound = {"valid_nll_per_step": nll, "valid_kl_per_step": kl}
+        seen = {"sequences": self.at.sequences, "seconds": self.before + self.seconds()}
+        return {"step": self.at.step, "epoch": self.at.epoch, **bound, "best": best, **seen}, best
+
+    def scheduled(self, stop: Stop) -> None:
+        """Validate, count, write and save."""
+        row, best = self.validate(stop)
+        self.at.validated = self.at.epoch
+        self.at.stale = 0 if best else self.at.stale + 1
+        if best:
+            self.at.best_nll, self.at.best_step = row["valid_nll_per_step"], self.at.step
+        self.write(row)
+        self.save(best=best)
+
+    def unscheduled(self, stop: Stop) -> None:
+        """At a stop between validations: save what resuming goes on from, as if there had been none; then look.
+
+        What came since the last validation may be the best, so BEST may point here; the row is cut off on resume.
+        """
+        self.save()
+        row, best = self.validate(stop)
+        self.write(row)
+        if best:
+            self.at.best_nll, self.at.best_step = row["valid_nll_per_step"], self.at.step
+            if not self.trainer.ranks.rank:
+                checkpoint.point(self.run / "checkpoints", "BEST", self.at.step)
+
+    def rescue(self) -> str:
+        """After an error: save what was done, if it is worth going on from. What to tell about it."""
+        if self.at.step == self.first:
+            return ""
+        if not self.trainer.is_finite():
+            return "the checkpoints before it stand"
+        try:
+            self.save()
+        except Exception as error:  # the one that brought us here is raised; this one is told beside it
+            return f"the checkpoints before it stand (saving failed: {error})"
+        return "the state before it is saved"
+
+
+def fit(
+    trainer: Trainer,
+    train: SequenceDataset,
+    valid: SequenceDataset,
+    run: Path,
+    *,
+    max_seconds: float | None = None,
+    observer: Observer | None = None,
+) -> FitResult:
+    """Train until the epochs, updates, time or patience run out, or a signal comes; save on every way out.
+
+    Args:
+        trainer: fresh, or restored from a checkpoint.
+        train: training sequences.
+        valid: validation sequences; the bound on them chooses BEST.
+        run: the run folder; metrics.jsonl and checkpoints go there.
+        max_seconds: of this call.
+        observer: watches.
+
+    Raises:
+        NumericsError: a loss, gradient or bound is not finite; diagnostics/step-K.json says where.
+    """
+    watch = observer or Observer()
+    this = _Fit(trainer, train, valid, run, watch)
+    training, at = trainer.config.training, trainer.at
+    total = training.epochs * len(this.plan(0))
+    watch.begin(at.step, min(total, training.max_steps) if training.max_steps else total)
+    trainer.net.train()
+    if training.precision == "tf32" and trainer.device.type == "cpu":
+        watch.said("training.precision=tf32 is for GPUs: float32 here")
+    if training.precision == "bf16" and trainer.device.type == "cpu":
+        watch.said("training.precision=bf16 is for GPUs: most CPUs are slower by it")
+    if trainer.no_graphs:
+        watch.said(f"no CUDA graphs: {trainer.no_graphs}")
+    stopped = ""
+    try:
+        with (
+            pyro.get_param_store().scope(),
+            products(training.precision, trainer.device),
+            warnings.catch_warnings(),
+            Stop() as stop,
+        ):
+            warnings.filterwarnings("ignore", message="Encountered NaN")  # Pyro's word for what we raise
+            try:
+                while not stopped:
+                    if this.validation_is_due():
+                        this.scheduled(stop)
+                    if training.patience and at.stale >= training.patience:
+                        stopped = "early-stopping"
+                    elif at.epoch >= training.epochs:
+                        stopped = "epochs"
+                    else:
+                        stopped = this.steps(stop, max_seconds)
+                if stopped == "signal":
+                    this.save()
+                elif at.step == this.first:
+                    watch.said(f"nothing to do: already at step {at.step} ({stopped})")
+                elif stopped in ("max-steps", "max-time") and not (at.position == 0 and at.validated == at.epoch):
+                    if this.validation_is_due():
+                        this.scheduled(stop)
+                    else:
+                        this.unscheduled(stop)
+            except Interrupted:
+                stopped = "signal"
+                this.save()
+    except Exception as error:
+        word = this.rescue()
+        if isinstance(error, UserError):
+            error.hint = "; ".join(part for part in (error.hint, word) if part)
+        raise
+    finally:
+        this.close()
+        watch.ended()
+    at.seconds = this.before + this.seconds()
+    return FitResult(
+        steps=at.step,
+        epochs=at.epoch,
+        stopped=stopped,
+        best_step=at.best_step,
+        best_nll=at.best_nll,
+        seconds=at.seconds,
+        signal=stop.signal,
+    )
+
+
+def validation_bound(trainer: Trainer, valid: SequenceDataset, stop: Stop) -> Evaluation:
+    """The bound that is validated, at beta = 1, with averaged weights and the same random numbers each time."""
+    with trainer.averaged():
+        return evaluate(
+            Stacked(trainer.net),
+            valid,
+            trainer.validated,
+            split="valid",
+            batch_size=max(trainer.config.data.batch_size, 32),
+            seed=trainer.config.training.seed,
+            device=trainer.device,
+            progress=stop.check,
+        )

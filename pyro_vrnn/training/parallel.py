@@ -1,0 +1,113 @@
+"""Several processes on one run, as torchrun starts them: each takes its share of every batch, gradients are added up.
+
+    torchrun --nproc-per-node=4 -m pyro_vrnn train RECIPE
+
+data.batch_size is that of all processes together: the run is the one that a single process would make, with other
+random numbers. Every rank validates, and rank 0's numbers decide; rank 0 alone writes, but for diagnostics/.
+
+Not torch's DistributedDataParallel: that averages what each rank's mean gives, while ragged sequences must be weighed
+by their steps, and it hooks a module's `forward`, which a model of arrows does not have.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, distributed
+
+from pyro_vrnn.system.devices import device as pick_device
+from pyro_vrnn.system.errors import ConfigError
+
+T = TypeVar("T")
+PATIENCE = timedelta(minutes=30)
+"""How long a rank waits for another, which may be preparing data."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Which of how many processes this one is. Alone, nothing here does anything."""
+
+    rank: int = 0
+    world: int = 1
+    device: torch.device = torch.device("cpu")  # noqa: RUF009  (immutable)
+
+    def share(self, items: Sequence[T]) -> list[T]:
+        """This rank's part of a batch; none of few may fall to it."""
+        return list(items[self.rank :: self.world])
+
+    def add(self, *values: float) -> list[float]:
+        """Sums over the ranks."""
+        if self.world == 1:
+            return list(values)
+        total = torch.tensor(values, dtype=torch.float64, device=self.device)
+        distributed.all_reduce(total)
+        found: list[float] = total.tolist()
+        return found
+
+    def add_gradients(self, parameters: Sequence[Tensor]) -> None:
+        """Likewise, of all gradients in one call."""
+        if self.world == 1:
+            return
+        grads = [p.grad for p in parameters if p.grad is not None]
+        flat = torch.cat([g.flatten() for g in grads])
+        distributed.all_reduce(flat)
+        for g, total in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
+            g.copy_(total.view_as(g))
+
+    def same(self, parameters: Sequence[Tensor]) -> None:
+        """Rank 0's values for all."""
+        if self.world > 1:
+            for p in parameters:
+                distributed.broadcast(p.data, 0)
+
+    def first(self, work: Callable[[], T]) -> T:
+        """What rank 0 makes of it, for all; the others wait."""
+        if self.world == 1:
+            return work()
+        found: list[Any] = [work() if self.rank == 0 else None]
+        distributed.broadcast_object_list(found, 0, device=self.device)
+        result: T = found[0]
+        return result
+
+    def wait(self) -> None:
+        """Until all are here."""
+        self.add(0.0)
+
+
+def leads() -> bool:
+    """Whether this process is the one that talks and writes."""
+    return int(os.environ.get("WORLD_SIZE", "1")) == 1 or int(os.environ.get("RANK", "0")) == 0
+
+
+@contextmanager
+def joined(name: str) -> Iterator[Ranks]:
+    """The group that torchrun made this process a part of, if it did, with the device that `name` means for it.
+
+    Raises:
+        ConfigError, DeviceError: see devices.py.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        yield Ranks(device=pick_device(name))
+        return
+    missing = [v for v in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT") if v not in os.environ]
+    if missing:
+        hint = "start it with torchrun --nproc-per-node=N -m pyro_vrnn train …, or unset WORLD_SIZE"
+        raise ConfigError(f"WORLD_SIZE={world}, but {', '.join(missing)} is not set", hint)
+    if ":" in name:
+        raise ConfigError(f"--device {name} with {world} processes: each needs its own", "--device cuda, or auto")
+    where = pick_device(name)
+    if where.type == "cuda":
+        where = pick_device(f"cuda:{os.environ['LOCAL_RANK']}")
+        torch.cuda.set_device(where)
+    distributed.init_process_group("nccl" if where.type == "cuda" else "gloo", timeout=PATIENCE)
+    try:
+        yield Ranks(distributed.get_rank(), world, where)
+    finally:
+        distributed.destroy_process_group()

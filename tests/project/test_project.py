@@ -1,0 +1,82 @@
+"""The project's own files: dependencies, what is in the wheel, and that importing does little."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+REQUIREMENTS: list[str] = [
+    *PROJECT["build-system"]["requires"],
+    *PROJECT["project"]["dependencies"],
+    *(r for extra in PROJECT["project"]["optional-dependencies"].values() for r in extra),
+]
+
+
+def plain(name: str) -> str:
+    """The name of a distribution as registries compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def pins() -> dict[str, str]:
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and line[0] != "#"]
+    found = [re.fullmatch(r"([A-Za-z0-9_.-]+)==([A-Za-z0-9_.]+)", line) for line in lines]
+    assert None not in found, f"not a pin: {[line for line, match in zip(lines, found, strict=True) if not match]}"
+    return {plain(match[1]): match[2] for match in found if match}
+
+
+@pytest.mark.parametrize("requirement", REQUIREMENTS)
+def test_requirements_are_ranges_and_pinned_elsewhere(requirement: str) -> None:
+    match = re.fullmatch(r"([A-Za-z0-9_.-]+)(\[[\w,]+\])?>=([\d.]+)(,<[\d.]+)?", requirement)
+    assert match, f"{requirement}: a range is name>=version"
+    assert plain(match[1]) in pins()
+
+
+def test_constraints_are_sorted_pins_of_released_versions() -> None:
+    assert pins()["torch"] == "2.13.0"
+    names = list(pins())
+    assert len(names) > 50
+    assert names == sorted(names)
+
+
+def test_licence_is_whole() -> None:
+    text = (ROOT / "LICENSE").read_text()
+    assert "Apache License\n                           Version 2.0, January 2004" in text
+    assert "END OF TERMS AND CONDITIONS" in text
+    assert len(text.split()) > 1500
+
+
+@pytest.mark.skipif(importlib.util.find_spec("hatchling") is None, reason="hatchling is not installed")
+@pytest.mark.skipif(importlib.util.find_spec("build") is None, reason="build is not installed")
+def test_the_wheel_holds_the_package_alone(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert len(tops) == 2
+    assert "pyro_vrnn" in tops
+    assert any(re.fullmatch(r"pyro_vrnn-[\d.]+(\.?\w+)?\.dist-info", top) for top in tops)
+    inside = {name for name in names if name.startswith("pyro_vrnn/")}
+    source = {p.relative_to(ROOT).as_posix() for p in (ROOT / "pyro_vrnn").rglob("*") if p.suffix in (".py", ".toml")}
+    assert inside == source | {"pyro_vrnn/py.typed"}
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_the_command_line_imports_no_heavy_package() -> None:
+    """So that --help answers in under 0.3 s."""
+    code = "import sys, pyro_vrnn.cli; print(*{name.split('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    heavy = {"torch", "pyro", "numpy", "scipy", "h5py", "matplotlib", "pretty_midi", "music21", "soundfile"}
+    assert not heavy & set(done.stdout.split())

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small import write_small
+
+import pyro_vrnn as pv
+from pyro_vrnn import cli
+from pyro_vrnn.data.dataset import collate
+from pyro_vrnn.programs import Stacked, terms
+from pyro_vrnn.runs import inspection
+from pyro_vrnn.system.errors import ConfigError, DataError
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> pv.Run:
+    folder = tmp_path_factory.mktemp("inspection")
+    data = write_small(folder / "small.h5")
+    settings = {"model.latent_dim": 3, "model.hidden_dim": 8, "model.network_dims": [8]}
+    return pv.train(data=data, out=folder / "run", max_steps=40, device="cpu", lr=1e-2, settings=settings)
+
+
+@pytest.mark.parametrize("particles", [1, 3])
+def test_the_report_adds_up(run: pv.Run, tmp_path: Path, particles: int) -> None:
+    """Its sites, sums and bound are those of the stacked program's evaluation on the same draws."""
+    found = inspection.inspect(run, sequence="1", particles=particles, seed=5, out=tmp_path)
+    dataset = run.data()
+    steps = int(dataset.lengths[1])
+    assert found["sequence"] == "test-1"
+    assert found["steps"] == steps == len(found["kl_by_step"])
+    assert [s["name"] for s in found["sites"]] == [f"{v}_{t}" for t in range(1, steps + 1) for v in "zx"]
+    torch.manual_seed(5)
+    with torch.no_grad():
+        pair = Stacked(run.net)
+        expected = terms(pair.model, pair.guide, collate(dataset, [1]), particles)
+    log_weights = expected.log_weights[:, 0]
+    assert found["bound"] == pytest.approx(float(torch.logsumexp(log_weights, 0)) - math.log(particles), rel=1e-5)
+    assert sum(found["kl_by_step"]) == pytest.approx(float(expected.kl.mean()), rel=1e-4)
+    assert sum(found["kl_by_unit"]) * steps == pytest.approx(sum(found["kl_by_step"]), rel=1e-5)
+    latent = [s for s in found["sites"] if s["kind"] == "latent"]
+    observed = [s for s in found["sites"] if s["kind"] == "observed"]
+    assert [s["kl"] for s in latent] == found["kl_by_step"]
+    assert -sum(s["log_prob_p"] for s in observed) == pytest.approx(float(expected.nll.mean()), rel=1e-5)
+    total = sum(s["log_prob_p"] for s in found["sites"]) - sum(s["log_prob_q"] for s in latent)
+    assert total == pytest.approx(float(log_weights.mean()), rel=1e-5)
+    assert found["active_units"] == sum(v > 0.01 for v in found["kl_by_unit"])
+    assert len(found["files"]) == 3
+    assert all(Path(f).read_bytes().startswith(b"\x89PNG") for f in found["files"])
+
+
+def test_one_z_of_a_whole_sequence_is_shown_once(
+    run: pv.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"model.latent_dim": 3, "model.hidden_dim": 8}
+    data = run.config.data.path
+    vrae = pv.train(data=data, model="vrae", out=tmp_path / "r", max_steps=2, device="cpu", settings=settings)
+    for folder, shown in ((vrae.folder, {"z_1"}), (run.folder, {"z_1", "z_2", "z_3"})):
+        assert cli._run(["inspect", str(folder), "--sequence", "1", "--out", str(tmp_path), "--verbose"]) == 0
+        first = {line.split()[0] for line in capsys.readouterr().out.splitlines()}
+        assert {name for name in first if name in ("z_1", "z_2", "z_3")} == shown
+        assert {"x_1", "x_2", "x_3"} <= first
+
+
+def test_the_trace_is_pyros(run: pv.Run) -> None:
+    x = run.data()[0]
+    trace = run.posterior(x)
+    assert trace.nodes["z_1"]["value"].shape == (1, 3)
+    assert trace.nodes["x_1"]["is_observed"]
+    assert torch.isfinite(trace.log_prob_sum())
+
+
+def test_export_is_read_by_xarray(run: pv.Run, tmp_path: Path) -> None:
+    xarray = pytest.importorskip("xarray")
+    found = inspection.inspect(run, particles=4, out=tmp_path, export=tmp_path / "p.nc")
+    posterior = xarray.open_dataset(tmp_path / "p.nc", group="posterior", engine="h5netcdf")
+    assert posterior["z"].dims == ("chain", "draw", "step", "unit")
+    assert posterior["z"].shape == (1, 4, found["steps"], 3)
+    np.testing.assert_allclose(posterior["kl"].sum("unit").mean(("chain", "draw")), found["kl_by_step"], rtol=1e-5)
+    observed = xarray.open_dataset(tmp_path / "p.nc", group="observed_data", engine="h5netcdf")
+    np.testing.assert_array_equal(observed["x"], run.data()[0])
+    posterior.close()
+    observed.close()
+
+
+@pytest.mark.parametrize(
+    "x", [np.zeros((3, 4)), np.zeros((0, 11)), np.full((3, 11), np.nan), np.full((3, 11), 0.5), np.zeros(11)]
+)
+def test_sequences_it_cannot_score(run: pv.Run, x: np.ndarray) -> None:
+    with pytest.raises(DataError):
+        run.posterior(x)
+
+
+def test_impossible_requests(run: pv.Run, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="particles"):
+        run.posterior(run.data()[0], particles=0)
+    with pytest.raises(ConfigError, match="no sequence"):
+        inspection.inspect(run, sequence="99", out=tmp_path)
+    with pytest.raises(ConfigError, match="choose from"):
+        inspection.inspect(run, split="dev", out=tmp_path)

@@ -1,0 +1,142 @@
+"""Several processes on one run: torchrun with two on the CPU."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small import write_small
+
+import pyro_vrnn as pv
+from pyro_vrnn.runs.run import read_metrics
+from pyro_vrnn.system.errors import ConfigError
+from pyro_vrnn.training.parallel import Ranks
+
+ROOT = Path(__file__).resolve().parents[2]
+# Exact likelihood, so that random numbers, of which each rank has its own, play no part.
+SETTINGS = [
+    "--model",
+    "rnn",
+    "--set",
+    "model.hidden_dim=7",
+    "--set",
+    "model.network_dims=5",
+    "--set",
+    "model.dropout=0",
+]
+SETTINGS += ["--epochs", "3", "--set", "training.log_every=1", "--set", "training.decay=constant"]
+
+
+def torchrun(*argv: str, ranks: int = 2) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [*command, *argv], capture_output=True, text=True, timeout=300, cwd=ROOT, env=environment, check=False
+    )
+
+
+def losses(run: Path) -> list[float]:
+    return [row["loss"] for row in read_metrics(run) if "loss" in row]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("parallel") / "d.h5"
+    write_small(path)
+    return path
+
+
+@pytest.mark.parametrize("size", [4, 23])  # of 24 sequences: with 23 one is left over, and rank 1 has no share of it
+def test_two_processes_make_the_run_of_one(data: Path, tmp_path: Path, size: int) -> None:
+    run = ["--data", str(data), "--out", str(tmp_path / "two"), "--batch-size", str(size)]
+    done = torchrun("-m", "pyro_vrnn", "train", "jsb-rnn", *run, *SETTINGS, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["steps"] > 3  # one object: rank 0 alone talks
+    settings: dict[str, Any] = {"model.hidden_dim": 7, "model.network_dims": [5], "training.log_every": 1}
+    settings |= {"training.decay": "constant", "model.dropout": 0.0}
+    pv.train("jsb-rnn", data=data, model="rnn", batch_size=size, epochs=3, out=tmp_path / "one", settings=settings)
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
+    one, two = (
+        [row["valid_nll_per_step"] for row in read_metrics(tmp_path / run) if "valid_nll_per_step" in row]
+        for run in ("one", "two")
+    )
+    assert two == pytest.approx(one, rel=1e-5)
+    a, b = (pv.load(tmp_path / d).net.state_dict() for d in ("one", "two"))
+    for name in a:
+        torch.testing.assert_close(a[name], b[name], rtol=1e-4, atol=1e-5)
+
+
+SAME = """
+import sys, torch
+from pathlib import Path
+import pyro_vrnn as pv
+from pyro_vrnn.runs import train as training
+from pyro_vrnn.training import fit as engine
+data, out, where = sys.argv[1:]
+fit = engine.fit
+def watched(trainer, *args, **more):
+    result = fit(trainer, *args, **more)
+    torch.save([p.detach() for p in trainer.net.parameters()], Path(where) / f"{trainer.ranks.rank}.pt")
+    return result
+training.fit = watched
+small = {"model.hidden_dim": 5, "model.network_dims": [4], "model.latent_dim": 3}
+pv.train("jsb-vrnn", data=data, out=out, epochs=2, batch_size=3, settings=small)
+"""
+
+
+def test_both_ranks_end_with_the_same_weights(data: Path, tmp_path: Path) -> None:
+    """And another run of the same goes on from what they left."""
+    (tmp_path / "same.py").write_text(SAME)
+    done = torchrun(str(tmp_path / "same.py"), str(data), str(tmp_path / "run"), str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    a, b = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert len(a) > 5
+    for x, y in zip(a, b, strict=True):
+        assert torch.equal(x, y)
+    more = torchrun(
+        "-m", "pyro_vrnn", "train", "--resume", str(tmp_path / "run"), "--epochs", "3", "--device", "cpu", "--json"
+    )
+    assert more.returncode == 0, more.stderr
+    assert json.loads(more.stdout)["epochs"] == 3
+
+
+def test_a_rank_that_fails_ends_all(data: Path, tmp_path: Path) -> None:
+    """FAULTS.md 19."""
+    (tmp_path / "fail.py").write_text(
+        SAME.replace("training.fit = watched", "training.fit = watched\nimport os\n"
+            "from pyro_vrnn.training import trainer\n"
+        "step = trainer.Trainer.step\n"
+        "def fails(self, *args, **more):\n"
+        "    if self.ranks.rank == 1 and self.at.step == 2: raise RuntimeError('rank 1 is broken')\n"
+        "    return step(self, *args, **more)\n"
+        "trainer.Trainer.step = fails\n")
+    )  # fmt: skip
+    start = time.monotonic()
+    done = torchrun(str(tmp_path / "fail.py"), str(data), str(tmp_path / "run"), str(tmp_path))
+    assert done.returncode != 0
+    assert "rank 1 is broken" in done.stderr
+    assert time.monotonic() < start + 120
+
+
+def test_what_cannot_be_shared_is_refused(data: Path, tmp_path: Path) -> None:
+    from pyro_vrnn.config import resolve
+    from pyro_vrnn.runs import train as training
+
+    for name, value in (("data.carry", True), ("training.replay", "hard")):
+        settings = resolve("jsb-vrnn", flags={name: value, "data.window": 3}).config
+        with pytest.raises(ConfigError, match="several processes"):
+            training._check_ranks(settings, Ranks(1, 2))
+        training._check_ranks(settings, Ranks())
+
+
+def test_shares_leave_nothing_out() -> None:
+    for world in (1, 2, 3, 5):
+        parts = [Ranks(rank, world).share(list(range(4))) for rank in range(world)]
+        assert sorted(i for part in parts for i in part) == [0, 1, 2, 3]
