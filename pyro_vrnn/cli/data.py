@@ -109,10 +109,10 @@ def data(
     ],
 ) -> dict[str, Any]:
     """What is in a data set: counts, lengths, rates, simple reference scores, where it is from."""
-    from pyro_vrnn.data import catalogue as datasets
+    from pyro_vrnn.data import catalogue
     from pyro_vrnn.data.dataset import describe
 
-    path = datasets.find(file, say=out.say)
+    path = catalogue.find(file, say=out.say)
     found = describe(path)
     print_description(path, found)
     return {"schema": 1, "file": str(path), **found}

@@ -33,8 +33,8 @@ def sample(
 ) -> dict[str, Any]:
     """Draw sequences, or go on from a given one: .mid, .wav, .svg or .txt, a picture, and a .json to repeat it."""
     set_threads(threads)
+    from pyro_vrnn import runs
     from pyro_vrnn.cli.console import counting
-    from pyro_vrnn.runs import run as runs
 
     loaded = runs.load(run, device=device)
     with counting(out.console(), "drawing", quiet=out.quiet) as progress:
@@ -75,8 +75,8 @@ def inspect(
 ) -> dict[str, Any]:
     """The posterior trace of one sequence: its sites, their log-probabilities, KL by step and by latent unit."""
     set_threads(threads)
+    from pyro_vrnn import runs
     from pyro_vrnn.runs import inspection
-    from pyro_vrnn.runs import run as runs
 
     loaded = runs.load(run, device=device)
     found = inspection.inspect(
@@ -136,8 +136,8 @@ def reconstruct(
 ) -> dict[str, Any]:
     """Through the posterior and back: what the model makes of a sequence; --noise cleans it, --hide fills a hole."""
     set_threads(threads)
+    from pyro_vrnn import runs
     from pyro_vrnn.runs import reconstruction
-    from pyro_vrnn.runs import run as runs
 
     hole = _pair(hide)
     files = reconstruction.write(
@@ -185,11 +185,13 @@ def interpolate(
 ) -> dict[str, Any]:
     """Between two sequences: draws from points on the line between their z, and a medley of all (vrae)."""
     set_threads(threads)
-    from pyro_vrnn.runs import latent_space as embedding
-    from pyro_vrnn.runs import run as runs
+    from pyro_vrnn import runs
+    from pyro_vrnn.runs import latent_space
 
     loaded = runs.load(run, device=device)
-    files = embedding.interpolate(loaded, first, second, split=split, points=points, steps=steps, seed=seed, out=out_)
+    files = latent_space.interpolate(
+        loaded, first, second, split=split, points=points, steps=steps, seed=seed, out=out_
+    )
     out.print(*files)
     return {"schema": 1, "files": [str(f) for f in files], "seed": seed}
 
@@ -206,9 +208,9 @@ def encode(
 ) -> dict[str, Any]:
     """Latents of a split as arrays (.npz), and their map."""
     set_threads(threads)
-    from pyro_vrnn.runs import latent_space as embedding
-    from pyro_vrnn.runs import run as runs
+    from pyro_vrnn import runs
+    from pyro_vrnn.runs import latent_space
 
-    files = embedding.encode(runs.load(run, device=device), data=file, split=split, seed=seed, out=out_)
+    files = latent_space.encode(runs.load(run, device=device), data=file, split=split, seed=seed, out=out_)
     out.print(*files)
     return {"schema": 1, "files": [str(f) for f in files]}

@@ -74,8 +74,7 @@ def train(
     from pyro_vrnn.training.parallel import leads
 
     out.quiet = out.quiet or not leads()
-    from pyro_vrnn import config
-    from pyro_vrnn.runs import run as runs
+    from pyro_vrnn import config, runs
     from pyro_vrnn.runs import train as training
     from pyro_vrnn.runs.api import FLAGS
 
@@ -161,14 +160,14 @@ def _seconds(text: str | None) -> float | None:
 def _dry_run(resolved: Any, device: str) -> dict[str, Any]:
     import dataclasses
 
-    from pyro_vrnn.data import catalogue as datasets
+    from pyro_vrnn import runs
+    from pyro_vrnn.data import catalogue
     from pyro_vrnn.data.dataset import describe, read_info
-    from pyro_vrnn.runs import run as runs
     from pyro_vrnn.runs import train as training
     from pyro_vrnn.system.devices import device as pick_device
 
     where = pick_device(device)
-    path = datasets.find(resolved.config.data.path, say=out.say)
+    path = catalogue.find(resolved.config.data.path, say=out.say)
     info = read_info(path)
     training.check_support(resolved.config, info)
     print_description(path, describe(path))
@@ -201,9 +200,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """A bound on log p(x) of a split, always at KL weight 1."""
     set_threads(threads)
+    from pyro_vrnn import runs
     from pyro_vrnn.cli.console import counting
     from pyro_vrnn.data.dataset import floors
-    from pyro_vrnn.runs import run as runs
 
     loaded = runs.load(run, device=device)
     with counting(out.console(), f"{objective} on {split}", quiet=out.quiet) as progress:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pyro_vrnn.data import catalogue as datasets
+from pyro_vrnn.data import catalogue
 from pyro_vrnn.data.schema import DataInfo, read_info
 from pyro_vrnn.data.sources import SOURCES, audio
 from pyro_vrnn.data.sources.recordings import describe_sources
@@ -97,16 +97,16 @@ def plan(kind: str, sources: Sequence[str], out: Path | None, options: dict[str,
         if sources:
             raise ConfigError(f"prepare {kind} takes no SOURCE", "the chorales are music21's own")
         name = options.setdefault("resolution", "quarter")
-        path = out or datasets.FOLDER / ("chorales.h5" if name == "quarter" else f"chorales_{name}.h5")
+        path = out or catalogue.FOLDER / ("chorales.h5" if name == "quarter" else f"chorales_{name}.h5")
         return Job(path, make, options, _made_with(path, options))
     if not sources:
-        names = f", or one of {', '.join(sorted(datasets.NAMES))}" if kind == "pianoroll" else ""
+        names = f", or one of {', '.join(sorted(catalogue.NAMES))}" if kind == "pianoroll" else ""
         raise ConfigError(f"prepare {kind} needs a SOURCE", f"a file or folder{names}")
     if len(sources) > 1 and kind != "audio":
         raise ConfigError(f"prepare {kind} takes one SOURCE, not {len(sources)}", "give a folder for several files")
     options["source"] = list(sources) if kind == "audio" else sources[0]
     stem = Path(sources[0]).resolve().stem
-    path = out or datasets.FOLDER / datasets.NAMES.get(sources[0], f"{stem}.h5")
+    path = out or catalogue.FOLDER / catalogue.NAMES.get(sources[0], f"{stem}.h5")
     return Job(path, make, options, done=False)
 
 

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyro_vrnn.config import DataFormat
-from pyro_vrnn.data import midi as rendering
+from pyro_vrnn.data import midi
 from pyro_vrnn.media import figures, pictures
 from pyro_vrnn.media.pictures import Caption
 from pyro_vrnn.system.errors import DataError, NumericsError
@@ -127,9 +127,7 @@ def read(form: DataFormat, path: Path) -> Array:
         assert form.steps_per_second is not None
         columns = _columns(form)
         low, high = int(columns.min()), int(columns.max())
-        roll = rendering.read_midi(
-            path, steps_per_second=form.steps_per_second, lowest_pitch=low, columns=high - low + 1
-        )
+        roll = midi.read_midi(path, steps_per_second=form.steps_per_second, lowest_pitch=low, columns=high - low + 1)
         found = np.asarray(roll[:, columns - low])
         if not form.pitches:
             return found
@@ -174,7 +172,7 @@ def _pianoroll(
     quarter = form.steps_per_quarter
     while 60 * form.steps_per_second / quarter > FASTEST and quarter < 64:
         quarter *= 2
-    facts = rendering.write_midi(
+    facts = midi.write_midi(
         roll,
         path,
         lowest_pitch=low,

@@ -1,1 +1,7 @@
 """Run folders: what makes one (train), what opens one (load), and what can be asked of it."""
+
+from __future__ import annotations
+
+from pyro_vrnn.runs.run import Run, build_net, data_format, load, read_config, read_environment, read_metrics
+
+__all__ = ["Run", "build_net", "data_format", "load", "read_config", "read_environment", "read_metrics"]

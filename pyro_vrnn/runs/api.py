@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pyro_vrnn import config
-from pyro_vrnn.runs import run as runs
+from pyro_vrnn import config, runs
 from pyro_vrnn.runs import train as training
 from pyro_vrnn.system.errors import ConfigError
 from pyro_vrnn.training.fit import Observer

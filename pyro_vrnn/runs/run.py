@@ -13,7 +13,7 @@ from typing import Any
 
 from pyro_vrnn import config
 from pyro_vrnn.config import DataFormat, RunConfig
-from pyro_vrnn.data import catalogue as datasets
+from pyro_vrnn.data import catalogue
 from pyro_vrnn.data.dataset import DataInfo, SequenceDataset
 from pyro_vrnn.data.encoding import Encoding, encoding_of
 from pyro_vrnn.data.schema import AGAIN, LONGEST_COLUMN
@@ -122,8 +122,8 @@ class Run:
             DataError: another kind, support or width than the model was trained on, or an empty split.
         """
         named = str(data or self.config.data.path)
-        moved = datasets.FOLDER / Path(named).name  # a checkout that was moved, or a run that was copied
-        path = moved if data is None and not Path(named).exists() and moved.exists() else datasets.find(named)
+        moved = catalogue.FOLDER / Path(named).name  # a checkout that was moved, or a run that was copied
+        path = moved if data is None and not Path(named).exists() and moved.exists() else catalogue.find(named)
         dataset = SequenceDataset(path, split, encoding=self.encoding, dither=self.config.data.dither)
         theirs = data_format(dataset.info)
         for name in ("kind", "support", "x_dim", "steps_per_second", "frame_length", "symbols", "pitches"):

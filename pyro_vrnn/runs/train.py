@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from pyro_vrnn.config import Resolved, RunConfig
-from pyro_vrnn.data import catalogue as datasets
+from pyro_vrnn.data import catalogue
 from pyro_vrnn.data.baselines import Coins
 from pyro_vrnn.data.dataset import DataInfo, SequenceDataset, moments, read_info
 from pyro_vrnn.models import SequenceModel
@@ -124,7 +124,7 @@ def _checked(
     """Settings and data that fit each other, then the training."""
     settings, where = resolved.config, ranks.device
     _check_ranks(settings, ranks)
-    path = ranks.first(lambda: datasets.find(settings.data.path, say=watch.said))
+    path = ranks.first(lambda: catalogue.find(settings.data.path, say=watch.said))
     info = read_info(path)
     check_support(settings, info)
     settings = dataclasses.replace(

@@ -19,7 +19,7 @@ from small import make_rolls, write_audio, write_like, write_small
 
 from pyro_vrnn import __version__, cli
 from pyro_vrnn.config import recipes, resolve
-from pyro_vrnn.data import catalogue as datasets
+from pyro_vrnn.data import catalogue
 from pyro_vrnn.data.sources.decoding import Decoder, Recording, Tally
 from pyro_vrnn.models import MODELS
 from pyro_vrnn.system.errors import DataError
@@ -493,9 +493,9 @@ def test_a_data_set_goes_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "data").mkdir()
     write_small(tmp_path / "data" / "songs.h5")
     (tmp_path / "songs").mkdir()
-    assert datasets.find("songs") == datasets.find("songs.h5") == Path("data/songs.h5")
+    assert catalogue.find("songs") == catalogue.find("songs.h5") == Path("data/songs.h5")
     with pytest.raises(DataError, match=r"nothing.h5: no such data file, and no data/nothing.h5$"):
-        datasets.find("nothing.h5")
+        catalogue.find("nothing.h5")
 
 
 def test_dry_run_refuses_what_train_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ import pytest
 from small import write_audio
 
 from pyro_vrnn import cli
-from pyro_vrnn.data import baselines as module
+from pyro_vrnn.data import baselines
 from pyro_vrnn.data.baselines import floors
 from pyro_vrnn.data.dataset import describe
 from pyro_vrnn.data.encoding import Encoding, encoding_of
@@ -139,7 +139,7 @@ def test_a_column_that_never_changes(tmp_path: Path) -> None:
     write(tmp_path / "x.h5", lambda n: np.ones((n, 2), np.float32), support="real")
     least = 2 * (0.5 * np.log(2 * np.pi) + np.log(SCALE_FLOOR))
     assert list(floors(tmp_path / "x.h5").values()) == pytest.approx([least, least])
-    assert module.LEAST_SCALE == SCALE_FLOOR
+    assert baselines.LEAST_SCALE == SCALE_FLOOR
 
 
 def test_the_last_value_of_sound_is_the_sample_before(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_a_pen_is_a_coin(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("held", [1_000_000, 3])
 def test_symbols(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int) -> None:
-    monkeypatch.setattr(module, "PAIRS_HELD", held)
+    monkeypatch.setattr(baselines, "PAIRS_HELD", held)
     splits = write(
         tmp_path / "x.h5",
         lambda n: RANDOM.integers(0, 4, (n, 1), np.uint8),
@@ -207,10 +207,10 @@ def test_first_steps_that_are_only_read(tmp_path: Path, support: str) -> None:
 
 def test_a_big_split_is_read_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "x.h5", walk, support="real")
-    monkeypatch.setattr(module, "MOST_SEQUENCES", 2)
+    monkeypatch.setattr(baselines, "MOST_SEQUENCES", 2)
     found = floors(tmp_path / "x.h5")
     assert (found["train_sequences"], found["test_sequences"]) == (2, 2)
-    monkeypatch.setattr(module, "MOST_VALUES", 1)
+    monkeypatch.setattr(baselines, "MOST_VALUES", 1)
     assert floors(tmp_path / "x.h5")["train_sequences"] == 1
 
 

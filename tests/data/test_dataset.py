@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 from small import write_audio, write_small
 from torch.utils.data import DataLoader
 
-from pyro_vrnn.data import dataset as sequences
-from pyro_vrnn.data import reader as reading
-from pyro_vrnn.data import writer as writing
+from pyro_vrnn.data import dataset as dataset_module
+from pyro_vrnn.data import reader, writer
 from pyro_vrnn.data.batching import epoch_plan, in_order
 from pyro_vrnn.data.dataset import (
     SequenceDataset,
@@ -66,7 +65,7 @@ def make(path: Path, support: str = "real") -> dict[str, list[Array]]:
 def path(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data file that is small enough to be kept in memory, or is taken not to be."""
     if request.param == "from the file":
-        monkeypatch.setattr(sequences, "IN_MEMORY_BYTES", 10)
+        monkeypatch.setattr(dataset_module, "IN_MEMORY_BYTES", 10)
     return tmp_path / "x.h5"
 
 
@@ -173,20 +172,20 @@ def test_each_process_opens_the_file_for_itself(path: Path) -> None:
 
 def test_memory_does_not_grow_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Above the limit only what is asked for is read."""
-    monkeypatch.setattr(sequences, "IN_MEMORY_BYTES", 10)
-    monkeypatch.setattr(writing, "CHUNK_VALUES", 9)
+    monkeypatch.setattr(dataset_module, "IN_MEMORY_BYTES", 10)
+    monkeypatch.setattr(writer, "CHUNK_VALUES", 9)
     make(tmp_path / "x.h5")
     data = SequenceDataset(tmp_path / "x.h5", "train", encoding=RAW)
     _ = data[2]
     rows = data._rows()
-    assert isinstance(rows, reading.RandomRows)
+    assert isinstance(rows, reader.RandomRows)
     assert np.flatnonzero(rows.checked).tolist() == [2, 3, 4]  # whole chunks of three rows, for their checksums
 
 
 def test_chunks_are_checked_when_first_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Damage, and a file that becomes shorter, are told; a map would end the process."""
-    monkeypatch.setattr(sequences, "IN_MEMORY_BYTES", 10)
-    monkeypatch.setattr(writing, "CHUNK_VALUES", 9)
+    monkeypatch.setattr(dataset_module, "IN_MEMORY_BYTES", 10)
+    monkeypatch.setattr(writer, "CHUNK_VALUES", 9)
     splits = make(tmp_path / "x.h5")
     data = SequenceDataset(tmp_path / "x.h5", "train", encoding=RAW)
     for _ in range(2):
@@ -222,18 +221,18 @@ def test_fletcher32_is_the_checksum_of_hdf5(tmp_path: Path, dtype: str, fill: st
         file.create_dataset("train/x", data=values, chunks=(len(values) // 3, 8), fletcher32=True)
     found = stored_sums(tmp_path / "x.h5")
     assert len(found) == 3
-    assert [reading.fletcher32(chunk) for chunk, _ in found] == [checksum for _, checksum in found]
+    assert [reader.fletcher32(chunk) for chunk, _ in found] == [checksum for _, checksum in found]
 
 
 @pytest.mark.parametrize("where", [0, 5, -5, -1])
 def test_a_flipped_bit_is_an_error_in_any_window(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: int) -> None:
     """In a chunk's values or in its checksum, though none of the rows that are asked for has it."""
-    monkeypatch.setattr(sequences, "IN_MEMORY_BYTES", 10)
+    monkeypatch.setattr(dataset_module, "IN_MEMORY_BYTES", 10)
     path = write_audio(tmp_path / "audio.h5")
     whole = SequenceDataset(path, "train", 5)
     _ = whole[0]
     rows = whole._rows()
-    assert isinstance(rows, reading.RandomRows)
+    assert isinstance(rows, reader.RandomRows)
     assert rows.plain.all()
     size = rows.rows * rows.row_bytes + 4
     with path.open("r+b") as file:
@@ -248,12 +247,12 @@ def test_a_flipped_bit_is_an_error_in_any_window(tmp_path: Path, monkeypatch: py
 
 def test_a_chunk_that_only_hdf5_finds_stays_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the bytes at its address are others: never read past HDF5, which has the last word."""
-    monkeypatch.setattr(sequences, "IN_MEMORY_BYTES", 10)
+    monkeypatch.setattr(dataset_module, "IN_MEMORY_BYTES", 10)
     data = SequenceDataset(write_audio(tmp_path / "audio.h5"), "train", 5)
     expected = SequenceDataset(tmp_path / "audio.h5", "train", 5)[1]
     _ = data[0]
     rows = data._rows()
-    assert isinstance(rows, reading.RandomRows)
+    assert isinstance(rows, reader.RandomRows)
     rows.checked[:] = False
     rows.places += 1
     for _ in range(2):
@@ -262,13 +261,13 @@ def test_a_chunk_that_only_hdf5_finds_stays_with_it(tmp_path: Path, monkeypatch:
 
 
 def test_what_the_system_cannot_read_is_a_data_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sequences, "IN_MEMORY_BYTES", 10)
+    monkeypatch.setattr(dataset_module, "IN_MEMORY_BYTES", 10)
     data = SequenceDataset(write_audio(tmp_path / "audio.h5"), "train", 5)
 
     def broken(descriptor: int, values: Array, place: int) -> int:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(reading, "read_into", broken)
+    monkeypatch.setattr(reader, "read_into", broken)
     with pytest.raises(DataError, match=r"/train/x \(train sequence .*\) cannot be read: .*Input/output error"):
         _ = data[0]
 
@@ -283,10 +282,10 @@ def test_bytes_of_a_file_into_an_array(tmp_path: Path, monkeypatch: pytest.Monke
         monkeypatch.delattr(os, "preadv")
     values = np.zeros((5, 6), "<i2")
     with (tmp_path / "x").open("rb") as file:
-        assert reading.read_into(file.fileno(), values, 10) == 60
+        assert reader.read_into(file.fileno(), values, 10) == 60
         assert values.tobytes() == bytes(range(10, 70))
-        assert reading.read_into(file.fileno(), values, 90) == 10
-        assert reading.read_into(file.fileno(), values, 200) == 0
+        assert reader.read_into(file.fileno(), values, 90) == 10
+        assert reader.read_into(file.fileno(), values, 200) == 0
 
 
 @pytest.mark.parametrize("name", ["x", "offsets", "ids"])
@@ -304,7 +303,7 @@ def test_chunks_of_another_size_are_refused(tmp_path: Path, name: str, size: str
 
 
 def test_a_chunk_without_a_checksum_is_left_to_hdf5(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sequences, "IN_MEMORY_BYTES", 10)
+    monkeypatch.setattr(dataset_module, "IN_MEMORY_BYTES", 10)
     path = write_audio(tmp_path / "audio.h5")
     expected = SequenceDataset(path, "train", 5)[1]
     with h5py.File(path, "r+") as file:
@@ -314,7 +313,7 @@ def test_a_chunk_without_a_checksum_is_left_to_hdf5(tmp_path: Path, monkeypatch:
     data = SequenceDataset(path, "train", 5)
     np.testing.assert_array_equal(data[1], expected)
     rows = data._rows()
-    assert isinstance(rows, reading.RandomRows)
+    assert isinstance(rows, reader.RandomRows)
     assert not rows.plain[0]
 
 

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pyro_vrnn.data import midi as rendering
+from pyro_vrnn.data import midi as midi_module
 from pyro_vrnn.data.midi import held_notes, midi_events, read_midi, write_midi
 from pyro_vrnn.system.errors import DataError
 
@@ -278,6 +278,6 @@ class TestReadMidi:
         with pytest.raises(DataError, match="plain file"):
             read_midi("/dev/zero", steps_per_second=10)
         assert time.monotonic() - started < 10  # a moment: none is waited for
-        monkeypatch.setattr(rendering, "MIDI_BYTES", 20)
+        monkeypatch.setattr(midi_module, "MIDI_BYTES", 20)
         with pytest.raises(DataError, match="at most 20 are read"):
             self.read(tmp_path, midi(note(60, 0, 96)))

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import pyro_vrnn as pv
+from pyro_vrnn import runs
 from pyro_vrnn.data.dataset import write_sequences
 from pyro_vrnn.models import MODELS
-from pyro_vrnn.runs import run as runs
 from pyro_vrnn.system.errors import DataError
 
 ONES = np.ones((10, 3), np.float32)

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pyro_vrnn.data import writer as writing
+from pyro_vrnn.data import writer
 from pyro_vrnn.data.reader import read_ids, read_split
 from pyro_vrnn.data.schema import SPLITS, Array, DataInfo, open_data, read_info
 from pyro_vrnn.data.writer import write_sequences
@@ -113,7 +113,7 @@ def test_many_chunks_and_lazy_sequences(tmp_path: Path) -> None:
     assert [len(a) for a in read] == lengths
     assert all((a == i).all() for i, a in enumerate(read))
     with h5py.File(info.path) as file:
-        assert file["train/x"].chunks[0] * 2 == writing.CHUNK_VALUES
+        assert file["train/x"].chunks[0] * 2 == writer.CHUNK_VALUES
         assert file["train/x"].fletcher32
         assert file["train/x"].compression is None
 
@@ -216,7 +216,7 @@ def test_a_failure_at_the_end_leaves_nothing(
         assert len(list(tmp_path.iterdir())) == 1
         raise raised
 
-    monkeypatch.setattr(writing.os, where, fail)
+    monkeypatch.setattr(writer.os, where, fail)
     with pytest.raises((ResourceError, KeyboardInterrupt)):
         write(tmp_path / "x.h5")
     assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,7 @@ from small import make_batch, make_net, write_small
 
 import pyro_vrnn as pv
 from pyro_vrnn.config import resolve
-from pyro_vrnn.data import baselines as floors
+from pyro_vrnn.data import baselines
 from pyro_vrnn.data.baselines import Coins
 from pyro_vrnn.data.dataset import SequenceDataset, collate, read_info
 from pyro_vrnn.models.direct import Direct
@@ -36,7 +36,7 @@ def test_it_starts_at_the_score_of_the_last_value(model: str, tmp_path: Path) ->
         nll = -net.p_x(states, z).log_prob(x)[1:][batch.alive[1:]].sum()
     _, last = test.nll(train, firsts=False)
     assert float(nll) == pytest.approx(last, rel=1e-6)
-    assert set(floors.floors(data)) >= {"last"}
+    assert set(baselines.floors(data)) >= {"last"}
 
 
 def test_a_weight_a_column_and_no_other_way_for_it() -> None:

@@ -10,9 +10,8 @@ from matplotlib.figure import Figure
 from small import write_small
 
 import pyro_vrnn as pv
-from pyro_vrnn import cli
+from pyro_vrnn import cli, runs
 from pyro_vrnn.media import curves
-from pyro_vrnn.runs import run as runs
 from pyro_vrnn.runs.comparison import compare
 from pyro_vrnn.system.errors import CheckpointError, ConfigError
 

@@ -14,8 +14,7 @@ from small import T, make_batch, make_net, write_small
 
 import pyro_vrnn as pv
 from pyro_vrnn import cli, media
-from pyro_vrnn.runs import latent_space as embedding
-from pyro_vrnn.runs import reconstruction
+from pyro_vrnn.runs import latent_space, reconstruction
 from pyro_vrnn.runs.reconstruction import Hole, reconstruct
 from pyro_vrnn.system.errors import ConfigError
 
@@ -94,25 +93,25 @@ def test_impossible_requests(options: dict[str, object], says: str, run: pv.Run,
 
 def test_latents_of_every_model_are_arrays(run: pv.Run, vrae: pv.Run, tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
-    arrays, picture = embedding.encode(run, split="train", out=tmp_path / "a")
+    arrays, picture = latent_space.encode(run, split="train", out=tmp_path / "a")
     with np.load(arrays) as found:
         assert found["z"].shape == (run.data(split="train").lengths.sum(), 8)
         assert found["lengths"].sum() == len(found["z"])
         assert len(found["ids"]) == 40
     assert picture.read_bytes()[:4] == b"\x89PNG"
-    arrays, _ = embedding.encode(vrae, split="train", out=tmp_path / "b")
+    arrays, _ = latent_space.encode(vrae, split="train", out=tmp_path / "b")
     with np.load(arrays) as found:
         assert found["z"].shape == (40, 2)
-        expected = embedding._code(vrae, torch.from_numpy(vrae.data(split="train")[7]))
+        expected = latent_space._code(vrae, torch.from_numpy(vrae.data(split="train")[7]))
         np.testing.assert_allclose(found["z"][7], expected[0].detach().numpy(), rtol=1e-5, atol=1e-6)
 
 
 def test_a_line_goes_from_one_end_to_the_other(vrae: pv.Run, tmp_path: Path) -> None:
-    files = embedding.interpolate(vrae, "0", "1", points=3, steps=20, out=tmp_path)
+    files = latent_space.interpolate(vrae, "0", "1", points=3, steps=20, out=tmp_path)
     about = json.loads(files[-1].read_text())
     assert about["points"] == 3
     assert [f.name for f in files if f.suffix == ".mid"] == [f"0-to-1-{k}.mid" for k in (0, 1, 2, "medley")]
-    again = embedding.interpolate(vrae, "0", "1", points=3, steps=20, out=tmp_path / "again")
+    again = latent_space.interpolate(vrae, "0", "1", points=3, steps=20, out=tmp_path / "again")
     assert [f.read_bytes() for f in again if f.suffix == ".mid"] == [
         f.read_bytes() for f in files if f.suffix == ".mid"
     ]
@@ -125,13 +124,13 @@ def test_a_song_longer_than_a_window_is_read_as_far_as_one(vrae: pv.Run, tmp_pat
     stored = (np.arange(40 * form.x_dim).reshape(40, form.x_dim) % 5 == 0).astype(np.uint8)
     for name in ("a", "b"):
         media.write(form, stored, tmp_path / name)
-    files = embedding.interpolate(of_windows, *(str(tmp_path / f"{name}.mid") for name in ("a", "b")), out=tmp_path)
+    files = latent_space.interpolate(of_windows, *(str(tmp_path / f"{name}.mid") for name in ("a", "b")), out=tmp_path)
     assert json.loads(files[-1].read_text())["steps"] == 6
 
 
 def test_a_z_for_every_step_has_no_line(run: pv.Run, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no line between"):
-        embedding.interpolate(run, "0", "1", out=tmp_path)
+        latent_space.interpolate(run, "0", "1", out=tmp_path)
 
 
 def test_on_the_command_line(run: pv.Run, vrae: pv.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -149,10 +148,10 @@ def test_on_the_command_line(run: pv.Run, vrae: pv.Run, tmp_path: Path, capsys: 
 def test_one_latent_unit_has_a_map_and_the_same_twice(data: Path, tmp_path: Path) -> None:
     settings = {"model.hidden_dim": 8, "model.network_dims": [8], "model.latent_dim": 1, "model.stochastic_layers": 1}
     run = pv.train("jsb-vrnn", data=data, out=tmp_path / "one", max_steps=2, settings=settings, device="cpu")
-    assert embedding.encode(run, out=tmp_path / "map")[1].exists()
+    assert latent_space.encode(run, out=tmp_path / "map")[1].exists()
     settings |= {"model.stochastic_layers": 2}
     run = pv.train("jsb-vrnn", data=data, out=tmp_path / "two", max_steps=2, settings=settings, device="cpu")
     state = torch.get_rng_state()
-    first, second = (embedding.latents(run, run.data()).z for _ in range(2))
+    first, second = (latent_space.latents(run, run.data()).z for _ in range(2))
     assert np.array_equal(first, second)
     assert torch.equal(state, torch.get_rng_state())

@@ -14,7 +14,7 @@ import torch
 from small import X, make_net, write_small
 
 import pyro_vrnn as pv
-from pyro_vrnn.data import midi as rendering
+from pyro_vrnn.data.midi import read_midi
 from pyro_vrnn.data.writer import write_sequences
 from pyro_vrnn.runs.sampling import draw, log_joint
 from pyro_vrnn.system.errors import ConfigError, DataError, UserError
@@ -87,7 +87,7 @@ def test_files_play_and_have_what_was_drawn(run: pv.Run, tmp_path: Path) -> None
         assert music.get_end_time() == pytest.approx(21 / 2.0, abs=2e-3)
         assert music.get_tempo_changes()[1][0] == pytest.approx(120.0)
         assert all(21 <= note.pitch <= 108 for part in music.instruments for note in part.notes)
-        back = rendering.read_midi(midi, steps_per_second=2.0, lowest_pitch=40, columns=X)
+        back = read_midi(midi, steps_per_second=2.0, lowest_pitch=40, columns=X)
         assert np.array_equal(back, drawn[i])
         assert midi.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     assert files[-1].name == "samples-4.png"
@@ -137,12 +137,12 @@ def test_as_long_as_the_data_where_all_of_it_is_as_long(tmp_path: Path) -> None:
 def test_priming_from_the_test_split_and_from_a_file(run: pv.Run, tmp_path: Path) -> None:
     dataset = run.data()
     files = run.sample(2, prime_index="test-2", prime_steps=3, out=tmp_path)
-    rolls = [rendering.read_midi(f, steps_per_second=2.0, lowest_pitch=40, columns=X) for f in files[:2]]
+    rolls = [read_midi(f, steps_per_second=2.0, lowest_pitch=40, columns=X) for f in files[:2]]
     for roll in rolls:
         assert len(roll) == 3 + 64
         assert np.array_equal(roll[:3], dataset[2][:3])
     again = run.sample(1, 30, prime=files[0], prime_steps=20, out=tmp_path / "b")
-    roll = rendering.read_midi(again[0], steps_per_second=2.0, lowest_pitch=40, columns=X)
+    roll = read_midi(again[0], steps_per_second=2.0, lowest_pitch=40, columns=X)
     assert np.array_equal(roll[:20], rolls[0][:20])
     assert len(roll) == 30
 

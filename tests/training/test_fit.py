@@ -22,14 +22,14 @@ from small import make_batch, make_net, write_small
 from torch import Tensor
 
 import pyro_vrnn as pv
+from pyro_vrnn import runs
 from pyro_vrnn.config import resolve
 from pyro_vrnn.data.dataset import Batch, SequenceDataset
 from pyro_vrnn.models import MODELS
 from pyro_vrnn.objectives import OBJECTIVES
-from pyro_vrnn.runs import run as runs
 from pyro_vrnn.system.errors import CheckpointError, ConfigError, DataError, NumericsError
 from pyro_vrnn.training import checkpoint
-from pyro_vrnn.training import fit as engine
+from pyro_vrnn.training import fit as fit_module
 from pyro_vrnn.training.diagnosis import guarded
 from pyro_vrnn.training.fit import Observer
 from pyro_vrnn.training.optimizer import TorchOptim
@@ -527,7 +527,7 @@ def test_training_in_a_thread_works(data: Path, tmp_path: Path) -> None:
 def test_the_next_batch_is_read_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In another thread, each once and in order; damage that it meets is told by the run."""
     read: list[tuple[str, tuple[int, ...]]] = []
-    real = engine.collate
+    real = fit_module.collate
 
     def collate(dataset: SequenceDataset, indices: list[int], *more: Any, **options: Any) -> Batch:
         read.append((threading.current_thread().name, tuple(indices)))
@@ -535,7 +535,7 @@ def test_the_next_batch_is_read_meanwhile(tmp_path: Path, monkeypatch: pytest.Mo
             raise DataError("a damaged file")
         return real(dataset, indices, *more, **options)
 
-    monkeypatch.setattr(engine, "collate", collate)
+    monkeypatch.setattr(fit_module, "collate", collate)
     write_small(tmp_path / "d.h5")
     with pytest.raises(DataError, match="a damaged file"):
         pv.train(

@@ -78,9 +78,9 @@ import sys, torch
 from pathlib import Path
 import pyro_vrnn as pv
 from pyro_vrnn.runs import train as training
-from pyro_vrnn.training import fit as engine
+from pyro_vrnn.training import fit as fit_module
 data, out, where = sys.argv[1:]
-fit = engine.fit
+fit = fit_module.fit
 def watched(trainer, *args, **more):
     result = fit(trainer, *args, **more)
     torch.save([p.detach() for p in trainer.net.parameters()], Path(where) / f"{trainer.ranks.rank}.pt")

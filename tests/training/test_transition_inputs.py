@@ -12,9 +12,9 @@ from pyro import poutine
 from small import B, T, X, make_batch, make_net, variants, write_small
 
 import pyro_vrnn as pv
+from pyro_vrnn import runs
 from pyro_vrnn.objectives import OBJECTIVES
 from pyro_vrnn.programs import PROGRAMS
-from pyro_vrnn.runs import run as runs
 from pyro_vrnn.system.errors import ConfigError
 from pyro_vrnn.training.transition_inputs import feed, feeds_back, noisy, own_draws
 
