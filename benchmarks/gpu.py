@@ -37,7 +37,8 @@ from gpu_cases import (
     write_rolls,
 )
 
-from pyro_vrnn.data.dataset import Batch, SequenceDataset
+from pyro_vrnn.data.batch import Batch
+from pyro_vrnn.data.dataset import SequenceDataset
 from pyro_vrnn.models import DMM
 from pyro_vrnn.models.precision import products
 from pyro_vrnn.training.fit import fit

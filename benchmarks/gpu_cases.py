@@ -20,8 +20,10 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pyro_vrnn.cli.dmm_example import Example
-from pyro_vrnn.config import DataFormat, resolve
-from pyro_vrnn.data.dataset import Batch, padded, write_sequences
+from pyro_vrnn.config import resolve
+from pyro_vrnn.data.batch import Batch, padded
+from pyro_vrnn.data.format import DataFormat
+from pyro_vrnn.data.writer import write_sequences
 from pyro_vrnn.models import DMM, SequenceModel
 from pyro_vrnn.models.likelihoods import LIKELIHOODS
 from pyro_vrnn.models.precision import lowered, products

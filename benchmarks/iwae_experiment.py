@@ -30,7 +30,7 @@ from pyro_vrnn.data.batching import epoch_plan
 from pyro_vrnn.data.dataset import SequenceDataset, collate
 from pyro_vrnn.programs import Stacked
 from pyro_vrnn.runs.comparison import compare
-from pyro_vrnn.runs.run import read_metrics
+from pyro_vrnn.runs.folder import read_metrics
 
 ARMS = {"elbo": 1, "elbo-mc": 5, "iwae": 5, "dreg": 5, "fivo": 5}
 LONGER = {"elbo": 3}

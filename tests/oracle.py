@@ -10,7 +10,7 @@ import torch
 from pyro.distributions import Distribution
 from torch import Tensor, nn
 
-from pyro_vrnn.data.dataset import Batch
+from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.models.base import SequenceModel
 from pyro_vrnn.models.likelihoods import Likelihood
 from pyro_vrnn.models.networks import State

@@ -10,8 +10,10 @@ from typing import get_args, get_type_hints
 import numpy as np
 import torch
 
-from pyro_vrnn.config import DataFormat, RunConfig, resolve
-from pyro_vrnn.data.dataset import Batch, write_sequences
+from pyro_vrnn.config import RunConfig, resolve
+from pyro_vrnn.data.batch import Batch
+from pyro_vrnn.data.format import DataFormat
+from pyro_vrnn.data.writer import write_sequences
 from pyro_vrnn.models import MODELS, SequenceModel
 from pyro_vrnn.runs.run import build_net
 

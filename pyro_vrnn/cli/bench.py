@@ -22,8 +22,9 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from pyro_vrnn.cli.dmm_example import Example
-from pyro_vrnn.config import DataFormat, RunConfig, resolve
-from pyro_vrnn.data.dataset import Batch
+from pyro_vrnn.config import RunConfig, resolve
+from pyro_vrnn.data.batch import Batch
+from pyro_vrnn.data.format import DataFormat
 from pyro_vrnn.models import DMM, SequenceModel
 from pyro_vrnn.models.base import expand
 from pyro_vrnn.models.latents import kl_by_unit

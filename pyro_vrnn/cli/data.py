@@ -60,7 +60,7 @@ def prepare(
 ) -> dict[str, Any]:
     """Raw files to one HDF5 data set."""
     from pyro_vrnn.cli.console import counting
-    from pyro_vrnn.data.dataset import describe
+    from pyro_vrnn.data.description import describe
     from pyro_vrnn.data.preparing import convert, plan
 
     asked = {
@@ -110,7 +110,7 @@ def data(
 ) -> dict[str, Any]:
     """What is in a data set: counts, lengths, rates, simple reference scores, where it is from."""
     from pyro_vrnn.data import catalogue
-    from pyro_vrnn.data.dataset import describe
+    from pyro_vrnn.data.description import describe
 
     path = catalogue.find(file, say=out.say)
     found = describe(path)

@@ -10,7 +10,7 @@ import pyro
 from pyro import poutine
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from pyro_vrnn.data.dataset import Batch
+from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.models import DMM
 from pyro_vrnn.models.networks import reverse_padded
 

@@ -162,7 +162,9 @@ def _dry_run(resolved: Any, device: str) -> dict[str, Any]:
 
     from pyro_vrnn import runs
     from pyro_vrnn.data import catalogue
-    from pyro_vrnn.data.dataset import describe, read_info
+    from pyro_vrnn.data.description import describe
+    from pyro_vrnn.data.format import format_of
+    from pyro_vrnn.data.schema import read_info
     from pyro_vrnn.runs import train as training
     from pyro_vrnn.system.devices import device as pick_device
 
@@ -171,7 +173,7 @@ def _dry_run(resolved: Any, device: str) -> dict[str, Any]:
     info = read_info(path)
     training.check_support(resolved.config, info)
     print_description(path, describe(path))
-    settings = dataclasses.replace(resolved.config, format=runs.data_format(info))
+    settings = dataclasses.replace(resolved.config, format=format_of(info))
     count = sum(p.numel() for p in runs.build_net(settings).parameters())
     out.print(*settings.to_toml().splitlines(), f"# {count:,} parameters, on {where}; nothing was trained")
     return {
@@ -202,7 +204,7 @@ def evaluate(
     set_threads(threads)
     from pyro_vrnn import runs
     from pyro_vrnn.cli.console import counting
-    from pyro_vrnn.data.dataset import floors
+    from pyro_vrnn.data.baselines import floors
 
     loaded = runs.load(run, device=device)
     with counting(out.console(), f"{objective} on {split}", quiet=out.quiet) as progress:

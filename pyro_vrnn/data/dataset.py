@@ -5,118 +5,21 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from pyro_vrnn.data.baselines import floors
-from pyro_vrnn.data.description import describe
+from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.data.encoding import Encoding, encoding_of
 from pyro_vrnn.data.reader import Ids, RandomRows, read_ids, read_offsets, read_rows, read_split
-from pyro_vrnn.data.schema import AGAIN, SPLITS, DataInfo, SplitInfo, check_support, open_data, read_info, unscored
-from pyro_vrnn.data.writer import write_sequences
+from pyro_vrnn.data.schema import AGAIN, SPLITS, check_support, open_data, unscored
 from pyro_vrnn.system.errors import ConfigError, DataError, choose
 
-__all__ = [
-    "Batch",
-    "DataInfo",
-    "SequenceDataset",
-    "SplitInfo",
-    "bucket",
-    "collate",
-    "describe",
-    "floors",
-    "moments",
-    "padded",
-    "read_info",
-    "standardised",
-    "write_sequences",
-]
-
 IN_MEMORY_BYTES = 64 * 2**20
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What crosses from data to models. Without `x` it asks for a draw of these lengths.
-
-    B sequences, T = max(lengths) steps, X values a step. Time comes first.
-    """
-
-    lengths: Tensor  # [B] int64
-    x: Tensor | None = None  # [T, B, X], zero-padded on the right (0 is in every support)
-    seen: Tensor | None = None
-    """What the transition reads in the place of x (noise, the model's own draws); x is scored, and the guide sees it.
-    [T, B, X]"""
-    memory: tuple[tuple[Tensor, ...], tuple[Tensor, ...]] | None = None
-    """Where model and guide stand before the first step, if these steps go on from others; each part [B, ·]."""
-    given: Tensor | None = None
-    """How many first steps of each sequence are only read, and have no score; none if absent. [B] int64."""
-
-    @property
-    def size(self) -> int:
-        """B, the number of sequences."""
-        return len(self.lengths)
-
-    @cached_property
-    def steps(self) -> int:
-        """T, the longest length. `int()` waits for a GPU: once a batch, not once a call."""
-        return int(self.lengths.max())
-
-    @cached_property
-    def alive(self) -> Tensor:
-        """Which steps each sequence has, [T, B] bool."""
-        return torch.arange(self.steps, device=self.lengths.device)[:, None] < self.lengths
-
-    @cached_property
-    def scored(self) -> Tensor:
-        """Which steps of x count, [T, B] bool."""
-        if self.given is None:
-            return self.alive
-        return self.alive & (torch.arange(self.steps, device=self.lengths.device)[:, None] >= self.given)
-
-    @cached_property
-    def scored_steps(self) -> int:
-        """How many there are."""
-        return int(self.lengths.sum() - (0 if self.given is None else self.given.sum()))
-
-    @property
-    def read(self) -> Tensor:
-        """What the transition reads. [T, B, X]."""
-        found = self.x if self.seen is None else self.seen
-        assert found is not None, "a guide needs x"
-        return found
-
-    def to(self, device: torch.device) -> Batch:
-        """The same on another device, before anything was made of it."""
-        assert self.seen is None
-        assert self.memory is None
-        lengths, x, given = (
-            None if part is None else part.to(device, non_blocking=True) for part in (self.lengths, self.x, self.given)
-        )
-        assert lengths is not None
-        moved = Batch(lengths, x, given=given)
-        moved.__dict__.update(steps=self.steps, scored_steps=self.scored_steps)  # known here: no waiting for it there
-        return moved
-
-    def having(self, **parts: Any) -> Batch:
-        """The same steps with other parts; of a padded batch their number is not in its lengths."""
-        found = replace(self, **parts)
-        found.__dict__.update({k: v for k, v in vars(self).items() if k in ("steps", "scored_steps")})
-        return found
-
-    def pinned(self) -> Batch:
-        """The same in page-locked memory, which a GPU copies from while the CPU goes on."""
-        x, given = (None if part is None else part.pin_memory() for part in (self.x, self.given))
-        found = Batch(self.lengths.pin_memory(), x, given=given)
-        found.__dict__["steps"] = self.steps
-        return found
 
 
 class SequenceDataset:
@@ -275,45 +178,6 @@ def collate(
             x[n:, b] = 0
     given = np.clip(dataset.given[list(indices)] - begin, 0, lengths)
     return Batch(torch.tensor(lengths), torch.from_numpy(x), given=torch.from_numpy(given) if given.any() else None)
-
-
-def standardised(batch: Batch, center: Tensor, scale: Tensor) -> Batch:
-    """What `collate` gives, from what it gives `raw`: on the batch's own device, to which half as much was copied.
-
-    Args:
-        batch: as stored, zero-padded.
-        center, scale: of the encoding, float32 on that device.
-    """
-    assert batch.x is not None
-    x = torch.where(batch.alive[..., None], (batch.x.float() - center) / scale, 0.0)
-    found = Batch(batch.lengths, x, given=batch.given)
-    found.__dict__.update(steps=batch.steps, scored_steps=batch.scored_steps)
-    return found
-
-
-def bucket(steps: int) -> int:
-    """The next of eight lengths an octave: shapes that come again, with at most an eighth of padding."""
-    unit = 2 ** max(0, (steps - 1).bit_length() - 4)
-    return -(-steps // unit) * unit
-
-
-def padded(batch: Batch, size: int, steps: int | None = None) -> Batch:
-    """The batch in one of few shapes: more sequences, of no steps, up to `size`, and more steps up to a bucket's.
-
-    Or up to `steps`: what goes on from the last step (`data.carry`) must not have gone through steps of nothing.
-
-    What is added has no score and no gradient; a batch's first rows are its own.
-    """
-    assert batch.x is not None
-    steps, more = steps or bucket(len(batch.x)), max(0, size - batch.size)
-    x = torch.nn.functional.pad(batch.x, (0, 0, 0, more, 0, steps - len(batch.x)))
-    lengths, given = (
-        None if part is None else torch.nn.functional.pad(part, (0, more)) for part in (batch.lengths, batch.given)
-    )
-    assert lengths is not None
-    found = Batch(lengths, x, given=given)
-    found.__dict__["steps"] = steps
-    return found
 
 
 def moments(dataset: SequenceDataset) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

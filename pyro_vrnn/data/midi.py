@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import stat
 import struct
 import warnings
 from collections import deque
@@ -15,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pyro_vrnn.system.errors import DataError
-from pyro_vrnn.system.files import reason, write_bytes
+from pyro_vrnn.system.files import read_plain_file, write_bytes
 
 LOWEST_NOTE, HIGHEST_NOTE = 21, 108
 """The piano's range as MIDI note numbers, A0 to C8."""
@@ -164,7 +163,7 @@ def read_midi(path: str | Path, *, steps_per_second: float, lowest_pitch: int = 
     """
     import pretty_midi
 
-    data = _read_plain_file(Path(path), MIDI_BYTES)
+    data = read_plain_file(Path(path), MIDI_BYTES)
     deque(midi_events(data, path), maxlen=0)  # to its end: it refuses what would take too long
     file = io.BytesIO(data)
     with warnings.catch_warnings(record=True) as caught:
@@ -272,18 +271,3 @@ def _variable(data: bytes, at: int) -> tuple[int, int]:
 
 
 _MIDI_HINT = "give a standard MIDI file (.mid) of pitched notes"
-
-
-def _read_plain_file(path: Path, limit: int) -> bytes:
-    """The bytes of a file, which is not opened unless it is a plain file of at most `limit` bytes."""
-    try:
-        status = path.stat()
-        plain, size = stat.S_ISREG(status.st_mode), status.st_size
-        data = path.read_bytes() if plain and size <= limit else b""
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise DataError(f"{path}: cannot be read: {reason(error)}", "check the path", path) from error
-    if not plain:
-        raise DataError(f"{path}: not a plain file", "give the path of a file", path)
-    if size > limit:
-        raise DataError(f"{path}: {size} bytes; at most {limit} are read", "give a smaller file", path)
-    return data

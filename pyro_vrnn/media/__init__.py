@@ -23,8 +23,8 @@ from xml.sax.saxutils import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from pyro_vrnn.config import DataFormat
 from pyro_vrnn.data import midi
+from pyro_vrnn.data.format import DataFormat
 from pyro_vrnn.media import figures, pictures
 from pyro_vrnn.media.pictures import Caption
 from pyro_vrnn.system.errors import DataError, NumericsError

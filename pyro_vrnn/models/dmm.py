@@ -25,7 +25,7 @@ from pyro.distributions import Distribution
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pyro_vrnn.data.dataset import Batch
+from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.fast.blocks import ACTIVATIONS, Layer
 from pyro_vrnn.fast.recurrence import draw
 from pyro_vrnn.models.base import Inference, LatentConfig, SequenceModel

@@ -16,7 +16,7 @@ import torch
 from pyro.distributions import Distribution
 from torch import Tensor
 
-from pyro_vrnn.data.dataset import Batch
+from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.models.base import Inference, ModelConfig, SequenceModel, no_latent, over_particles
 from pyro_vrnn.models.likelihoods import LIKELIHOODS
 from pyro_vrnn.models.networks import MLP, Cell, State

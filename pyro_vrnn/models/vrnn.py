@@ -24,7 +24,7 @@ import torch
 from pyro.distributions import Distribution
 from torch import Tensor, nn
 
-from pyro_vrnn.data.dataset import Batch
+from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.fast.blocks import Layer, feed, layers_of
 from pyro_vrnn.fast.recurrence import Transition, draw
 from pyro_vrnn.models.base import Inference, LatentConfig, SequenceModel, expand, over_particles, standard_normal

@@ -18,7 +18,7 @@ from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from pyro_vrnn.data.dataset import Batch
+from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.models.base import SequenceModel
 from pyro_vrnn.programs.markov import register
 from pyro_vrnn.programs.particle_filter import Resampling, particle_filter

@@ -16,15 +16,16 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions.kl import kl_divergence
 
+from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.data.batching import in_order
-from pyro_vrnn.data.dataset import Batch, SequenceDataset, collate
+from pyro_vrnn.data.dataset import SequenceDataset, collate
 from pyro_vrnn.models.precision import products
 from pyro_vrnn.objectives import FivoObjective, Objective
 from pyro_vrnn.programs import Program, particle_filter, terms
 from pyro_vrnn.system.errors import NumericsError
 
 if TYPE_CHECKING:
-    from pyro_vrnn.config import DataFormat
+    from pyro_vrnn.data.format import DataFormat
 
 VALUES_AT_ONCE = 40_000_000
 """Particles x sequences x steps x the widest layer, held at once: what bounds the memory of any K (about 1 GB)."""

@@ -15,7 +15,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from pyro_vrnn.data.dataset import Batch
+from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.models.base import SequenceModel
 from pyro_vrnn.models.networks import State
 

@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pyro_vrnn.data.dataset import Batch
+from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.models.base import SequenceModel, expand
 from pyro_vrnn.models.latents import kl_by_unit
 from pyro_vrnn.programs.markov import seen_by_guide

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.distributions.kl import register_kl
 
-from pyro_vrnn.data.dataset import Batch
+from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.models.base import SequenceModel, over_particles
 from pyro_vrnn.models.latents import kl_by_unit
 from pyro_vrnn.models.networks import State

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from pyro_vrnn.runs.run import Run, build_net, data_format, load, read_config, read_environment, read_metrics
+from pyro_vrnn.runs.folder import read_config, read_environment, read_metrics
+from pyro_vrnn.runs.run import Run, build_net, load
 
-__all__ = ["Run", "build_net", "data_format", "load", "read_config", "read_environment", "read_metrics"]
+__all__ = ["Run", "build_net", "load", "read_config", "read_environment", "read_metrics"]

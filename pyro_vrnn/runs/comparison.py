@@ -11,7 +11,7 @@ from typing import Any
 from pyro_vrnn.config import RunConfig
 from pyro_vrnn.media import curves
 from pyro_vrnn.objectives import make_objective
-from pyro_vrnn.runs.run import read_config, read_environment, read_metrics
+from pyro_vrnn.runs.folder import read_config, read_environment, read_metrics
 from pyro_vrnn.system.errors import ConfigError
 from pyro_vrnn.system.files import make_folder
 from pyro_vrnn.training import checkpoint

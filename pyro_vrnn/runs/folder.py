@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import filelock
 import pyro
 import torch
 
 from pyro_vrnn import __version__
-from pyro_vrnn.system.errors import ConfigError
+from pyro_vrnn.config import RunConfig, build, parse_toml
+from pyro_vrnn.system.errors import CheckpointError, ConfigError
 from pyro_vrnn.system.files import write_json
 
 OURS = (
@@ -98,3 +101,37 @@ def write_environment(out: Path, device: torch.device, init_from: Path | None) -
         "init_from": None if init_from is None else str(init_from),
     }
     write_json(out / "environment.json", versions)
+
+
+def read_config(folder: Path) -> RunConfig:
+    """The complete settings of a run.
+
+    Raises:
+        CheckpointError: config.toml is damaged or incomplete.
+    """
+    path = folder / "config.toml"
+    try:
+        settings = build(parse_toml(path.read_text("utf-8", errors="surrogateescape"), str(path)))
+    except ConfigError as error:
+        raise CheckpointError(
+            f"{path}: {error.message}", "the run's settings are damaged, or of another version", path
+        ) from None
+    if settings.format is None:
+        raise CheckpointError(f"{path}: no [format]", "the run's settings are damaged, or of another version", path)
+    return settings
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The rows of metrics.jsonl."""
+    path = folder / "metrics.jsonl"
+    lines: Sequence[str] = path.read_text("utf-8").splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def read_environment(folder: Path) -> dict[str, Any]:
+    """What a run was made with; empty where it cannot be read."""
+    try:
+        found = json.loads((folder / "environment.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

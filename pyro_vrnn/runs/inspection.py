@@ -12,7 +12,7 @@ import pyro
 import torch
 from torch import Tensor
 
-from pyro_vrnn.data.dataset import Batch
+from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.media import figures
 from pyro_vrnn.models.latents import kl_by_unit
 from pyro_vrnn.programs import Markov, traces

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyro_vrnn import media
+from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.data.batching import in_order
-from pyro_vrnn.data.dataset import Batch, SequenceDataset, collate
+from pyro_vrnn.data.dataset import SequenceDataset, collate
 from pyro_vrnn.media import pictures
 from pyro_vrnn.models.latents import center
 from pyro_vrnn.programs import Markov

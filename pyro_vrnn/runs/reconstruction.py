@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pyro_vrnn import media
-from pyro_vrnn.data.dataset import Batch
+from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.programs.stacked import Path as LatentPath
 from pyro_vrnn.system.errors import ConfigError, check_seed

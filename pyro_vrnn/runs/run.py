@@ -6,24 +6,23 @@ RUN/  config.toml  environment.json  metrics.jsonl  log.txt  checkpoints/  sampl
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pyro_vrnn import config
-from pyro_vrnn.config import DataFormat, RunConfig
+from pyro_vrnn.config import RunConfig
 from pyro_vrnn.data import catalogue
-from pyro_vrnn.data.dataset import DataInfo, SequenceDataset
-from pyro_vrnn.data.encoding import Encoding, encoding_of
-from pyro_vrnn.data.schema import AGAIN, LONGEST_COLUMN
+from pyro_vrnn.data.dataset import SequenceDataset
+from pyro_vrnn.data.encoding import Encoding
+from pyro_vrnn.data.format import DataFormat, format_of
 from pyro_vrnn.models import MODELS, SequenceModel
 from pyro_vrnn.models.direct import Direct
 from pyro_vrnn.objectives import make_objective
 from pyro_vrnn.objectives.evaluation import Evaluation, evaluate
 from pyro_vrnn.programs import Stacked
+from pyro_vrnn.runs.folder import read_config
 from pyro_vrnn.system.devices import device as pick_device
-from pyro_vrnn.system.errors import CheckpointError, ConfigError, DataError, check_seed
+from pyro_vrnn.system.errors import DataError, check_seed
 from pyro_vrnn.training import checkpoint
 from pyro_vrnn.training.fit import FitResult
 
@@ -34,51 +33,6 @@ def build_net(settings: RunConfig) -> SequenceModel:
     cls: Any = MODELS[settings.model.name]
     net: SequenceModel = cls(settings.model, settings.format.x_dim)
     return Direct(net, settings.format.x_dim) if settings.model.direct else net
-
-
-def data_format(info: DataInfo) -> DataFormat:
-    """What a model keeps of its data file.
-
-    Raises:
-        DataError: pitches or a tempo that make no sense.
-    """
-    pitch, quarters = info.extra.get("lowest_pitch", 21), info.extra.get("quarters_per_minute")
-    rate = info.steps_per_second
-    highest = 127 if info.kind != "pianoroll" else 108 - info.x_dim + 1
-    if type(pitch) is not int or not 0 <= pitch <= highest:
-        raise DataError(f"{info.path}: /extra: lowest_pitch is {pitch!r} for {info.x_dim} columns", AGAIN, info.path)
-    if quarters is not None and (type(quarters) not in (int, float) or not 1 <= quarters <= 1000):
-        raise DataError(f"{info.path}: /extra: quarters_per_minute is {quarters!r}", AGAIN, info.path)
-    reads, pitches = encoding_of(info), info.extra.get("pitches", [])
-    rises = isinstance(pitches, list) and all(type(p) is int and 0 <= p <= 127 for p in pitches)
-    if not rises or (pitches and (len(pitches) != info.x_dim or sorted(set(pitches)) != pitches)):
-        raise DataError(f"{info.path}: /extra: pitches are not {info.x_dim} rising MIDI notes", AGAIN, info.path)
-    columns, image = info.extra.get("columns", []), info.extra.get("image", False)
-    named = isinstance(columns, list) and all(type(c) is str and len(c) <= LONGEST_COLUMN for c in columns)
-    if not named or (columns and (len(columns) != info.x_dim or len(set(columns)) < len(columns))):
-        raise DataError(f"{info.path}: /extra: columns are not {info.x_dim} different names", AGAIN, info.path)
-    if type(image) is not bool or (image and info.kind != "vectors"):
-        raise DataError(f"{info.path}: /extra: image is {image!r}", AGAIN, info.path)
-    if info.kind in ("audio", "pianoroll") and rate is None:
-        raise DataError(f"{info.path}: {info.kind} without steps_per_second", AGAIN, info.path)
-    train = info.splits["train"]
-    return DataFormat(
-        kind=info.kind,
-        support=info.support,
-        x_dim=reads.x_dim(info.x_dim),
-        steps_per_second=rate,
-        lowest_pitch=pitch,
-        pitches=tuple(pitches),
-        frame_length=info.frame_length,
-        center=reads.center,
-        scale=reads.scale,
-        symbols=tuple(info.extra["symbols"]) if reads.symbols else (),
-        level=str(info.extra.get("level", "")),
-        columns=tuple(columns),
-        image=image,
-        sequence_steps=train.longest if train.shortest == train.longest and train.sequences > 1 else 0,
-        steps_per_quarter=1 if quarters is None or rate is None else min(64, max(1, round(60 * rate / quarters))),
-    )
 
 
 class Run:
@@ -125,7 +79,7 @@ class Run:
         moved = catalogue.FOLDER / Path(named).name  # a checkout that was moved, or a run that was copied
         path = moved if data is None and not Path(named).exists() and moved.exists() else catalogue.find(named)
         dataset = SequenceDataset(path, split, encoding=self.encoding, dither=self.config.data.dither)
-        theirs = data_format(dataset.info)
+        theirs = format_of(dataset.info)
         for name in ("kind", "support", "x_dim", "steps_per_second", "frame_length", "symbols", "pitches"):
             given, known = getattr(theirs, name), getattr(self.format, name)
             if given != known:
@@ -201,37 +155,3 @@ def load(path: str | Path, *, device: str = "cpu") -> Run:
     checkpoint.load_weights(net, saved.model, step_folder)
     net.eval()
     return Run(folder, step_folder, settings, net, saved.state)
-
-
-def read_config(folder: Path) -> RunConfig:
-    """The complete settings of a run.
-
-    Raises:
-        CheckpointError: config.toml is damaged or incomplete.
-    """
-    path = folder / "config.toml"
-    try:
-        settings = config.build(config.parse_toml(path.read_text("utf-8", errors="surrogateescape"), str(path)))
-    except ConfigError as error:
-        raise CheckpointError(
-            f"{path}: {error.message}", "the run's settings are damaged, or of another version", path
-        ) from None
-    if settings.format is None:
-        raise CheckpointError(f"{path}: no [format]", "the run's settings are damaged, or of another version", path)
-    return settings
-
-
-def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The rows of metrics.jsonl."""
-    path = folder / "metrics.jsonl"
-    lines: Sequence[str] = path.read_text("utf-8").splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines]
-
-
-def read_environment(folder: Path) -> dict[str, Any]:
-    """What a run was made with; empty where it cannot be read."""
-    try:
-        found = json.loads((folder / "environment.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

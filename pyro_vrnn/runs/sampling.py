@@ -15,7 +15,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from pyro_vrnn import media
-from pyro_vrnn.data.dataset import Batch
+from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.programs import Markov, weights
 from pyro_vrnn.system.errors import ConfigError, check_seed

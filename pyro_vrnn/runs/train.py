@@ -13,13 +13,15 @@ import torch
 from pyro_vrnn.config import Resolved, RunConfig
 from pyro_vrnn.data import catalogue
 from pyro_vrnn.data.baselines import Coins
-from pyro_vrnn.data.dataset import DataInfo, SequenceDataset, moments, read_info
+from pyro_vrnn.data.dataset import SequenceDataset, moments
+from pyro_vrnn.data.format import format_of
+from pyro_vrnn.data.schema import DataInfo, read_info
 from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.models.direct import Direct
 from pyro_vrnn.models.likelihoods import LIKELIHOODS
 from pyro_vrnn.objectives import FivoObjective
-from pyro_vrnn.runs.folder import check_folder, free_folder, owned, write_environment
-from pyro_vrnn.runs.run import Run, build_net, data_format, load, read_config, read_metrics
+from pyro_vrnn.runs.folder import check_folder, free_folder, owned, read_config, read_metrics, write_environment
+from pyro_vrnn.runs.run import Run, build_net, load
 from pyro_vrnn.system.errors import CheckpointError, ConfigError, DataError, UserError
 from pyro_vrnn.system.files import cannot_write, write_bytes
 from pyro_vrnn.training import checkpoint, parallel
@@ -129,7 +131,7 @@ def _checked(
     check_support(settings, info)
     settings = dataclasses.replace(
         settings,
-        format=data_format(info),
+        format=format_of(info),
         data=dataclasses.replace(settings.data, path=str(path.resolve())),
     )
     cut = settings.data.window if not settings.data.carry else 0

@@ -10,11 +10,12 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from pyro_vrnn.system.errors import ConfigError, ResourceError, UserError
+from pyro_vrnn.system.errors import ConfigError, DataError, ResourceError, UserError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NAME_BYTES = 100
@@ -128,3 +129,18 @@ def safe_name(text: str) -> str:
         return name
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{name.encode()[: NAME_BYTES - 9].decode(errors='ignore')}-{digest}"
+
+
+def read_plain_file(path: Path, limit: int) -> bytes:
+    """The bytes of a file, which is not opened unless it is a plain file of at most `limit` bytes."""
+    try:
+        status = path.stat()
+        plain, size = stat.S_ISREG(status.st_mode), status.st_size
+        data = path.read_bytes() if plain and size <= limit else b""
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise DataError(f"{path}: cannot be read: {reason(error)}", "check the path", path) from error
+    if not plain:
+        raise DataError(f"{path}: not a plain file", "give the path of a file", path)
+    if size > limit:
+        raise DataError(f"{path}: {size} bytes; at most {limit} are read", "give a smaller file", path)
+    return data

@@ -10,7 +10,7 @@ from typing import Any
 import pyro
 import torch
 
-from pyro_vrnn.data.dataset import Batch
+from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.programs import Markov
 from pyro_vrnn.system.errors import NumericsError
 from pyro_vrnn.system.files import write_json

@@ -19,8 +19,9 @@ import pyro
 import torch
 from torch import Tensor
 
+from pyro_vrnn.data.batch import Batch, padded, standardised
 from pyro_vrnn.data.batching import Piece, epoch_plan, pieces
-from pyro_vrnn.data.dataset import Batch, SequenceDataset, collate, padded, standardised
+from pyro_vrnn.data.dataset import SequenceDataset, collate
 from pyro_vrnn.models.precision import products
 from pyro_vrnn.objectives.evaluation import Evaluation, evaluate
 from pyro_vrnn.programs import Stacked

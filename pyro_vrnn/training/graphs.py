@@ -16,7 +16,7 @@ import pyro
 import torch
 
 from pyro_vrnn.config import RunConfig
-from pyro_vrnn.data.dataset import Batch
+from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.models.networks import State
 from pyro_vrnn.objectives import CiwaeObjective, FivoObjective
 from pyro_vrnn.programs import Stacked

@@ -14,7 +14,7 @@ from pyro.infer import SVI
 from torch import Tensor
 
 from pyro_vrnn.config import RunConfig
-from pyro_vrnn.data.dataset import Batch
+from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.models.networks import State
 from pyro_vrnn.models.precision import lowered

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from pyro_vrnn.data.dataset import Batch
+from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.models.networks import State
 from pyro_vrnn.models.precision import lowered
 from pyro_vrnn.objectives.estimators import Estimator, Filtering, TensorLoss

@@ -13,7 +13,7 @@ from pyro.infer import Trace_ELBO
 from pyro_vrnn import cli
 from pyro_vrnn.cli import bench
 from pyro_vrnn.cli.dmm_example import Example
-from pyro_vrnn.data.dataset import Batch
+from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.models import DMM
 from pyro_vrnn.objectives import OBJECTIVES
 from pyro_vrnn.programs import Stacked

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from pyro_vrnn import config
-from pyro_vrnn.config import DataFormat, RunConfig, build, parse_toml, recipes, resolve
+from pyro_vrnn.config import RunConfig, build, parse_toml, recipes, resolve
+from pyro_vrnn.config.resolve import MAX_RECIPE_BYTES, recipe_text
+from pyro_vrnn.data.format import DataFormat
 from pyro_vrnn.system.errors import ConfigError
 
 
 @pytest.mark.parametrize("name", recipes.names())
 def test_recipes_resolve_and_say_what_they_are(name: str) -> None:
     resolved = resolve(name)
-    assert config.recipe_text(name).startswith("# ")
+    assert recipe_text(name).startswith("# ")
     assert set(resolved.origins.values()) <= {"default", f"recipe {name}"}
 
 
@@ -105,7 +106,7 @@ def test_mistakes_on_the_command_line(sets: list[str], says: str) -> None:
         (b'[model]\nname = ["vrnn"]\n', "choose from"),
         (b"[objective]\nname = {}\n", "choose from"),
         (b"[optimizer]\nlr = 3\n", "no such setting"),
-        (b"x" * (config.MAX_RECIPE_BYTES + 1), "larger than"),
+        (b"x" * (MAX_RECIPE_BYTES + 1), "larger than"),
         (b"a = " + b"[" * 3000, ""),
     ],
 )

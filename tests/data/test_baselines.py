@@ -15,7 +15,7 @@ from small import write_audio
 from pyro_vrnn import cli
 from pyro_vrnn.data import baselines
 from pyro_vrnn.data.baselines import floors
-from pyro_vrnn.data.dataset import describe
+from pyro_vrnn.data.description import describe
 from pyro_vrnn.data.encoding import Encoding, encoding_of
 from pyro_vrnn.data.reader import read_split
 from pyro_vrnn.data.schema import Array, read_info

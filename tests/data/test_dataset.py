@@ -18,19 +18,14 @@ from torch.utils.data import DataLoader
 
 from pyro_vrnn.data import dataset as dataset_module
 from pyro_vrnn.data import reader, writer
+from pyro_vrnn.data.baselines import floors
+from pyro_vrnn.data.batch import padded, standardised
 from pyro_vrnn.data.batching import epoch_plan, in_order
-from pyro_vrnn.data.dataset import (
-    SequenceDataset,
-    collate,
-    describe,
-    floors,
-    padded,
-    read_info,
-    standardised,
-    write_sequences,
-)
+from pyro_vrnn.data.dataset import SequenceDataset, collate
+from pyro_vrnn.data.description import describe
 from pyro_vrnn.data.encoding import Encoding
-from pyro_vrnn.data.schema import Array
+from pyro_vrnn.data.schema import Array, read_info
+from pyro_vrnn.data.writer import write_sequences
 from pyro_vrnn.system.errors import ConfigError, DataError
 
 LENGTHS = {"train": [5, 2, 7, 1, 11], "valid": [3], "test": [4, 6]}

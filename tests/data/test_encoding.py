@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import pyro_vrnn as pv
-from pyro_vrnn.data.dataset import SequenceDataset, moments, read_info
+from pyro_vrnn.data.dataset import SequenceDataset, moments
 from pyro_vrnn.data.encoding import Encoding, encoding_of
+from pyro_vrnn.data.schema import read_info
 from pyro_vrnn.data.writer import write_sequences
 from pyro_vrnn.system.errors import ConfigError, DataError
 

@@ -11,7 +11,7 @@ import pytest
 
 import pyro_vrnn as pv
 from pyro_vrnn import runs
-from pyro_vrnn.data.dataset import write_sequences
+from pyro_vrnn.data.writer import write_sequences
 from pyro_vrnn.models import MODELS
 from pyro_vrnn.system.errors import DataError
 

@@ -13,8 +13,10 @@ from small import B, make_batch, make_net, write_small
 
 import pyro_vrnn as pv
 from pyro_vrnn import cli
+from pyro_vrnn.data.baselines import floors
 from pyro_vrnn.data.batching import pieces
-from pyro_vrnn.data.dataset import SequenceDataset, collate, floors, read_info
+from pyro_vrnn.data.dataset import SequenceDataset, collate
+from pyro_vrnn.data.schema import read_info
 from pyro_vrnn.data.sources import pianoroll
 from pyro_vrnn.models import MODELS
 from pyro_vrnn.objectives import OBJECTIVES

@@ -11,7 +11,7 @@ import torch
 from small import LENGTHS, B, X, make_net, variants
 from torch import Tensor
 
-from pyro_vrnn.data.dataset import Batch
+from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.fast import recurrence
 from pyro_vrnn.models.base import Inference, SequenceModel
 

@@ -16,7 +16,7 @@ import soundfile
 
 import pyro_vrnn as pv
 from pyro_vrnn import cli, media
-from pyro_vrnn.config import DataFormat
+from pyro_vrnn.data.format import DataFormat
 from pyro_vrnn.data.writer import write_sequences
 from pyro_vrnn.system.errors import ConfigError, DataError, NumericsError
 

@@ -12,7 +12,8 @@ import pyro_vrnn as pv
 from pyro_vrnn.config import resolve
 from pyro_vrnn.data import baselines
 from pyro_vrnn.data.baselines import Coins
-from pyro_vrnn.data.dataset import SequenceDataset, collate, read_info
+from pyro_vrnn.data.dataset import SequenceDataset, collate
+from pyro_vrnn.data.schema import read_info
 from pyro_vrnn.models.direct import Direct
 from pyro_vrnn.system.errors import ConfigError
 

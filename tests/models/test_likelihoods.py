@@ -11,7 +11,7 @@ from heads import CHAINS, D, data_moments, make, points, width
 from pyro import poutine
 from torch import Tensor
 
-from pyro_vrnn.data.dataset import Batch
+from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.models.likelihoods import LIKELIHOODS, BivariateMixturePen, LogisticMixture
 from pyro_vrnn.models.vrnn import VRNN, VRNNConfig
 from pyro_vrnn.objectives import OBJECTIVES

@@ -14,7 +14,7 @@ from small import make_batch, make_net, variants
 from test_objectives import bound
 
 from pyro_vrnn.config import resolve
-from pyro_vrnn.data.dataset import Batch
+from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.models.latents import AutoregressiveFlow
 from pyro_vrnn.objectives import OBJECTIVES, CiwaeObjective, ElboObjective, FivoObjective, IwaeObjective

@@ -9,7 +9,7 @@ from pyro import poutine
 from pyro.distributions import Distribution
 from small import LENGTHS, B, T, X, make_batch, make_net, variants
 
-from pyro_vrnn.data.dataset import Batch
+from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.models import MODELS, SequenceModel
 from pyro_vrnn.models.latents import Flowed, Ladder
 from pyro_vrnn.objectives import OBJECTIVES, Objective

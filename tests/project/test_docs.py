@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pyro_vrnn.data.dataset import read_info
+from pyro_vrnn.data.schema import read_info
 from pyro_vrnn.data.sources import SOURCES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")

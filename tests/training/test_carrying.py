@@ -12,8 +12,9 @@ import torch
 from small import B, T, make_batch, make_net, variants, write_small
 
 import pyro_vrnn as pv
+from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.data.batching import pieces
-from pyro_vrnn.data.dataset import Batch, SequenceDataset, collate
+from pyro_vrnn.data.dataset import SequenceDataset, collate
 from pyro_vrnn.programs import PROGRAMS, Stacked, terms
 from pyro_vrnn.system.errors import ConfigError, NumericsError
 from pyro_vrnn.training import checkpoint, optimizer

@@ -24,7 +24,8 @@ from torch import Tensor
 import pyro_vrnn as pv
 from pyro_vrnn import runs
 from pyro_vrnn.config import resolve
-from pyro_vrnn.data.dataset import Batch, SequenceDataset
+from pyro_vrnn.data.batch import Batch
+from pyro_vrnn.data.dataset import SequenceDataset
 from pyro_vrnn.models import MODELS
 from pyro_vrnn.objectives import OBJECTIVES
 from pyro_vrnn.system.errors import CheckpointError, ConfigError, DataError, NumericsError

@@ -17,8 +17,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from pyro_vrnn.config import DataFormat, RunConfig, resolve
-from pyro_vrnn.data.dataset import Batch, SequenceDataset, bucket, padded
+from pyro_vrnn.config import RunConfig, resolve
+from pyro_vrnn.data.batch import Batch, bucket, padded
+from pyro_vrnn.data.dataset import SequenceDataset
+from pyro_vrnn.data.format import DataFormat
 from pyro_vrnn.models import MODELS
 from pyro_vrnn.models.likelihoods import LIKELIHOODS
 from pyro_vrnn.models.precision import lowered, products

@@ -15,7 +15,7 @@ import torch
 from small import write_small
 
 import pyro_vrnn as pv
-from pyro_vrnn.runs.run import read_metrics
+from pyro_vrnn.runs.folder import read_metrics
 from pyro_vrnn.system.errors import ConfigError
 from pyro_vrnn.training.parallel import Ranks
 

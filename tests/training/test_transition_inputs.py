@@ -94,7 +94,7 @@ def test_a_share_of_zero_reads_x_and_of_one_its_own_draws_alone() -> None:
 
 def test_own_draws_follow_the_model_as_it_runs_freely() -> None:
     """At a share of 1 a model without z is drawn exactly as `sample` draws it."""
-    from pyro_vrnn.data.dataset import Batch
+    from pyro_vrnn.data.batch import Batch
     from pyro_vrnn.programs import Markov
 
     net, count = make_net("model.name=rnn"), 4000

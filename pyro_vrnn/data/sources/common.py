@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from pyro_vrnn.data.midi import _read_plain_file as read_plain_file
 from pyro_vrnn.data.schema import SPLITS, Array
 from pyro_vrnn.system.errors import ConfigError, DataError
+from pyro_vrnn.system.files import read_plain_file
 
 MAX_BYTES = 512 * 2**20  # of an npz, and of what it unpacks to
 MAX_TABLE_BYTES = 64 * 2**20  # tables take many times their size as Python objects

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import NoReturn
 from xml.parsers import expat
 
-from pyro_vrnn.data.midi import _read_plain_file as read_plain_file
 from pyro_vrnn.data.schema import Array, DataInfo
 from pyro_vrnn.data.sources.common import find_files, seeded_split
 from pyro_vrnn.data.sources.strokes import Drawings, joined
 from pyro_vrnn.data.writer import check_free
 from pyro_vrnn.system.errors import DataError, at_least
+from pyro_vrnn.system.files import read_plain_file
 
 MAX_BYTES = 8 * 2**20  # of an XML file; the longest line is about 0.2 MB
 LISTS = {"trainset.txt": "train", "testset_v.txt": "valid", "testset_t.txt": "test"}

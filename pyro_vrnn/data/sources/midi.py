@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from pyro_vrnn.data.midi import HIGHEST_NOTE, LOWEST_NOTE, MIDI_BYTES, held_notes, midi_events, read_midi
-from pyro_vrnn.data.midi import _read_plain_file as read_plain_file
 from pyro_vrnn.data.schema import SPLITS, Array, DataInfo
 from pyro_vrnn.data.sources.common import SHARES, Skips, check_shares, find_files, seeded_split, shares_option
 from pyro_vrnn.data.writer import check_free, write_sequences
 from pyro_vrnn.system.errors import ConfigError, DataError, at_least
+from pyro_vrnn.system.files import read_plain_file
 
 KEYS = HIGHEST_NOTE - LOWEST_NOTE + 1
 NOTE_ON, DRUMS = 9, 9  # status, channel

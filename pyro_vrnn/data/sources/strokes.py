@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from pyro_vrnn.data.midi import _read_plain_file as read_plain_file
 from pyro_vrnn.data.schema import SPLITS, Array, DataInfo
 from pyro_vrnn.data.sources.common import MAX_BYTES, MAX_TABLE_BYTES, Skips, cut, instead_of, read_npz, seeded_split
 from pyro_vrnn.data.writer import check_free, write_sequences
 from pyro_vrnn.system.errors import DataError, at_least
+from pyro_vrnn.system.files import read_plain_file
 
 MOST_POINTS = 100_000  # of a drawing
 MAX_TEXT_BYTES = 2 * 2**20  # of an MNIST stroke file

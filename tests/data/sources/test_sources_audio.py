@@ -22,7 +22,8 @@ import soxr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pyro_vrnn.data.dataset import SequenceDataset, describe
+from pyro_vrnn.data.dataset import SequenceDataset
+from pyro_vrnn.data.description import describe
 from pyro_vrnn.data.reader import read_split
 from pyro_vrnn.data.schema import SPLITS, Array, DataInfo
 from pyro_vrnn.data.sources import audio, decoding, framing, timit

@@ -1,0 +1,86 @@
+"""What a trained model knows of its data: enough to turn what it samples into files without the data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyro_vrnn.data.encoding import encoding_of
+from pyro_vrnn.data.schema import AGAIN, LONGEST_COLUMN, DataInfo
+from pyro_vrnn.system.errors import DataError
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataFormat:
+    """What a trained model knows of its data; written into config.toml so that a run rebuilds alone."""
+
+    kind: str
+    support: str
+    x_dim: int
+    steps_per_second: float | None = None
+    lowest_pitch: int = 21
+    """MIDI note of column 0, for piano-rolls."""
+    steps_per_quarter: int = 1
+    """Steps in a quarter note, for piano-rolls."""
+    pitches: tuple[int, ...] = ()
+    """The MIDI note of each column, where they are not consecutive."""
+    frame_length: int = 1
+    """Samples a step, for audio."""
+    center: tuple[float, ...] = ()
+    """Subtracted from stored values; one for each column, or one for all."""
+    scale: tuple[float, ...] = ()
+    """What they are then divided by."""
+    symbols: tuple[str, ...] = ()
+    """The symbols by number, for text and the like."""
+    level: str = ""
+    """What a symbol is: char, word or token."""
+    columns: tuple[str, ...] = ()
+    """Names of the columns, of vectors that have some."""
+    image: bool = False
+    """Whether a sequence of vectors is an image, a row of pixels a step."""
+    sequence_steps: int = 0
+    """Steps of a training sequence, if all have as many; what is drawn has as many then."""
+
+
+def format_of(info: DataInfo) -> DataFormat:
+    """What a model keeps of its data file.
+
+    Raises:
+        DataError: pitches or a tempo that make no sense.
+    """
+    pitch, quarters = info.extra.get("lowest_pitch", 21), info.extra.get("quarters_per_minute")
+    rate = info.steps_per_second
+    highest = 127 if info.kind != "pianoroll" else 108 - info.x_dim + 1
+    if type(pitch) is not int or not 0 <= pitch <= highest:
+        raise DataError(f"{info.path}: /extra: lowest_pitch is {pitch!r} for {info.x_dim} columns", AGAIN, info.path)
+    if quarters is not None and (type(quarters) not in (int, float) or not 1 <= quarters <= 1000):
+        raise DataError(f"{info.path}: /extra: quarters_per_minute is {quarters!r}", AGAIN, info.path)
+    reads, pitches = encoding_of(info), info.extra.get("pitches", [])
+    rises = isinstance(pitches, list) and all(type(p) is int and 0 <= p <= 127 for p in pitches)
+    if not rises or (pitches and (len(pitches) != info.x_dim or sorted(set(pitches)) != pitches)):
+        raise DataError(f"{info.path}: /extra: pitches are not {info.x_dim} rising MIDI notes", AGAIN, info.path)
+    columns, image = info.extra.get("columns", []), info.extra.get("image", False)
+    named = isinstance(columns, list) and all(type(c) is str and len(c) <= LONGEST_COLUMN for c in columns)
+    if not named or (columns and (len(columns) != info.x_dim or len(set(columns)) < len(columns))):
+        raise DataError(f"{info.path}: /extra: columns are not {info.x_dim} different names", AGAIN, info.path)
+    if type(image) is not bool or (image and info.kind != "vectors"):
+        raise DataError(f"{info.path}: /extra: image is {image!r}", AGAIN, info.path)
+    if info.kind in ("audio", "pianoroll") and rate is None:
+        raise DataError(f"{info.path}: {info.kind} without steps_per_second", AGAIN, info.path)
+    train = info.splits["train"]
+    return DataFormat(
+        kind=info.kind,
+        support=info.support,
+        x_dim=reads.x_dim(info.x_dim),
+        steps_per_second=rate,
+        lowest_pitch=pitch,
+        pitches=tuple(pitches),
+        frame_length=info.frame_length,
+        center=reads.center,
+        scale=reads.scale,
+        symbols=tuple(info.extra["symbols"]) if reads.symbols else (),
+        level=str(info.extra.get("level", "")),
+        columns=tuple(columns),
+        image=image,
+        sequence_steps=train.longest if train.shortest == train.longest and train.sequences > 1 else 0,
+        steps_per_quarter=1 if quarters is None or rate is None else min(64, max(1, round(60 * rate / quarters))),
+    )
