@@ -1,1 +1,41 @@
-"""Loops over time with a backward pass of their own. A reader may ignore them: the results are the same."""
+"""Loops over time with a backward pass of their own; the readable loop (models/loop.py) gives the same results.
+
+`loop_of(net)` is the one way in. A fast loop knows one model's networks by heart, so it is found by the *exact* type of
+the network: a subclass may override an arrow that the fast loop does not ask, and runs the readable loop instead. So
+does a network of which one object's arrow was replaced (`net.q_z = …`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyro_vrnn.fast.direct import DirectLoop
+from pyro_vrnn.fast.dmm import DMMLoop
+from pyro_vrnn.fast.rnn import RNNLoop
+from pyro_vrnn.fast.srnn import SRNNLoop
+from pyro_vrnn.fast.storn import STORNLoop
+from pyro_vrnn.fast.vrae import VRAELoop
+from pyro_vrnn.fast.vrnn import VRNNLoop
+from pyro_vrnn.models import DMM, RNN, SRNN, STORN, VRAE, VRNN, VRNNI, SequenceModel
+from pyro_vrnn.models.direct import Direct
+from pyro_vrnn.models.loop import Loop
+
+LOOPS: dict[type[SequenceModel], type[Loop[Any]]] = {
+    DMM: DMMLoop,
+    RNN: RNNLoop,
+    SRNN: SRNNLoop,
+    STORN: STORNLoop,
+    VRAE: VRAELoop,
+    VRNN: VRNNLoop,
+    VRNNI: VRNNLoop,
+}
+ARROWS = ("features", "p_z", "p_x", "next", "encode", "q_z", "start", "begin")
+
+
+def loop_of(net: SequenceModel) -> Loop[Any]:
+    """The loop that runs this network: the fast one of its exact type, or else the readable one."""
+    if not vars(net).keys().isdisjoint(ARROWS):
+        return Loop(net)
+    if type(net) is Direct:  # it wraps another model, which has a loop of its own
+        return DirectLoop(net, loop_of(net.net))
+    return LOOPS.get(type(net), Loop)(net)

@@ -2,7 +2,7 @@
 
 Autograd would record some twenty small operations a step and multiply out each weight's gradient at every step. Here a
 step writes into [T, N, ·] buffers, the backward loop carries gradients through the state alone, and each weight's
-gradient is one product over all steps at the end. Same draws and numbers as `SequenceModel.infer`
+gradient is one product over all steps at the end. Same draws and numbers as `models.loop.Loop.infer`
 (tests/fast/test_recurrence.py: gradcheck, and comparison), which stays the readable version and runs wherever a network
 has no fast form.
 
@@ -25,8 +25,8 @@ from torch.distributions.utils import _standard_normal
 from torch.nn import functional as F
 
 from pyro_vrnn.fast.blocks import DenseStep, Layer, feed
-from pyro_vrnn.models.base import Inference
 from pyro_vrnn.models.cells import CELLS, by_step, product
+from pyro_vrnn.models.loop import Inference
 from pyro_vrnn.models.networks import Cell, State
 
 

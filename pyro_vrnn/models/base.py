@@ -1,4 +1,7 @@
-"""The contract: a model is its arrows. programs/ turns them into model/guide pairs; nothing else loops over time."""
+"""The contract: a model is its arrows.
+
+programs/ turns the arrows into model/guide pairs. What runs them over time is loop.py, the readable way, and fast/.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,6 @@ from pyro.distributions import Distribution
 from torch import Tensor, nn
 
 from pyro_vrnn.data.batch import Batch
-from pyro_vrnn.models.latents import stack_steps
 from pyro_vrnn.models.likelihoods import Likelihood
 from pyro_vrnn.models.networks import Layers, State
 from pyro_vrnn.system.errors import ConfigError, at_least
@@ -75,22 +77,13 @@ class LatentConfig(ModelConfig):
         at_least("model.latent_dim", self.latent_dim, 1)
 
 
-@dataclass(frozen=True)
-class Inference:
-    """One draw of the guide over all steps, and what was computed on the way."""
-
-    z: Tensor  # [..., B, T, Z]
-    q_z: Distribution  # [T, ..., B | Z]
-    states: State  # before each step, each part [T, ..., B, ·]
-    p_z: Distribution | None = None  # [T, ..., B | Z], where the loop needed it
-
-
 class SequenceModel(nn.Module, ABC):
     """p(x, z) and q(z | x) over sequences, as one method per arrow of the graph.
 
     Every arrow takes any number of leading dims: `...` is nothing, a batch, particles x batch, or
-    time x batch. A distribution's batch dims end in B and its event dim is [Z] or [X]. Every concrete model
-    is final.
+    time x batch. A distribution's batch dims end in B and its event dim is [Z] or [X].
+
+    A subclass may override any arrow: both programs ask the arrows of whatever class the network has.
     """
 
     Config: ClassVar[type[Any]]
@@ -132,10 +125,6 @@ class SequenceModel(nn.Module, ABC):
     def q_z(self, state: State, e_t: Tensor) -> Distribution:
         """Posterior of z_t given the state before t and e_t. [..., B | Z]."""
 
-    def after(self, features: Tensor, z: Tensor, states: State, start: State) -> State:
-        """The state after the last step, from what `states` takes and returns; each part [..., B, ·]."""
-        return self.next(tuple(part[-1] for part in states), z[-1], features[-1])
-
     def remember(self, batch: Batch, features: Tensor) -> State:
         """Where the guide's own forward networks stand after the batch, each part [B, ·]; most guides have none."""
         return ()
@@ -143,47 +132,6 @@ class SequenceModel(nn.Module, ABC):
     def begin(self, batch: Batch) -> State:
         """The state before the batch's first step: carried over, or the start. Each part [B, ·]."""
         return self.start(batch.size) if batch.memory is None else batch.memory[0]
-
-    # The two loops; a model overrides them only for speed, with the same results and the same random numbers.
-
-    def states(self, features: Tensor, z: Tensor, start: State) -> State:
-        """The states *before* each step, given both paths.
-
-        Args:
-            features: [T, B, F].
-            z: [T, ..., B, Z].
-            start: the state before the first step, each part [B, ·].
-
-        Returns:
-            The state's parts, each [T, ..., B, ·].
-        """
-        state = expand(start, z.shape[1:-1])
-        path = [state]
-        for t in range(len(z) - 1):
-            state = expand(self.next(state, z[t], features[t]), z.shape[1:-1])
-            path.append(state)
-        return stack(path)
-
-    def infer(self, features: Tensor, e: Tensor, start: State, shape: torch.Size) -> Inference:
-        """Draw z_t ~ q(z_t | state, e_t) and step the state, from t = 1 to T.
-
-        Args:
-            features: [T, B, F].
-            e: from `encode`, [T, B, E].
-            start: the state before the first step, each part [B, ·].
-            shape: of the draw's batch, [..., B].
-        """
-        state = expand(start, shape)
-        states, posteriors, draws = [state], [], []
-        for t, (e_t, features_t) in enumerate(zip(e.unbind(), features.unbind(), strict=True)):
-            q = self.q_z(state, e_t)  # [..., B | Z]
-            posteriors.append(q if q.batch_shape == shape else q.expand(shape))
-            draws.append(posteriors[-1].rsample())
-            if t < len(e) - 1:
-                state = expand(self.next(state, draws[-1], features_t), shape)  # each [..., B, ·]
-                states.append(state)
-        z = torch.stack(draws, dim=-2)
-        return Inference(z, stack_steps(posteriors, z), stack(states))
 
 
 def expand(state: State, shape: torch.Size) -> State:

@@ -17,7 +17,7 @@ from pyro.distributions import Distribution
 from torch import Tensor, nn
 
 from pyro_vrnn.data.batch import Batch
-from pyro_vrnn.models.base import Inference, SequenceModel, over_particles
+from pyro_vrnn.models.base import SequenceModel
 from pyro_vrnn.models.likelihoods import Likelihood
 from pyro_vrnn.models.likelihoods.base import RATE_FLOOR
 from pyro_vrnn.models.networks import State
@@ -76,14 +76,14 @@ class Direct(SequenceModel):
 
     def next(self, state: State, z: Tensor, features: Tensor) -> State:
         """Its own, and x_t."""
-        return *self.net.next(state[:-1], z, self._own(features)), features[..., -self.x_dim :]
+        return *self.net.next(state[:-1], z, self.own_features(features)), features[..., -self.x_dim :]
 
     def encode(self, batch: Batch, features: Tensor) -> Tensor:
         """Its own."""
         if batch.memory is not None:
             state, own = batch.memory
             batch = replace(batch, memory=(state[:-1], own))
-        return self.net.encode(batch, self._own(features))
+        return self.net.encode(batch, self.own_features(features))
 
     def q_z(self, state: State, e_t: Tensor) -> Distribution:
         """Its own."""
@@ -91,25 +91,7 @@ class Direct(SequenceModel):
 
     def remember(self, batch: Batch, features: Tensor) -> State:
         """Its own."""
-        return self.net.remember(batch, self._own(features))
+        return self.net.remember(batch, self.own_features(features))
 
-    def after(self, features: Tensor, z: Tensor, states: State, start: State) -> State:
-        """Its own, and the last x."""
-        own = self.net.after(self._own(features), z, states[:-1], start[:-1])
-        return *own, features[-1, ..., -self.x_dim :].expand(*z.shape[1:-1], -1)
-
-    def states(self, features: Tensor, z: Tensor, start: State) -> State:
-        """Its own, and x one step later."""
-        return *self.net.states(self._own(features), z, start[:-1]), self._before(features, z, start)
-
-    def infer(self, features: Tensor, e: Tensor, start: State, shape: torch.Size) -> Inference:
-        """Its own."""
-        found = self.net.infer(self._own(features), e, start[:-1], shape)
-        return replace(found, states=(*found.states, self._before(features, found.z.movedim(-2, 0), start)))
-
-    def _own(self, features: Tensor) -> Tensor:
+    def own_features(self, features: Tensor) -> Tensor:
         return features[..., : -self.x_dim]
-
-    def _before(self, features: Tensor, z: Tensor, start: State) -> Tensor:
-        """x_{t-1} for all steps, [T, ..., B, X]."""
-        return over_particles(torch.cat([start[-1][None], features[:-1, ..., -self.x_dim :]]), z)

@@ -19,20 +19,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import pyro.distributions as dist
 import torch
 from pyro.distributions import Distribution
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from pyro_vrnn.data.batch import Batch
-from pyro_vrnn.fast.blocks import ACTIVATIONS, Layer
-from pyro_vrnn.fast.recurrence import draw
-from pyro_vrnn.models.base import Inference, LatentConfig, SequenceModel
+from pyro_vrnn.models.base import LatentConfig, SequenceModel
 from pyro_vrnn.models.latents import AutoregressiveFlow, Flowed
 from pyro_vrnn.models.likelihoods import LIKELIHOODS
-from pyro_vrnn.models.networks import MLP, Cell, DiagonalNormal, Layers, State, reverse_padded
-from pyro_vrnn.models.precision import exact, full
+from pyro_vrnn.models.networks import MLP, Cell, DiagonalNormal, GatedTransition, Layers, State, reverse_padded
 from pyro_vrnn.system.errors import at_least
 
 
@@ -53,28 +48,6 @@ class DMMConfig(LatentConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least("model.flows", self.flows, 0)
-
-
-class GatedTransition(nn.Module):
-    """z_{t-1} to the Gaussian of z_t. [..., Z] -> [... | Z]."""
-
-    def __init__(self, z_dim: int, layers: Layers, *, floor: float = 1e-4) -> None:
-        super().__init__()
-        self.gate, self.proposed = (MLP(z_dim, layers) for _ in range(2))
-        self.to_gate, self.to_proposed = (nn.Linear(self.gate.out_dim, z_dim) for _ in range(2))
-        self.to_loc, self.to_scale = nn.Linear(z_dim, z_dim), nn.Linear(z_dim, z_dim)
-        self.floor = floor
-        nn.init.zeros_(self.to_loc.weight)
-        nn.init.zeros_(self.to_loc.bias)
-
-    def forward(self, z: Tensor) -> Distribution:
-        """[..., Z] -> [... | Z]."""
-        for_gate, for_proposed = self.gate(z), self.proposed(z)
-        with exact(z):
-            gate = torch.sigmoid(self.to_gate(full(for_gate)))
-            proposed = self.to_proposed(full(for_proposed))
-            loc = (1 - gate) * (z + self.to_loc(z)) + gate * proposed
-            return dist.Normal(loc, F.softplus(self.to_scale(F.relu(proposed))) + self.floor).to_event(1)
 
 
 class DMM(SequenceModel):
@@ -123,23 +96,3 @@ class DMM(SequenceModel):
         """The combiner, and the flows after it."""
         base = self.posterior(0.5 * (torch.tanh(self.from_z(state[0])) + e_t))
         return Flowed(base, list(self.flows)) if self.flows else base  # type: ignore[arg-type]
-
-    def states(self, features: Tensor, z: Tensor, start: State) -> State:
-        """z shifted by a step: no loop."""
-        return (torch.cat([start[0].expand(1, *z.shape[1:]), z[:-1]]),)
-
-    def infer(self, features: Tensor, e: Tensor, start: State, shape: torch.Size) -> Inference:
-        """The loop with a backward pass of its own."""
-        if self.flows:
-            return super().infer(features, e, start, shape)
-        head = self.posterior.linear
-        return draw(
-            [
-                Layer(self.from_z.weight, self.from_z.bias, ACTIVATIONS[nn.Tanh], plus=e),
-                Layer(0.5 * head.weight, head.bias),
-            ],
-            start,
-            shape,
-            steps=len(e),
-            floor=self.posterior.floor,
-        )

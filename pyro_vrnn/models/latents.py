@@ -76,6 +76,19 @@ class Ladder(TorchDistribution):
         return log_prob
 
 
+def ladder(top: Distribution, below: nn.ModuleList, *given: Tensor) -> Distribution:
+    """The top layer's Gaussian alone, or a `Ladder` of it and of the layers below it.
+
+    Args:
+        top: [... | Z].
+        below: a network for each layer below, from the value of the layer above and `given` to a Gaussian [... | Z].
+        given: what all layers below read, [..., D] each.
+    """
+    if not len(below):
+        return top
+    return Ladder(lambda n, above: top if above is None else below[n - 1](above, *given), 1 + len(below))
+
+
 class AutoregressiveFlow(nn.Module):
     """y_j = scale_j x_j + shift_j, both read off the units before x_j (Kingma et al. 2016, arXiv:1606.04934, eq. 10).
 

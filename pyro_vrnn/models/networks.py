@@ -149,6 +149,28 @@ class DiagonalNormal(nn.Module):
             return dist.Normal(loc, F.softplus(raw) + self.floor).to_event(1)
 
 
+class GatedTransition(nn.Module):
+    """The DMM's transition from z_{t-1} to the Gaussian of z_t (Krishnan et al. 2017). [..., Z] -> [... | Z]."""
+
+    def __init__(self, z_dim: int, layers: Layers, *, floor: float = 1e-4) -> None:
+        super().__init__()
+        self.gate, self.proposed = (MLP(z_dim, layers) for _ in range(2))
+        self.to_gate, self.to_proposed = (nn.Linear(self.gate.out_dim, z_dim) for _ in range(2))
+        self.to_loc, self.to_scale = nn.Linear(z_dim, z_dim), nn.Linear(z_dim, z_dim)
+        self.floor = floor
+        nn.init.zeros_(self.to_loc.weight)
+        nn.init.zeros_(self.to_loc.bias)
+
+    def forward(self, z: Tensor) -> Distribution:
+        """[..., Z] -> [... | Z]."""
+        for_gate, for_proposed = self.gate(z), self.proposed(z)
+        with exact(z):
+            gate = torch.sigmoid(self.to_gate(full(for_gate)))
+            proposed = self.to_proposed(full(for_proposed))
+            loc = (1 - gate) * (z + self.to_loc(z)) + gate * proposed
+            return dist.Normal(loc, F.softplus(self.to_scale(F.relu(proposed))) + self.floor).to_event(1)
+
+
 class Cell(nn.Module):
     """A recurrent network for any number of leading dims (torch's own cells take at most one), with a learned start.
 

@@ -12,12 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from pyro.distributions import Distribution
 from torch import Tensor
 
 from pyro_vrnn.data.batch import Batch
-from pyro_vrnn.models.base import Inference, ModelConfig, SequenceModel, no_latent, over_particles
+from pyro_vrnn.models.base import ModelConfig, SequenceModel, no_latent
 from pyro_vrnn.models.likelihoods import LIKELIHOODS
 from pyro_vrnn.models.networks import MLP, Cell, State
 from pyro_vrnn.system.errors import at_least
@@ -78,17 +77,3 @@ class RNN(SequenceModel):
     def q_z(self, state: State, e_t: Tensor) -> Distribution:
         """Of width 0."""
         return no_latent(state)
-
-    def states(self, features: Tensor, z: Tensor, start: State) -> State:
-        """h from one whole-sequence call: no z feeds back. [T, ..., B, H]."""
-        return (over_particles(self.f.path_before(features, start), z),)
-
-    def after(self, features: Tensor, z: Tensor, states: State, start: State) -> State:
-        """`states` keeps the last layer's h alone; all parts from the call itself. Each [B, H]."""
-        return self.f.after(features, start)
-
-    def infer(self, features: Tensor, e: Tensor, start: State, shape: torch.Size) -> Inference:
-        """Nothing to draw. z is [..., B, T, 0]."""
-        z = features.new_zeros(*shape, len(features), 0)
-        states = self.states(features, z.movedim(-2, 0), start)
-        return Inference(z, no_latent(states), states)

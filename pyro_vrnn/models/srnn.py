@@ -25,10 +25,7 @@ from pyro.distributions import Distribution
 from torch import Tensor, nn
 
 from pyro_vrnn.data.batch import Batch
-from pyro_vrnn.fast.blocks import Layer, feed, layers_of
-from pyro_vrnn.fast.recurrence import draw
-from pyro_vrnn.models.base import Inference, LatentConfig, SequenceModel, over_particles
-from pyro_vrnn.models.latents import stack_steps
+from pyro_vrnn.models.base import LatentConfig, SequenceModel
 from pyro_vrnn.models.likelihoods import LIKELIHOODS
 from pyro_vrnn.models.networks import MLP, Cell, ClippedLeakyReLU, DiagonalNormal, State, cat, reverse_padded
 
@@ -108,33 +105,3 @@ class SRNN(SequenceModel):
             return q
         loc = self.p_z(state).base_dist.loc + q.base_dist.loc
         return dist.Normal(loc, q.base_dist.scale).to_event(1)
-
-    def states(self, features: Tensor, z: Tensor, start: State) -> State:
-        """z shifted by a step, and d from one whole-sequence call: no loop."""
-        z_before = torch.cat([start[0].expand(1, *z.shape[1:]), z[:-1]])
-        return z_before, over_particles(self.f_d.path_before(features, start[1:]), z)
-
-    def infer(self, features: Tensor, e: Tensor, start: State, shape: torch.Size) -> Inference:
-        """The loop, with d and a known before it: only z_{t-1} feeds back."""
-        a, d = e.split(self.hidden_dim, dim=-1)  # [T, B, H]
-        q, p = (layers_of(net.mlp) for net in (self.nn_q, self.nn_p))
-        if q is not None and p is not None:
-            posterior = [*q, Layer(self.nn_q.linear.weight, self.nn_q.linear.bias)]
-            prior = [*p, Layer(self.nn_p.linear.weight, self.nn_p.linear.bias)] if self.res_q else []
-            drawn = draw(
-                [feed(posterior[0], a, first=False), *posterior[1:]],
-                (start[0],),
-                shape,
-                steps=len(e),
-                floor=self.nn_q.floor,
-                residual=[feed(prior[0], d, first=False), *prior[1:]] if prior else [],
-            )
-            return replace(drawn, states=(*drawn.states, over_particles(d, drawn.states[0])))
-        z_before, posteriors, draws = [start[0].expand(*shape, -1)], [], []
-        for t in range(len(e)):
-            posteriors.append(self.q_z((z_before[t], d[t]), e[t]))
-            draws.append(posteriors[-1].rsample())
-            z_before.append(draws[-1])
-        z = torch.stack(draws, dim=-2)
-        states = torch.stack(z_before[:-1]), over_particles(d, z.movedim(-2, 0))
-        return Inference(z, stack_steps(posteriors, z), states)

@@ -13,14 +13,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import pyro.distributions as dist
 import torch
 from pyro.distributions import Distribution
 from torch import Tensor, nn
 
 from pyro_vrnn.data.batch import Batch
-from pyro_vrnn.fast.recurrence import noise
-from pyro_vrnn.models.base import Inference, LatentConfig, SequenceModel, expand, over_particles, standard_normal
+from pyro_vrnn.models.base import LatentConfig, SequenceModel, standard_normal
 from pyro_vrnn.models.likelihoods import LIKELIHOODS
 from pyro_vrnn.models.networks import MLP, Cell, DiagonalNormal, State, cat
 
@@ -65,11 +63,11 @@ class STORN(SequenceModel):
 
     def p_x(self, state: State, z: Tensor) -> Distribution:
         """x_t given h_t."""
-        return self.likelihood(self.phi_dec(self._h(state, z)[0]))
+        return self.likelihood(self.phi_dec(self.hidden(state, z)[0]))
 
     def next(self, state: State, z: Tensor, features: Tensor) -> State:
         """h_t."""
-        return features, *self._h(state, z)
+        return features, *self.hidden(state, z)
 
     def encode(self, batch: Batch, features: Tensor) -> Tensor:
         """r from one call over the sequence. [T, B, H]."""
@@ -83,22 +81,6 @@ class STORN(SequenceModel):
         """It reads r_t alone: given x, the z_t are independent."""
         return self.phi_enc(e_t)
 
-    def states(self, features: Tensor, z: Tensor, start: State) -> State:
-        """All h in one call; an LSTM's c is not among what that gives."""
-        if self.f.memories > 1:
-            return super().states(features, z, start)
-        before = over_particles(torch.cat([start[0][None], features[:-1]]), z)
-        return before, self.f.path_before(cat(before, z), expand(start[1:], z.shape[1:-1]))
-
-    def infer(self, features: Tensor, e: Tensor, start: State, shape: torch.Size) -> Inference:
-        """All z at once: none feeds back into the guide."""
-        one = self.phi_enc(e).base_dist  # [T, B, Z]; with dropout one mask for all particles
-        eps = noise(len(e), shape, self.latent_dim, one.loc)
-        loc, scale = over_particles(one.loc, eps), over_particles(one.scale, eps)
-        z = loc + scale * eps
-        q_z = dist.Normal(loc, scale, validate_args=False).to_event(1)
-        return Inference(z.movedim(0, -2), q_z, self.states(features, z, start))
-
-    def _h(self, state: State, z: Tensor) -> State:
+    def hidden(self, state: State, z: Tensor) -> State:
         """h_t from h_{t-1}, phi_x(x_{t-1}) and z_t."""
         return self.f(cat(state[0], z), state[1:])

@@ -23,8 +23,7 @@ from pyro.distributions import Distribution
 from torch import Tensor, nn
 
 from pyro_vrnn.data.batch import Batch
-from pyro_vrnn.fast.recurrence import noise
-from pyro_vrnn.models.base import Inference, LatentConfig, SequenceModel, expand, over_particles, standard_normal
+from pyro_vrnn.models.base import LatentConfig, SequenceModel, standard_normal
 from pyro_vrnn.models.likelihoods import LIKELIHOODS
 from pyro_vrnn.models.networks import MLP, Cell, DiagonalNormal, Layers, State, reverse_padded
 
@@ -79,13 +78,13 @@ class VRAE(SequenceModel):
 
     def p_x(self, state: State, z: Tensor) -> Distribution:
         """x_t given h_{t-1}."""
-        return self.likelihood(self.phi_dec(self._h(state, z)[0]))
+        return self.likelihood(self.phi_dec(self.hidden(state, z)[0]))
 
     def next(self, state: State, z: Tensor, features: Tensor) -> State:
         """h_t."""
         if self.free_running:
             features = self.phi_x(self.p_x(state, z).mean)
-        h = self.f(features, self._h(state, z))
+        h = self.f(features, self.hidden(state, z))
         return h[0].new_zeros(*h[0].shape[:-1], 1), *h
 
     def encode(self, batch: Batch, features: Tensor) -> Tensor:
@@ -102,32 +101,7 @@ class VRAE(SequenceModel):
         loc = torch.where(first, q.loc, torch.zeros_like(q.loc))
         return dist.Normal(loc, torch.where(first, q.scale, torch.ones_like(q.scale))).to_event(1)
 
-    def states(self, features: Tensor, z: Tensor, start: State) -> State:
-        """All h in one call, where they are those of an RNN that reads x; an LSTM's c is not among what that gives."""
-        if self.free_running or self.f.memories > 1 or len(z) == 1:
-            return super().states(features, z, start)
-        first = expand(start, z.shape[1:-1])
-        h = self.f.path(over_particles(features, z)[:-1], self._h(first, z[0]))
-        return self._marks(z), torch.cat([first[1][None], h])
-
-    def infer(self, features: Tensor, e: Tensor, start: State, shape: torch.Size) -> Inference:
-        """All z at once: none feeds back into the guide."""
-        q = self.phi_enc(e[0, ..., :-1]).base_dist  # [B, Z]
-        eps = noise(len(e), shape, self.latent_dim, q.loc)
-        loc = torch.cat([q.loc.expand(1, *eps.shape[1:]), torch.zeros_like(eps[1:])])
-        scale = torch.cat([q.scale.expand(1, *eps.shape[1:]), torch.ones_like(eps[1:])])
-        z = loc + scale * eps
-        q_z = dist.Normal(loc, scale, validate_args=False).to_event(1)
-        return Inference(z.movedim(0, -2), q_z, self.states(features, z, start))
-
-    @staticmethod
-    def _marks(z: Tensor) -> Tensor:
-        """1 at t = 1, else 0: [T, ..., B, 1]."""
-        marks = z.new_zeros(*z.shape[:-1], 1)
-        marks[0] = 1.0
-        return marks
-
-    def _h(self, state: State, z: Tensor) -> State:
+    def hidden(self, state: State, z: Tensor) -> State:
         """The state that x_t is drawn from: at t = 1."""
         h_0 = torch.tanh(self.from_z(z)).chunk(self.f.parts, dim=-1)
         return tuple(torch.where(state[0] > 0, a, b) for a, b in zip(h_0, state[1:], strict=True))

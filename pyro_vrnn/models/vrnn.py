@@ -16,19 +16,15 @@ Shapes: B sequences, T steps, widths X, Z, H; `|` parts batch from event dims; `
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from pyro.distributions import Distribution
 from torch import Tensor, nn
 
 from pyro_vrnn.data.batch import Batch
-from pyro_vrnn.fast.blocks import Layer, feed, layers_of
-from pyro_vrnn.fast.recurrence import Transition, draw
-from pyro_vrnn.models.base import Inference, LatentConfig, SequenceModel, expand, over_particles, standard_normal
-from pyro_vrnn.models.latents import Ladder
+from pyro_vrnn.models.base import LatentConfig, SequenceModel, standard_normal
+from pyro_vrnn.models.latents import ladder
 from pyro_vrnn.models.likelihoods import LIKELIHOODS
 from pyro_vrnn.models.networks import MLP, Cell, DiagonalNormal, State, cat
 from pyro_vrnn.system.errors import at_least
@@ -50,7 +46,7 @@ class VRNNConfig(LatentConfig):
 
 
 class _VRNN(SequenceModel):
-    """All but the prior. State: (h_{t-1},), or (h_{t-1}, c_{t-1}) with an LSTM."""
+    """What VRNN and VRNN-I share: everything but the prior. State: (h_{t-1},), or (h_{t-1}, c_{t-1}) with an LSTM."""
 
     Config = VRNNConfig
 
@@ -64,10 +60,8 @@ class _VRNN(SequenceModel):
         self.phi_dec = MLP(self.phi_z.out_dim + h_dim, dropped)
         self.likelihood = LIKELIHOODS[config.likelihood](self.phi_dec.out_dim, x_dim)
         self.f = Cell(config.cell, self.phi_x.out_dim + self.phi_z.out_dim, h_dim)
-        below = range(self.stochastic_layers - 1)
-        self.phi_enc_below = nn.ModuleList(
-            DiagonalNormal(z_dim + self.phi_x.out_dim + h_dim, layers, z_dim) for _ in below
-        )
+        above, below = z_dim + self.phi_x.out_dim + h_dim, range(self.stochastic_layers - 1)
+        self.phi_enc_below = nn.ModuleList(DiagonalNormal(above, layers, z_dim) for _ in below)
 
     def start(self, size: int) -> State:
         """h_0, learned. [B, H]."""
@@ -76,10 +70,6 @@ class _VRNN(SequenceModel):
     def features(self, x: Tensor) -> Tensor:
         """phi_x(x_t). [..., X] -> [..., F]."""
         return self.phi_x(x)
-
-    @abstractmethod
-    def p_z(self, state: State) -> Distribution:
-        """Eq. (5)."""
 
     def p_x(self, state: State, z: Tensor) -> Distribution:
         """Eq. (6)."""
@@ -95,38 +85,11 @@ class _VRNN(SequenceModel):
 
     def q_z(self, state: State, e_t: Tensor) -> Distribution:
         """Eq. (9), layer by layer."""
-        return self._ladder(self.phi_enc(e_t, state[0]), self.phi_enc_below, e_t, state[0])
-
-    def states(self, features: Tensor, z: Tensor, start: State) -> State:
-        """All h in one call; an LSTM's c is not among what that gives."""
-        if self.f.memories > 1:
-            return super().states(features, z, start)
-        return (self.f.path_before(cat(over_particles(features, z), self.phi_z(z)), expand(start, z.shape[1:-1])),)
-
-    def infer(self, features: Tensor, e: Tensor, start: State, shape: torch.Size) -> Inference:
-        """The loop with a backward pass of its own."""
-        hidden, after_z = layers_of(self.phi_enc.mlp), layers_of(self.phi_z)
-        if self.stochastic_layers > 1 or hidden is None or after_z is None:
-            return super().infer(features, e, start, shape)
-        first, *rest = [*hidden, Layer(self.phi_enc.linear.weight, self.phi_enc.linear.bias)]
-        return draw(
-            [feed(first, e, first=True), *rest],
-            start,
-            shape,
-            steps=len(e),
-            floor=self.phi_enc.floor,
-            transition=Transition(self.f, after_z, features),
-        )
-
-    def _ladder(self, top: Distribution, below: nn.ModuleList, *given: Tensor) -> Distribution:
-        """The top layer's Gaussian alone, or with the layers below it."""
-        if self.stochastic_layers == 1:
-            return top
-        return Ladder(lambda n, above: top if above is None else below[n - 1](above, *given), self.stochastic_layers)
+        return ladder(self.phi_enc(e_t, state[0]), self.phi_enc_below, e_t, state[0])
 
 
 class VRNN(_VRNN):
-    """See the module's docstring."""
+    """The VRNN of the paper, whose prior sees the past."""
 
     def __init__(self, config: VRNNConfig, x_dim: int) -> None:
         super().__init__(config, x_dim)
@@ -137,7 +100,7 @@ class VRNN(_VRNN):
 
     def p_z(self, state: State) -> Distribution:
         """Eq. (5), layer by layer."""
-        return self._ladder(self.phi_prior(state[0]), self.phi_prior_below, state[0])
+        return ladder(self.phi_prior(state[0]), self.phi_prior_below, state[0])
 
 
 class VRNNI(_VRNN):
@@ -151,4 +114,4 @@ class VRNNI(_VRNN):
 
     def p_z(self, state: State) -> Distribution:
         """N(0, I) at the top."""
-        return self._ladder(standard_normal(state[0], self.top_dim), self.phi_prior_below)
+        return ladder(standard_normal(state[0], self.top_dim), self.phi_prior_below)

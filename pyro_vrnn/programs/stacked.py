@@ -19,6 +19,7 @@ from torch.distributions import constraints
 from torch.distributions.kl import register_kl
 
 from pyro_vrnn.data.batch import Batch
+from pyro_vrnn.fast import loop_of
 from pyro_vrnn.models.base import SequenceModel, over_particles
 from pyro_vrnn.models.latents import kl_by_unit
 from pyro_vrnn.models.networks import State
@@ -137,7 +138,7 @@ class Path:
     @cached_property
     def states(self) -> State:
         """The states before each step, each part [T, ..., B, ·]."""
-        return self.net.states(self.features, self.z.movedim(-2, 0), self.net.begin(self.batch))
+        return loop_of(self.net).states(self.features, self.z.movedim(-2, 0), self.net.begin(self.batch))
 
     @cached_property
     def p_z(self) -> Distribution:
@@ -216,7 +217,9 @@ class Stacked:
         assert path is not None, "run the guide first"
         assert path.batch is batch, "the guide ran on another batch last"
         with torch.no_grad():
-            state = self.net.after(full(path.features), path.z.movedim(-2, 0), path.states, self.net.begin(batch))
+            state = loop_of(self.net).after(
+                full(path.features), path.z.movedim(-2, 0), path.states, self.net.begin(batch)
+            )
         return memory(self.net, batch, state)
 
     def _draw(self, batch: Batch, shape: torch.Size) -> Tensor:
@@ -225,6 +228,6 @@ class Stacked:
         features = self.net.features(batch.read)  # [T, B, F]
         e = self.net.encode(batch, seen_by_guide(self.net, batch, features))  # [T, B, E]
         with exact(features):
-            drawn = self.net.infer(full(features), full(e), self.net.begin(batch), shape)
+            drawn = loop_of(self.net).infer(full(features), full(e), self.net.begin(batch), shape)
         self._path = Path(self.net, batch, drawn.z, drawn.states, drawn.q_z, drawn.p_z)
         return drawn.z

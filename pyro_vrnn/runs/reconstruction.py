@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pyro_vrnn import media
 from pyro_vrnn.data.batch import Batch
+from pyro_vrnn.fast import loop_of
 from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.programs.stacked import Path as LatentPath
 from pyro_vrnn.system.errors import ConfigError, check_seed
@@ -68,7 +69,7 @@ def _emission(net: SequenceModel, x: Tensor) -> Any:
     """p(x_t | z) at each step along a draw of the guide. [T, 1 | X]."""
     batch = Batch(torch.tensor([len(x)], device=x.device), x[:, None])
     features = net.features(batch.read)
-    drawn = net.infer(features, net.encode(batch, features), net.begin(batch), torch.Size([1]))
+    drawn = loop_of(net).infer(features, net.encode(batch, features), net.begin(batch), torch.Size([1]))
     return LatentPath(net, batch, drawn.z, drawn.states, drawn.q_z).p_x
 
 

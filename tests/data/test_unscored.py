@@ -18,6 +18,7 @@ from pyro_vrnn.data.batching import pieces
 from pyro_vrnn.data.dataset import SequenceDataset, collate
 from pyro_vrnn.data.schema import read_info
 from pyro_vrnn.data.sources import pianoroll
+from pyro_vrnn.fast import loop_of
 from pyro_vrnn.models import MODELS
 from pyro_vrnn.objectives import OBJECTIVES
 from pyro_vrnn.programs import PROGRAMS
@@ -42,7 +43,7 @@ def test_what_is_given_has_no_score_and_all_else_has(model: str, program: str) -
             found.append((terms(pair.model, pair.guide, seen, 1), pair))
     torch.manual_seed(0)
     features = net.features(batch.read)
-    drawn = net.infer(features, net.encode(batch, features), net.begin(batch), torch.Size([1, B]))
+    drawn = loop_of(net).infer(features, net.encode(batch, features), net.begin(batch), torch.Size([1, B]))
     first = net.p_x(tuple(part[0] for part in drawn.states), drawn.z[:, :, 0]).log_prob(batch.x[0])
     for name in ("kl", "log_q"):
         torch.testing.assert_close(getattr(found[1][0], name), getattr(found[0][0], name))

@@ -12,8 +12,9 @@ from small import LENGTHS, B, X, make_net, variants
 from torch import Tensor
 
 from pyro_vrnn.data.batch import Batch
-from pyro_vrnn.fast import recurrence
-from pyro_vrnn.models.base import Inference, SequenceModel
+from pyro_vrnn.fast import loop_of, recurrence
+from pyro_vrnn.models.base import SequenceModel
+from pyro_vrnn.models.loop import Inference, Loop
 
 MODELS = ("vrnn", "vrnn-i", "srnn", "dmm", "storn", "vrae")
 SETS = [v for v in variants() if v[0].split("=")[1] in MODELS and not any("flows" in s for s in v)]
@@ -30,7 +31,7 @@ def data(lengths: list[int] = LENGTHS) -> Batch:
 def run(net: SequenceModel, batch: Batch, shape: tuple[int, ...], readable: bool) -> Inference:
     torch.manual_seed(1)
     features = net.features(batch.read)
-    infer = SequenceModel.infer.__get__(net) if readable else net.infer
+    infer = (Loop(net) if readable else loop_of(net)).infer
     found: Inference = infer(features, net.encode(batch, features), net.begin(batch), torch.Size(shape))
     return found
 

@@ -14,6 +14,7 @@ from pyro_vrnn.data import baselines
 from pyro_vrnn.data.baselines import Coins
 from pyro_vrnn.data.dataset import SequenceDataset, collate
 from pyro_vrnn.data.schema import read_info
+from pyro_vrnn.fast import loop_of
 from pyro_vrnn.models.direct import Direct
 from pyro_vrnn.system.errors import ConfigError
 
@@ -33,7 +34,7 @@ def test_it_starts_at_the_score_of_the_last_value(model: str, tmp_path: Path) ->
         batch = collate(dataset, range(len(dataset)))
         x = batch.x.double()
         z = torch.zeros(batch.steps, batch.size, net.latent_dim, dtype=torch.float64)
-        states = net.states(net.features(x), z, net.start(batch.size))
+        states = loop_of(net).states(net.features(x), z, net.start(batch.size))
         nll = -net.p_x(states, z).log_prob(x)[1:][batch.alive[1:]].sum()
     _, last = test.nll(train, firsts=False)
     assert float(nll) == pytest.approx(last, rel=1e-6)
