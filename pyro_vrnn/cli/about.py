@@ -37,8 +37,12 @@ def config(
     """The settings that a recipe resolves to, and where each comes from; with -v also what each means."""
     from pyro_vrnn import config as settings
     from pyro_vrnn.config.reference import of_run
+    from pyro_vrnn.data import catalogue
+    from pyro_vrnn.runs.plan import plan
 
     resolved = settings.resolve(recipe, sets=sets or [])
+    if catalogue.prepared(resolved.config.data.path) is not None:
+        plan(resolved.config)  # what `train` would refuse is refused here
     values, means = resolved.config.to_dict(), of_run(resolved.config) if out.verbose else {}
     rows: list[tuple[object, ...]] = []
     for section, part in values.items():

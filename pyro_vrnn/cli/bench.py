@@ -29,7 +29,7 @@ from pyro_vrnn.models import DMM, SequenceModel
 from pyro_vrnn.models.base import expand
 from pyro_vrnn.models.latents import kl_by_unit
 from pyro_vrnn.programs import PROGRAMS
-from pyro_vrnn.runs.run import build_net
+from pyro_vrnn.runs import build_net
 from pyro_vrnn.system.devices import device as pick_device
 from pyro_vrnn.system.errors import choose
 

@@ -88,11 +88,7 @@ def train(
         out.say(f"note: {note}")
     seconds = _seconds(max_time)
     if dry_run:
-        if init_from is not None:
-            from pyro_vrnn.training import checkpoint
-
-            checkpoint.find(init_from, "BEST")
-        return _dry_run(resolved, device) if leads() else None
+        return _dry_run(resolved, device, init_from) if leads() else None
     from pyro_vrnn.cli.console import ConsoleObserver
     from pyro_vrnn.media import curves
     from pyro_vrnn.system.devices import keep_memory
@@ -157,24 +153,16 @@ def _seconds(text: str | None) -> float | None:
     return value
 
 
-def _dry_run(resolved: Any, device: str) -> dict[str, Any]:
-    import dataclasses
-
-    from pyro_vrnn import runs
-    from pyro_vrnn.data import catalogue
+def _dry_run(resolved: Any, device: str, init_from: Path | None) -> dict[str, Any]:
+    """Show what a training would be made of."""
     from pyro_vrnn.data.description import describe
-    from pyro_vrnn.data.format import format_of
-    from pyro_vrnn.data.schema import read_info
-    from pyro_vrnn.runs import train as training
+    from pyro_vrnn.runs.plan import plan
     from pyro_vrnn.system.devices import device as pick_device
 
     where = pick_device(device)
-    path = catalogue.find(resolved.config.data.path, say=out.say)
-    info = read_info(path)
-    training.check_support(resolved.config, info)
-    print_description(path, describe(path))
-    settings = dataclasses.replace(resolved.config, format=format_of(info))
-    count = sum(p.numel() for p in runs.build_net(settings).parameters())
+    planned = plan(resolved.config, init_from=init_from, say=out.say)
+    print_description(planned.info.path, describe(planned.info.path))
+    settings, count = planned.settings, planned.parameters
     out.print(*settings.to_toml().splitlines(), f"# {count:,} parameters, on {where}; nothing was trained")
     return {
         "schema": 1,

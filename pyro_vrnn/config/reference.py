@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pyro_vrnn.config import DEFAULT_RECIPE, DataConfig, RunConfig, TrainingConfig
-from pyro_vrnn.models import MODELS
+from pyro_vrnn.models import MODELS, model_class
 from pyro_vrnn.models.likelihoods import LIKELIHOODS
 from pyro_vrnn.objectives import OBJECTIVES
 from pyro_vrnn.system.errors import ConfigError
@@ -51,7 +51,7 @@ def of_run(config: RunConfig) -> dict[str, str]:
     """Dotted settings of one run and what they mean."""
     parts = {"model": config.model, "objective": config.objective, "data": config.data, "training": config.training}
     found = {f"{name}.{key}": text for name, part in parts.items() for key, text in meanings(type(part)).items()}
-    chosen = (MODELS[config.model.name], OBJECTIVES[config.objective.name])
+    chosen = (model_class(config.model.name), OBJECTIVES[config.objective.name])
     return found | dict(zip(("model.name", "objective.name"), map(_first_line, chosen), strict=True))
 
 

@@ -17,10 +17,9 @@ from pyro_vrnn.config import recipes
 from pyro_vrnn.config.casting import dataclass_from, no_such
 from pyro_vrnn.config.run_config import DataConfig, RunConfig, TrainingConfig
 from pyro_vrnn.data.format import DataFormat
-from pyro_vrnn.models import MODELS
-from pyro_vrnn.models.base import LatentConfig
+from pyro_vrnn.models import model_class
 from pyro_vrnn.models.likelihoods import LIKELIHOODS
-from pyro_vrnn.objectives import OBJECTIVES, FivoObjective, make_objective
+from pyro_vrnn.objectives import OBJECTIVES, Objective, make_objective
 from pyro_vrnn.system.errors import ConfigError, choose
 
 MAX_RECIPE_BYTES = 1 << 20
@@ -99,14 +98,12 @@ def resolve(
             raise ConfigError(f"--set {item!r}: expected KEY=VALUE", "for example --set model.latent_dim=16")
         above[key.strip()] = (given.strip(), "--set")
     notes = []
-    for section, known in (("model", MODELS), ("objective", OBJECTIVES)):
+    for section, find in (("model", model_class), ("objective", _objective_class)):
         part = raw.get(section, {})
         chosen = above.get(f"{section}.name")
         if chosen is None or not isinstance(part, dict) or chosen[0] == part.get("name"):
             continue
-        if chosen[0] not in known:
-            raise choose(section, str(chosen[0]), known)
-        cls: Any = known[chosen[0]]
+        cls: Any = find(str(chosen[0]))
         keep = {f.name for f in dataclasses.fields(getattr(cls, "Config", cls))}
         for key in [k for k in part if k not in keep]:
             notes.append(f"{section}.{key} of recipe {name} left out: {chosen[0]!r} has no such setting")
@@ -150,6 +147,17 @@ def _line_of(text: str, name: str) -> int:
     return 0
 
 
+def _objective_class(name: str) -> type[Objective]:
+    """The objective of this name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in OBJECTIVES:
+        raise choose("objective", name, OBJECTIVES)
+    return OBJECTIVES[name]
+
+
 def build(raw: dict[str, Any]) -> RunConfig:
     """Nested plain values (a parsed config.toml) to a checked RunConfig."""
     sections = [f.name for f in dataclasses.fields(RunConfig)]
@@ -160,11 +168,7 @@ def build(raw: dict[str, Any]) -> RunConfig:
             raise ConfigError(f"{key}: must be a table, [{key}]", "settings stand under [model], [objective], …")
     model, objective = raw.get("model", {}), raw.get("objective", {})
     model_name, objective_name = model.get("name", "vrnn"), objective.get("name", "elbo")
-    if not isinstance(model_name, str) or model_name not in MODELS:
-        raise choose("model", str(model_name), MODELS)
-    if not isinstance(objective_name, str) or objective_name not in OBJECTIVES:
-        raise choose("objective", str(objective_name), OBJECTIVES)
-    cls = OBJECTIVES[objective_name]
+    model_cls, cls = model_class(str(model_name)), _objective_class(str(objective_name))
     own = {f.name for f in dataclasses.fields(cls)}
     for key in objective:
         others = [n for n, o in OBJECTIVES.items() if key in {f.name for f in dataclasses.fields(o)}]
@@ -180,13 +184,13 @@ def build(raw: dict[str, Any]) -> RunConfig:
             + ", ".join(f"objective.{f.name}" for f in dataclasses.fields(cls)),
         )
     config = RunConfig(
-        model=dataclass_from(MODELS[model_name].Config, model, "model."),
+        model=dataclass_from(model_cls.Config, model, "model."),
         objective=dataclass_from(cls, objective, "objective."),
         data=dataclass_from(DataConfig, raw.get("data", {}), "data."),
         training=dataclass_from(TrainingConfig, raw.get("training", {}), "training."),
         format=dataclass_from(DataFormat, raw["format"], "format.") if "format" in raw else None,
     )
-    if not isinstance(config.model, LatentConfig) and (cls.weighted or config.objective.particles > 1):
+    if not config.model.latent and (cls.weighted or config.objective.particles > 1):
         raise ConfigError(
             f"objective {objective_name!r} with {config.objective.particles} particles: {model_name!r} has no latent "
             "variables, so all particles are one and every bound is its exact likelihood",
@@ -199,9 +203,7 @@ def build(raw: dict[str, Any]) -> RunConfig:
             "set model.dropout=0, or use another objective",
         )
     training = config.training
-    if training.precision == "bf16" and (
-        cls.scores_twice or isinstance(config.objective, FivoObjective) or training.program == "markov"
-    ):
+    if training.precision == "bf16" and (cls.scores_twice or cls.stepwise or training.program == "markov"):
         what = "training.program=markov" if training.program == "markov" else f"objective {objective_name!r}"
         raise ConfigError(
             f"training.precision=bf16 with {what}: networks run step by step there, in another precision than the draw",

@@ -19,6 +19,14 @@ NAMES = {
 }
 
 
+def prepared(data: str) -> Path | None:
+    """The data file that `find` would give, if it is there already; nothing is prepared."""
+    path, named = Path(data), FOLDER / NAMES.get(data, data if data.endswith(".h5") else f"{data}.h5")
+    if data not in NAMES and (path.is_file() or path.name != data):
+        return path if path.exists() else None
+    return named if named.exists() else None
+
+
 def find(data: str, *, say: Callable[[str], None] = lambda message: None) -> Path:
     """A file's path, or a data set's name, to an existing file: `speech` is data/speech.h5, where `prepare` puts it.
 

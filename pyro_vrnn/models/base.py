@@ -6,6 +6,7 @@ programs/ turns the arrows into model/guide pairs. What runs them over time is l
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -23,6 +24,9 @@ from pyro_vrnn.system.errors import ConfigError, at_least
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """Settings that all models have, `model.*`; a model's own Config adds its own."""
+
+    latent: ClassVar[bool] = False
+    """Whether the model has latent variables."""
 
     name: str
     likelihood: str = "bernoulli"
@@ -67,14 +71,27 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class LatentConfig(ModelConfig):
-    """The same with latent variables."""
+    """Settings that all models with latent variables have."""
 
+    latent: ClassVar[bool] = True
     latent_dim: int = 32
     """Units of z."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least("model.latent_dim", self.latent_dim, 1)
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What a network may know of the training split before its first update."""
+
+    mean: Tensor
+    """Mean of each column as models read it, float64. [X]"""
+    std: Tensor
+    """Its standard deviation, float64. [X]"""
+    after: Callable[[], tuple[Tensor, Tensor]]
+    """Of bits: the probability of a 1 after a 0 and after a 1, [X] each. It reads the split when it is called."""
 
 
 class SequenceModel(nn.Module, ABC):
@@ -128,6 +145,10 @@ class SequenceModel(nn.Module, ABC):
     def remember(self, batch: Batch, features: Tensor) -> State:
         """Where the guide's own forward networks stand after the batch, each part [B, ·]; most guides have none."""
         return ()
+
+    def fit_start(self, data: Statistics) -> None:
+        """Let the output start where the training data is: free nats in the first updates."""
+        self.likelihood.fit_start(data.mean, data.std)
 
     def begin(self, batch: Batch) -> State:
         """The state before the batch's first step: carried over, or the start. Each part [B, ·]."""

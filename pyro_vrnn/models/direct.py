@@ -17,7 +17,7 @@ from pyro.distributions import Distribution
 from torch import Tensor, nn
 
 from pyro_vrnn.data.batch import Batch
-from pyro_vrnn.models.base import SequenceModel
+from pyro_vrnn.models.base import SequenceModel, Statistics
 from pyro_vrnn.models.likelihoods import Likelihood
 from pyro_vrnn.models.likelihoods.base import RATE_FLOOR
 from pyro_vrnn.models.networks import State
@@ -47,6 +47,10 @@ class Direct(SequenceModel):
     def per_step(self) -> bool:  # type: ignore[override]
         """The model's own."""
         return self.net.per_step
+
+    def fit_start(self, data: Statistics) -> None:
+        """Start at the score of the last value."""
+        self.fit_direct(*data.after())
 
     @torch.no_grad()
     def fit_direct(self, after_zero: Tensor, after_one: Tensor) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pyro import poutine
@@ -34,8 +34,13 @@ def log_mean_exp(log_weights: Tensor) -> Tensor:
 class Estimator(ELBO):
     """What they share. Subclasses say a surrogate loss: its value is minus the bound, its gradient the estimator's."""
 
+    keeps_terms: ClassVar[bool] = False
+    """Whether a run leaves its NLL and KL in `terms`; of the others they are read off the sites (`Recorder`)."""
+
     def __init__(self, particles: int) -> None:
         super().__init__(num_particles=particles, vectorize_particles=True, max_plate_nesting=1)
+        self.terms: tuple[Tensor, Tensor] | None = None
+        """NLL and KL of each sequence in the last run, means over the particles. [B]"""
 
     @abstractmethod
     def differentiable_loss(self, model: Side, guide: Side, batch: Batch, beta: float | Tensor = 1.0) -> Tensor:
@@ -59,6 +64,11 @@ class Estimator(ELBO):
         return float(loss.detach())
 
 
+def own_terms(loss: ELBO) -> tuple[Tensor, Tensor] | None:
+    """NLL and KL of each sequence, [B] each, of the last run of an estimator that keeps them; else None."""
+    return loss.terms if isinstance(loss, Estimator) and loss.keeps_terms else None
+
+
 class TensorLoss(Estimator):
     """Minus a bound of the log-weights as one expression: what Pyro's own losses say, but they wait for the device.
 
@@ -67,11 +77,11 @@ class TensorLoss(Estimator):
         bound: what the pair's run says, and the KL weight, to the bound of each sequence, [B].
     """
 
+    keeps_terms = True
+
     def __init__(self, particles: int, bound: Callable[[Terms, float | Tensor], Tensor]) -> None:
         super().__init__(particles)
         self.bound = bound
-        self.terms: tuple[Tensor, Tensor] | None = None
-        """NLL and KL of the last run, means over the particles. [B]"""
 
     def differentiable_loss(self, model: Side, guide: Side, batch: Batch, beta: float | Tensor = 1.0) -> Tensor:
         """See Estimator."""
@@ -225,13 +235,13 @@ class Filtering(Estimator):
     every step resamples (threshold = 1); whether to resample has no score.
     """
 
+    keeps_terms = True
+
     def __init__(
         self, net: SequenceModel, particles: int, threshold: float, resampling: Resampling, *, score: bool
     ) -> None:
         super().__init__(particles)
         self.net, self.threshold, self.resampling, self.score = net, threshold, resampling, score
-        self.terms: tuple[Tensor, Tensor] | None = None
-        """Of the last run, for each sequence: what is not KL of minus the bound, and the particles' mean KL. [B]"""
 
     def differentiable_loss(self, model: Side, guide: Side, batch: Batch, beta: float | Tensor = 1.0) -> Tensor:
         """The filter runs the network's arrows itself: `model` and `guide` say one whole path, with no choice in it."""

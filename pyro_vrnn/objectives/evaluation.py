@@ -20,8 +20,8 @@ from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.data.batching import in_order
 from pyro_vrnn.data.dataset import SequenceDataset, collate
 from pyro_vrnn.models.precision import products
-from pyro_vrnn.objectives import FivoObjective, Objective
-from pyro_vrnn.programs import Program, particle_filter, terms
+from pyro_vrnn.objectives.base import Objective
+from pyro_vrnn.programs import Program
 from pyro_vrnn.system.errors import NumericsError
 
 if TYPE_CHECKING:
@@ -112,43 +112,7 @@ def sequence_bounds(
         values_at_once: bounds the memory.
         progress: called with the particles done.
     """
-    if isinstance(objective, FivoObjective):
-        found = _filtered(program, batch, objective, values_at_once)
-        progress(objective.particles)
-        return found
-    whole = batch.size * batch.steps * _widest(program)
-    chunk = max(1, values_at_once // whole)
-    parts, done = [], 0
-    while done < objective.draws:
-        run = terms(program.model, program.guide, batch, min(chunk, objective.draws - done))
-        parts.append((run.log_weights, run.nll, run.kl))
-        done = min(done + chunk, objective.draws)
-        progress(done * objective.particles // objective.draws)
-    log_weights, nll, kl = (torch.cat(part) for part in zip(*parts, strict=True))  # [K, B]
-    return objective.bound(log_weights, nll, kl), kl.mean(0)
-
-
-def _widest(program: Program) -> int:
-    """The widest layer."""
-    return max((max(p.shape) for p in program.net.parameters() if p.dim() > 0), default=1)
-
-
-def _filtered(program: Program, batch: Batch, objective: FivoObjective, values: int) -> tuple[Tensor, Tensor]:
-    """The same by the particle filter, which needs all particles at once: sequences in chunks."""
-    net = program.net
-    size = max(1, values // (objective.particles * _widest(program)))
-    assert batch.x is not None
-    bounds, kls = [], []
-    for start in range(0, batch.size, size):
-        rows = slice(start, start + size)
-        given = None if batch.given is None else batch.given[rows]
-        part = Batch(batch.lengths[rows], batch.x[: int(batch.lengths[rows].max()), rows], given=given)
-        found = particle_filter(
-            net, part, objective.particles, threshold=objective.threshold, resampling=objective.resampling
-        )
-        bounds.append(found.log_evidence)
-        kls.append(found.kl.sum(0))
-    return torch.cat(bounds), torch.cat(kls)
+    return objective.estimate(program, batch, values_at_once=values_at_once, progress=progress)
 
 
 def evaluate(

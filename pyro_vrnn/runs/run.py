@@ -15,24 +15,16 @@ from pyro_vrnn.data import catalogue
 from pyro_vrnn.data.dataset import SequenceDataset
 from pyro_vrnn.data.encoding import Encoding
 from pyro_vrnn.data.format import DataFormat, format_of
-from pyro_vrnn.models import MODELS, SequenceModel
-from pyro_vrnn.models.direct import Direct
+from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.objectives import make_objective
 from pyro_vrnn.objectives.evaluation import Evaluation, evaluate
 from pyro_vrnn.programs import Stacked
 from pyro_vrnn.runs.folder import read_config
+from pyro_vrnn.runs.plan import build_net
 from pyro_vrnn.system.devices import device as pick_device
 from pyro_vrnn.system.errors import DataError, check_seed
 from pyro_vrnn.training import checkpoint
 from pyro_vrnn.training.fit import FitResult
-
-
-def build_net(settings: RunConfig) -> SequenceModel:
-    """The network of a complete configuration, with fresh weights."""
-    assert settings.format is not None
-    cls: Any = MODELS[settings.model.name]
-    net: SequenceModel = cls(settings.model, settings.format.x_dim)
-    return Direct(net, settings.format.x_dim) if settings.model.direct else net
 
 
 class Run:

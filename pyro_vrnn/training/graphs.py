@@ -18,7 +18,6 @@ import torch
 from pyro_vrnn.config import RunConfig
 from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.models.networks import State
-from pyro_vrnn.objectives import CiwaeObjective, FivoObjective
 from pyro_vrnn.programs import Stacked
 from pyro_vrnn.system.errors import NumericsError
 from pyro_vrnn.training.parallel import Ranks
@@ -35,18 +34,16 @@ WARM_UPS = 2
 
 def why_not(config: RunConfig, ranks: Ranks) -> str:
     """What of a run's settings a graph cannot hold; nothing if it can."""
-    training, objective = config.training, config.objective
+    training = config.training
     reasons = {
         "training.program=markov": training.program != "stacked",
         "several processes": ranks.world > 1,
         "training.replay": training.replay != "none",
         "training.input_noise": training.input_noise > 0,
         "training.scheduled_sampling": training.scheduled_sampling > 0,
-        "objective.mix_start": isinstance(objective, CiwaeObjective) and objective.mix_start is not None,
-        "objective.resampling=multinomial": isinstance(objective, FivoObjective)
-        and objective.resampling == "multinomial",
     }
-    return ", ".join(name for name, asked in reasons.items() if asked)
+    found = [name for name, asked in reasons.items() if asked]
+    return ", ".join([*found, *filter(None, [config.objective.graph_refusal])])
 
 
 @dataclass

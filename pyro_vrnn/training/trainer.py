@@ -20,7 +20,7 @@ from pyro_vrnn.models.networks import State
 from pyro_vrnn.models.precision import lowered
 from pyro_vrnn.objectives import make_objective
 from pyro_vrnn.objectives.annealing import decayed, linear
-from pyro_vrnn.objectives.estimators import Filtering
+from pyro_vrnn.objectives.estimators import own_terms
 from pyro_vrnn.objectives.evaluation import Recorder
 from pyro_vrnn.programs import PROGRAMS, Markov, Stacked
 from pyro_vrnn.system.errors import CheckpointError, NumericsError
@@ -154,9 +154,8 @@ class Trainer:
         if recorder is None:
             return None
         nll, kl = recorder.nll, recorder.kl
-        if isinstance(self.loss, Filtering) and batch is not None:  # it has no sites to read them off
-            assert self.loss.terms is not None
-            nll, kl = self.loss.terms
+        if batch is not None and (kept := own_terms(self.loss)) is not None:
+            nll, kl = kept
         if training.replay != "none":
             assert batch is not None
             self.replay.saw(indices, (nll + kl) / batch.scored.sum(0).clamp(min=1))

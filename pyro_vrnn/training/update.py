@@ -15,7 +15,7 @@ from torch.nn.utils import clip_grad_norm_
 from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.models.networks import State
 from pyro_vrnn.models.precision import lowered
-from pyro_vrnn.objectives.estimators import Estimator, Filtering, TensorLoss
+from pyro_vrnn.objectives.estimators import Estimator, own_terms
 from pyro_vrnn.objectives.evaluation import Recorder
 from pyro_vrnn.programs import Stacked
 from pyro_vrnn.training.optimizer import TorchOptim
@@ -66,14 +66,13 @@ class Update:
         """Loss, NLL and KL, sums over the batch; fresh gradients."""
         for p in self.optim.params:
             p.grad = None
-        keeps, seen = isinstance(self.loss, TensorLoss | Filtering), Recorder()  # of the others it reads off the sites
-        with nullcontext() if keeps else seen, lowered(self.precision, self.beta.device):
+        seen = Recorder()
+        with nullcontext() if self.loss.keeps_terms else seen, lowered(self.precision, self.beta.device):
             loss = self.loss.differentiable_loss(self.program.model, self.program.guide, batch, self.beta)
         loss.backward()
         nll, kl = seen.nll, seen.kl
-        if isinstance(self.loss, TensorLoss | Filtering):
-            assert self.loss.terms is not None
-            nll, kl = self.loss.terms
+        if (kept := own_terms(self.loss)) is not None:
+            nll, kl = kept
         return loss.detach(), nll.sum(), kl.sum()
 
     def __call__(self, batch: Batch) -> tuple[State, State] | None:

@@ -1,0 +1,81 @@
+"""The particle filter's bound as an objective."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from pyro.infer import ELBO
+from torch import Tensor
+
+from pyro_vrnn.data.batch import Batch
+from pyro_vrnn.models.base import SequenceModel
+from pyro_vrnn.objectives.base import Weighted, widest
+from pyro_vrnn.objectives.estimators import (
+    Filtering,
+)
+from pyro_vrnn.programs import Program, particle_filter
+from pyro_vrnn.programs.particle_filter import Resampling
+from pyro_vrnn.system.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class FivoObjective(Weighted):
+    """The particle filter's bound: particles that have gone wrong are dropped on the way."""
+
+    name: Literal["fivo"] = "fivo"
+    stepwise: ClassVar[bool] = True
+    carries_state: ClassVar[bool] = False
+    threshold: float = 0.5
+    """Particles are drawn anew when their effective number is below this share of K."""
+    resampling: Resampling = "systematic"
+    """How ancestors are drawn; systematic has less variance."""
+    score: bool = False
+    """Whether the gradient has the score of the choice of ancestors, which makes it unbiased; of much variance."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.threshold <= 1:
+            raise ConfigError(f"objective.threshold={self.threshold}: must be in [0, 1]", "0 never resamples: IWAE")
+        if self.score and self.threshold != 1:
+            raise ConfigError(
+                f"objective.score with objective.threshold={self.threshold}: whether to resample is a choice too, "
+                "which has no score",
+                "add --set objective.threshold=1",
+            )
+        if self.score and self.resampling == "systematic":
+            raise ConfigError(
+                "objective.score with systematic resampling: its choices are not independent, so their score is no "
+                "sum over particles",
+                "add --set objective.resampling=multinomial",
+            )
+
+    def loss(self, net: SequenceModel) -> ELBO:
+        """Ours, on programs/smc.py."""
+        return Filtering(net, self.particles, self.threshold, self.resampling, score=self.score)
+
+    @property
+    def graph_refusal(self) -> str:
+        """torch.multinomial asks the device whether its weights are good."""
+        return "objective.resampling=multinomial" if self.resampling == "multinomial" else ""
+
+    def estimate(
+        self, program: Program, batch: Batch, *, values_at_once: int, progress: Callable[[int], None]
+    ) -> tuple[Tensor, Tensor]:
+        """The same by the particle filter, which needs all particles at once: sequences in chunks."""
+        size = max(1, values_at_once // (self.particles * widest(program)))
+        assert batch.x is not None
+        bounds, kls = [], []
+        for start in range(0, batch.size, size):
+            rows = slice(start, start + size)
+            given = None if batch.given is None else batch.given[rows]
+            part = Batch(batch.lengths[rows], batch.x[: int(batch.lengths[rows].max()), rows], given=given)
+            found = particle_filter(
+                program.net, part, self.particles, threshold=self.threshold, resampling=self.resampling
+            )
+            bounds.append(found.log_evidence)
+            kls.append(found.kl.sum(0))
+        progress(self.particles)
+        return torch.cat(bounds), torch.cat(kls)

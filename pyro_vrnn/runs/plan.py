@@ -1,0 +1,172 @@
+"""A training that has been checked and not begun: `config`, `train --dry-run` and `train` all ask for the same plan.
+
+What the settings alone say is checked when they are resolved (config/); what they say of the data, of the model and of
+the processes at hand is checked here, once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from pyro_vrnn.config import RunConfig
+from pyro_vrnn.data import catalogue
+from pyro_vrnn.data.dataset import SequenceDataset
+from pyro_vrnn.data.format import format_of
+from pyro_vrnn.data.schema import DataInfo, read_info
+from pyro_vrnn.models import SequenceModel, build
+from pyro_vrnn.models.likelihoods import LIKELIHOODS
+from pyro_vrnn.runs.folder import read_config
+from pyro_vrnn.system.errors import CheckpointError, ConfigError, DataError
+from pyro_vrnn.training import checkpoint
+from pyro_vrnn.training.parallel import Ranks
+from pyro_vrnn.training.transition_inputs import feeds_back
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Settings and data that fit each other.
+
+    Attributes:
+        settings: complete: the data file's path and format are in them, so they rebuild the model alone.
+        info: what the data file says of itself.
+        train: the training split, cut into pieces where the settings say so.
+        valid: the validation split.
+        parameters: how many numbers the network learns.
+        init_from: the checkpoint whose weights the run starts from, if one was named.
+    """
+
+    settings: RunConfig
+    info: DataInfo
+    train: SequenceDataset
+    valid: SequenceDataset
+    parameters: int
+    init_from: Path | None
+
+
+def plan(
+    settings: RunConfig,
+    *,
+    ranks: Ranks | None = None,
+    init_from: str | Path | None = None,
+    say: Callable[[str], None] = lambda message: None,
+) -> Plan:
+    """Check everything about a training that can be checked before it begins.
+
+    Args:
+        settings: as resolved.
+        ranks: the processes that share the training; alone by default.
+        init_from: a run whose weights the training is to start from.
+        say: told when a data set is prepared on the way.
+
+    Raises:
+        ConfigError: settings that do not fit the data, the model or the number of processes.
+        DataError: the data file is missing, damaged, or has no validation split.
+        CheckpointError: the run of `init_from` is missing, or has another model.
+    """
+    ranks = ranks or Ranks()
+    _check_ranks(settings, ranks)
+    path = ranks.first(lambda: catalogue.find(settings.data.path, say=say))
+    info = read_info(path)
+    _check_support(settings, info)
+    data = dataclasses.replace(settings.data, path=str(path.resolve()))
+    settings = dataclasses.replace(settings, format=format_of(info), data=data)
+    if data.dither and info.kind != "audio":
+        raise ConfigError(f"data.dither: {path} is {info.kind}", "it is for audio, whose samples are steps of 16 bits")
+    window = data.window if not data.carry else 0
+    train = SequenceDataset(path, "train", window or None, data.hop or None, dither=data.dither)
+    valid = SequenceDataset(path, "valid", dither=data.dither)
+    if len(valid) == 0:
+        raise DataError(
+            f"{path}: no validation sequences", "the best model is chosen on them; prepare with a split", path
+        )
+    with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay the caller's
+        net = build_net(settings)
+    _check_model(settings, net)
+    source = None
+    if init_from is not None:
+        origin, source = checkpoint.find(Path(init_from))
+        _check_same_model(origin, settings)
+    return Plan(settings, info, train, valid, sum(p.numel() for p in net.parameters()), source)
+
+
+def build_net(settings: RunConfig) -> SequenceModel:
+    """The network of a complete configuration, with fresh weights."""
+    assert settings.format is not None
+    return build(settings.model, settings.format.x_dim)
+
+
+def _check_support(settings: RunConfig, info: DataInfo) -> None:
+    """ConfigError unless the likelihood can score such data."""
+    likelihood = settings.model.likelihood
+    if LIKELIHOODS[likelihood].support != info.support:
+        fitting = sorted(k for k, v in LIKELIHOODS.items() if v.support == info.support)
+        raise ConfigError(
+            f"likelihood {likelihood!r} is for {LIKELIHOODS[likelihood].support} data; {info.path} is {info.support}",
+            f"choose from {', '.join(fitting)}" if fitting else "no likelihood for such data yet",
+        )
+
+
+def _check_ranks(settings: RunConfig, ranks: Ranks) -> None:
+    """ConfigError where what one update leaves for the next would lie with one of several processes."""
+    if ranks.world == 1:
+        return
+    if settings.data.carry:
+        raise ConfigError("data.carry with several processes: a piece's state would lie with another process")
+    if settings.training.replay != "none":
+        raise ConfigError("training.replay with several processes: each would replay other sequences")
+
+
+def _check_model(settings: RunConfig, net: SequenceModel) -> None:
+    """ConfigError where the model has nothing that a setting is about."""
+    name, training = settings.model.name, settings.training
+    if settings.data.carry and not net.per_step:
+        raise ConfigError(
+            f"data.carry: {name!r} has one z a sequence, so nothing can be carried from one piece to the next",
+            "leave data.carry out: each window is then a sequence of its own",
+        )
+    if settings.data.carry and training.replay != "none":
+        raise ConfigError(
+            "training.replay with data.carry: a replayed piece would need the state before it",
+            "leave one of the two out",
+        )
+    if settings.data.carry and not settings.objective.carries_state:
+        raise ConfigError(
+            f"data.carry with objective {settings.objective.name!r}: a filter's particles are not carried from one "
+            "piece to the next",
+            "leave data.carry out: each window is then a sequence of its own",
+        )
+    for key in ("scheduled_sampling", "input_noise"):
+        if getattr(training, key) and not feeds_back(net):
+            raise ConfigError(
+                f"training.{key}: what {name!r} draws at t does not depend on the x before t, so nothing is fed back",
+                "choose a model that reads x_{t-1}: vrnn, srnn, storn, rnn",
+            )
+    if training.input_noise > 1 and net.likelihood.support != "real":
+        raise ConfigError(
+            f"training.input_noise={training.input_noise}: for {net.likelihood.support} data a probability"
+        )
+    if settings.data.dither and net.likelihood.quantised:
+        raise ConfigError(
+            f"data.dither with likelihood {settings.model.likelihood!r}: it gives 16-bit steps a probability already",
+            "leave data.dither out, or choose a density such as gaussian or gmm",
+        )
+    if settings.objective.needs_steps and not (net.per_step and net.latent_dim):
+        raise ConfigError(
+            f"{settings.objective.needs_steps}: {name!r} has no z for every step, so it would only add a constant",
+            "leave it out, or choose another model",
+        )
+
+
+def _check_same_model(origin: Path, settings: RunConfig) -> None:
+    """CheckpointError naming the settings of the model that the other run has otherwise; dropout may differ."""
+    theirs, ours = read_config(origin).to_dict()["model"], settings.to_dict()["model"]
+    keys = sorted({*theirs, *ours} - {"dropout"})
+    other = [f"model.{k}: {theirs.get(k)!r} there, {ours.get(k)!r} here" for k in keys if theirs.get(k) != ours.get(k)]
+    if other:
+        message = f"--init-from {origin}: its weights do not fit: {'; '.join(other)}"
+        raise CheckpointError(message, "give this run the same model.* settings", origin)
