@@ -16,6 +16,7 @@ import pyro
 import torch
 from pyro.infer import SVI, Trace_ELBO
 from pyro.optim import ClippedAdam
+from pyro_vrnn.training.graphs import Graphs
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -31,7 +32,6 @@ from pyro_vrnn.objectives import ElboObjective
 from pyro_vrnn.programs import Stacked
 from pyro_vrnn.programs.stacked import Path as Along
 from pyro_vrnn.runs.run import build_net
-from pyro_vrnn.training.graphs import Graphs
 from pyro_vrnn.training.trainer import Trainer
 
 Found = dict[str, Any]
@@ -142,8 +142,8 @@ class Bench:
         trainer = Trainer(config, build_net(replace(config, format=form)).to(self.where), self.where)
         if self.where.type == "cpu":
             rate, betas = torch.tensor(config.training.learning_rate), config.training.adam_betas
-            trainer.optim.inner = torch.optim.AdamW(
-                trainer.optim.params, lr=rate, betas=betas, weight_decay=config.training.weight_decay, fused=True
+            trainer.state.optim.inner = torch.optim.AdamW(
+                trainer.state.optim.params, lr=rate, betas=betas, weight_decay=config.training.weight_decay, fused=True
             )
             trainer.padded, trainer.graphs = True, Graphs(trainer, capture=False) if graph else None
         return trainer
@@ -162,7 +162,7 @@ class Bench:
         with (
             pyro.get_param_store().scope(),
             pyro.validation_enabled(False),
-            products(trainer.config.training.precision, self.where),
+            products(trainer.state.config.training.precision, self.where),
         ):
             found = self.ms(lambda: trainer.step(batch, log=False))
             trainer.settle()
@@ -202,8 +202,7 @@ def expected(
     """Minus the sampled ELBO along a path z [B, T, Z], and its gradient by all parameters, float64 on the CPU."""
     assert batch.x is not None
     own, v = deepcopy(net).to(where, kind), z.to(where, kind)
-    here = Batch(batch.lengths.to(where), batch.x.to(where, kind))
-    here.__dict__["steps"] = batch.steps
+    here = replace(batch, lengths=batch.lengths.to(where), x=batch.x.to(where, kind))
     with lowered(precision, where):
         along, by_step = Along(own, here, v), v.movedim(1, 0)
         total = along.p_x.log_prob(here.x) + along.p_z.log_prob(by_step) - along.q_z.log_prob(by_step)  # [T, B]

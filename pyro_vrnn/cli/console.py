@@ -22,7 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from pyro_vrnn.training.fit import Observer
+from pyro_vrnn.training.observer import Observer
 
 PLAIN_SECONDS = 10.0
 """Between two plain lines where there is no terminal."""

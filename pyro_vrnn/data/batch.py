@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
 
+UNKNOWN = -1
+"""Stands for a number of steps that is to be counted."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Batch:
-    """What crosses from data to models. Without `x` it asks for a draw of these lengths.
+    """What crosses from data to models. Without `x` it asks for sequences of these lengths to be drawn.
 
     B sequences, T = max(lengths) steps, X values a step. Time comes first.
     """
@@ -26,16 +28,22 @@ class Batch:
     """Where model and guide stand before the first step, if these steps go on from others; each part [B, ·]."""
     given: Tensor | None = None
     """How many first steps of each sequence are only read, and have no score; none if absent. [B] int64."""
+    steps: int = UNKNOWN
+    """T, the longest length, or more where a batch was padded. It is counted once: to ask a GPU for it would wait."""
+    scored_steps: int = UNKNOWN
+    """How many steps of all sequences count: Σ (lengths - given). Counted once likewise."""
+
+    def __post_init__(self) -> None:
+        if self.steps == UNKNOWN:
+            object.__setattr__(self, "steps", int(self.lengths.max()))
+        if self.scored_steps == UNKNOWN:
+            unscored = 0 if self.given is None else int(self.given.sum())
+            object.__setattr__(self, "scored_steps", int(self.lengths.sum()) - unscored)
 
     @property
     def size(self) -> int:
         """B, the number of sequences."""
         return len(self.lengths)
-
-    @cached_property
-    def steps(self) -> int:
-        """T, the longest length. `int()` waits for a GPU: once a batch, not once a call."""
-        return int(self.lengths.max())
 
     @cached_property
     def alive(self) -> Tensor:
@@ -49,11 +57,6 @@ class Batch:
             return self.alive
         return self.alive & (torch.arange(self.steps, device=self.lengths.device)[:, None] >= self.given)
 
-    @cached_property
-    def scored_steps(self) -> int:
-        """How many there are."""
-        return int(self.lengths.sum() - (0 if self.given is None else self.given.sum()))
-
     @property
     def read(self) -> Tensor:
         """What the transition reads. [T, B, X]."""
@@ -62,29 +65,17 @@ class Batch:
         return found
 
     def to(self, device: torch.device) -> Batch:
-        """The same on another device, before anything was made of it."""
+        """Copy the batch to another device, without waiting for it."""
         assert self.seen is None
         assert self.memory is None
-        lengths, x, given = (
-            None if part is None else part.to(device, non_blocking=True) for part in (self.lengths, self.x, self.given)
-        )
-        assert lengths is not None
-        moved = Batch(lengths, x, given=given)
-        moved.__dict__.update(steps=self.steps, scored_steps=self.scored_steps)  # known here: no waiting for it there
-        return moved
-
-    def having(self, **parts: Any) -> Batch:
-        """The same steps with other parts; of a padded batch their number is not in its lengths."""
-        found = replace(self, **parts)
-        found.__dict__.update({k: v for k, v in vars(self).items() if k in ("steps", "scored_steps")})
-        return found
+        lengths = self.lengths.to(device, non_blocking=True)
+        x, given = (None if part is None else part.to(device, non_blocking=True) for part in (self.x, self.given))
+        return replace(self, lengths=lengths, x=x, given=given)
 
     def pinned(self) -> Batch:
-        """The same in page-locked memory, which a GPU copies from while the CPU goes on."""
+        """Copy the batch to page-locked memory, which a GPU copies from while the CPU continues."""
         x, given = (None if part is None else part.pin_memory() for part in (self.x, self.given))
-        found = Batch(self.lengths.pin_memory(), x, given=given)
-        found.__dict__["steps"] = self.steps
-        return found
+        return replace(self, lengths=self.lengths.pin_memory(), x=x, given=given)
 
 
 def standardised(batch: Batch, center: Tensor, scale: Tensor) -> Batch:
@@ -96,9 +87,7 @@ def standardised(batch: Batch, center: Tensor, scale: Tensor) -> Batch:
     """
     assert batch.x is not None
     x = torch.where(batch.alive[..., None], (batch.x.float() - center) / scale, 0.0)
-    found = Batch(batch.lengths, x, given=batch.given)
-    found.__dict__.update(steps=batch.steps, scored_steps=batch.scored_steps)
-    return found
+    return replace(batch, x=x)
 
 
 def bucket(steps: int) -> int:
@@ -121,6 +110,4 @@ def padded(batch: Batch, size: int, steps: int | None = None) -> Batch:
         None if part is None else torch.nn.functional.pad(part, (0, more)) for part in (batch.lengths, batch.given)
     )
     assert lengths is not None
-    found = Batch(lengths, x, given=given)
-    found.__dict__["steps"] = steps
-    return found
+    return Batch(lengths, x, given=given, steps=steps, scored_steps=batch.scored_steps)

@@ -89,7 +89,7 @@ class _VRNN(SequenceModel):
 
 
 class VRNN(_VRNN):
-    """The VRNN of the paper, whose prior sees the past."""
+    """See the module's docstring."""
 
     def __init__(self, config: VRNNConfig, x_dim: int) -> None:
         super().__init__(config, x_dim)

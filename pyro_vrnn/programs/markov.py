@@ -109,7 +109,7 @@ class Markov:
         """q(z | x): sites z_1, …, z_T (as many as x has steps), drawn forward in time."""
         register(self.net)
         features = self.net.features(batch.read)  # [T, B, F]
-        given = replace(batch, lengths=batch.lengths.clamp(max=len(features)))
+        given = replace(batch, lengths=batch.lengths.clamp(max=len(features)), steps=len(features))
         e = self.net.encode(given, seen_by_guide(self.net, batch, features))  # [T, B, E]
         state, read, seen = self.net.begin(batch), features.unbind(), e.unbind()
         with pyro.plate("sequences", batch.size, dim=-1):

@@ -8,7 +8,7 @@ from typing import Any
 from pyro_vrnn import config, runs
 from pyro_vrnn.runs import train as training
 from pyro_vrnn.system.errors import ConfigError
-from pyro_vrnn.training.fit import Observer
+from pyro_vrnn.training.observer import Observer
 
 FLAGS = {
     "data": "data.path",

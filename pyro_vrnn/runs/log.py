@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pyro_vrnn.system.files import cannot_write
-from pyro_vrnn.training.fit import Observer
+from pyro_vrnn.training.observer import Observer
 
 
 class LoggingObserver(Observer):

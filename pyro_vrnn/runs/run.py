@@ -24,7 +24,7 @@ from pyro_vrnn.runs.plan import build_net
 from pyro_vrnn.system.devices import device as pick_device
 from pyro_vrnn.system.errors import DataError, check_seed
 from pyro_vrnn.training import checkpoint
-from pyro_vrnn.training.fit import FitResult
+from pyro_vrnn.training.observer import FitResult
 
 
 class Run:

@@ -22,7 +22,8 @@ from pyro_vrnn.runs.run import Run, load
 from pyro_vrnn.system.errors import CheckpointError, ConfigError, UserError
 from pyro_vrnn.system.files import write_bytes
 from pyro_vrnn.training import checkpoint, parallel
-from pyro_vrnn.training.fit import FitResult, Observer, fit
+from pyro_vrnn.training.fit import fit
+from pyro_vrnn.training.observer import FitResult, Observer
 from pyro_vrnn.training.parallel import Ranks
 from pyro_vrnn.training.trainer import Trainer
 
@@ -129,7 +130,7 @@ def _train(plan: Plan, ranks: Ranks, watch: LoggingObserver, request: _Request) 
             watch.path = out / "log.txt"
         ranks.wait()
         trainer = Trainer(settings, net.to(where), where, ranks)
-        ranks.same(trainer.optim.params)
+        ranks.same(trainer.state.optim.params)
         if request.going_on:
             _resume(trainer, request, settings, watch)
         elif leads:  # a start that was killed before its first checkpoint may have left rows
@@ -141,13 +142,13 @@ def _train(plan: Plan, ranks: Ranks, watch: LoggingObserver, request: _Request) 
             if plan.init_from is not None:
                 watch.said(f"weights from {plan.init_from}")
         if not leads:  # the weights are the same, what is drawn is not
-            torch.manual_seed(settings.training.seed + 1_000_003 * ranks.rank + trainer.at.step)
+            torch.manual_seed(settings.training.seed + 1_000_003 * ranks.rank + trainer.state.at.step)
         what = "pieces" if plan.train.cut else "sequences"
         watch.said(
             f"{settings.model.name} by {settings.objective.name} on {plan.info.path.name}: "
             f"{plan.parameters:,} parameters, {len(plan.train)} {what}, {where}; {out}"
         )
-        first = trainer.at.step
+        first = trainer.state.at.step
         try:
             result = fit(trainer, plan.train, plan.valid, out, max_seconds=request.max_seconds, observer=watch)
         except UserError as error:
@@ -213,8 +214,8 @@ def _resume(trainer: Trainer, request: _Request, settings: RunConfig, watch: Obs
             watch.said(f"warning: {warning}")
     else:
         saved = checkpoint.load(chosen)
-    trainer.restore(saved, chosen)
-    trainer.ranks.wait()
-    if trainer.ranks.rank == 0:
+    trainer.state.restore(saved, chosen)
+    trainer.state.ranks.wait()
+    if trainer.state.ranks.rank == 0:
         checkpoint.rewind(out, chosen)
-    watch.said(f"resuming {out} at step {trainer.at.step}, epoch {trainer.at.epoch}")
+    watch.said(f"resuming {out} at step {trainer.state.at.step}, epoch {trainer.state.at.epoch}")

@@ -11,9 +11,11 @@ import pyro
 import torch
 
 from pyro_vrnn.data.batch import Batch
+from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.programs import Markov
 from pyro_vrnn.system.errors import NumericsError
 from pyro_vrnn.system.files import write_json
+from pyro_vrnn.training.eager_step import fed
 from pyro_vrnn.training.trainer import Trainer
 
 
@@ -37,31 +39,31 @@ def _diagnosed(trainer: Trainer, batch: Batch | None, run: Path) -> Iterator[Non
     try:
         yield
     except NumericsError as error:
-        if trainer.graphs is not None and trainer.graphs.at_fault is not None:
-            batch = trainer.graphs.at_fault  # maybe some updates before
+        batch = trainer.fault() or batch  # it may be some updates before
         if batch is None:
             raise  # the others' gradients; they say where
-        for p in trainer.net.parameters():
+        state = trainer.state
+        for p in state.net.parameters():
             p.grad = None
         torch.set_rng_state(random)
-        mine = f"-rank-{trainer.ranks.rank}" if trainer.ranks.rank else ""
-        path = run / "diagnostics" / f"step-{trainer.at.step + 1}{mine}.json"
+        mine = f"-rank-{state.ranks.rank}" if state.ranks.rank else ""
+        path = run / "diagnostics" / f"step-{state.at.step + 1}{mine}.json"
         path.parent.mkdir(exist_ok=True)
-        found = diagnose(trainer, trainer.fed(batch))
+        found = diagnose(state.net, fed(state, batch))
         torch.set_rng_state(random)
-        found |= {"step": trainer.at.step + 1, "what": error.message}
+        found |= {"step": state.at.step + 1, "what": error.message}
         write_json(path, found)
         raise NumericsError(
-            f"{error.message} at step {trainer.at.step + 1}; first at {found['first_site'] or 'the gradient'}",
+            f"{error.message} at step {state.at.step + 1}; first at {found['first_site'] or 'the gradient'}",
             f"see {path}; try a smaller training.learning_rate or training.clip_norm",
             path,
         ) from error
 
 
 @torch.no_grad()
-def diagnose(trainer: Trainer, batch: Batch) -> dict[str, Any]:
+def diagnose(net: SequenceModel, batch: Batch) -> dict[str, Any]:
     """The first site, in time, with a log-probability that is not finite; parameters that are not."""
-    program = Markov(trainer.net)
+    program = Markov(net)
     guide = pyro.poutine.trace(program.guide).get_trace(batch)
     model = pyro.poutine.trace(pyro.poutine.replay(program.model, trace=guide)).get_trace(batch)
     bad = []
@@ -75,6 +77,6 @@ def diagnose(trainer: Trainer, batch: Batch) -> dict[str, Any]:
     return {
         "first_site": bad[0] if bad else None,
         "sites": bad[:100],
-        "parameters": [k for k, v in trainer.net.named_parameters() if not bool(torch.isfinite(v).all())],
+        "parameters": [k for k, v in net.named_parameters() if not bool(torch.isfinite(v).all())],
         "lengths": batch.lengths.tolist(),
     }

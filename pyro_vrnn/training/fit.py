@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
-import sys
-import threading
 import time
 import warnings
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pyro
@@ -29,86 +25,12 @@ from pyro_vrnn.system.errors import UserError
 from pyro_vrnn.system.files import cannot_write
 from pyro_vrnn.training import checkpoint
 from pyro_vrnn.training.diagnosis import guarded, settled
+from pyro_vrnn.training.observer import FitResult, Observer
+from pyro_vrnn.training.signals import Interrupted, Stop
 from pyro_vrnn.training.trainer import Trainer
-
-SIGNALS = [signal.SIGINT, signal.SIGTERM]
-if sys.platform != "win32":
-    SIGNALS.append(signal.SIGHUP)
 
 CHECKPOINT_SECONDS = 300.0
 """A run that validates less often than this is saved in between."""
-
-
-class Observer:
-    """What a caller may watch of a run; this one watches nothing. The console draws a progress bar of it."""
-
-    def begin(self, step: int, total: int) -> None:
-        """Training goes from `step` updates to about `total`."""
-
-    def stepped(self, step: int) -> None:
-        """One more update is done."""
-
-    def logged(self, row: dict[str, Any]) -> None:
-        """A row went into metrics.jsonl."""
-
-    def said(self, message: str) -> None:
-        """One line for people."""
-
-    def ended(self) -> None:
-        """No more calls."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FitResult:
-    """How a training ended."""
-
-    steps: int
-    epochs: int
-    stopped: str
-    best_step: int
-    best_nll: float
-    seconds: float
-    signal: int | None = None
-
-
-class Interrupted(Exception):
-    """A signal came while something longer than a step was under way; nothing of it counts."""
-
-
-class Stop:
-    """SIGINT, SIGTERM and SIGHUP ask for a stop after the step at hand; a second one stops at once.
-
-    A signal that the parent ignores (nohup, `&`) stays ignored. Only the main thread can set handlers.
-    """
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> Stop:
-        if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
-                if signal.getsignal(number) is not signal.SIG_IGN:
-                    self._before[number] = signal.signal(number, self._handle)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def check(self, done: int, total: int) -> None:
-        """For callbacks of longer work.
-
-        Raises:
-            Interrupted: a stop was asked for.
-        """
-        if self.signal is not None:
-            raise Interrupted
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.signal is not None:
-            raise KeyboardInterrupt
-        self.signal = number
 
 
 class _Fit:
@@ -118,21 +40,21 @@ class _Fit:
         self, trainer: Trainer, train: SequenceDataset, valid: SequenceDataset, run: Path, watch: Observer
     ) -> None:
         self.trainer, self.train, self.valid, self.run, self.watch = trainer, train, valid, run, watch
-        self.training, self.at = trainer.config.training, trainer.at
-        self.began, self.before = time.monotonic(), trainer.at.seconds
-        self.saved_at, self.last = self.began, (self.began, trainer.at.step)
-        self.first = trainer.at.step
+        self.training, self.at = trainer.state.config.training, trainer.state.at
+        self.began, self.before = time.monotonic(), trainer.state.at.seconds
+        self.saved_at, self.last = self.began, (self.began, trainer.state.at.step)
+        self.first = trainer.state.at.step
         self.metrics, self.wrote = (run / "metrics.jsonl").open("a", encoding="utf-8"), False
         self.units: tuple[Tensor, Tensor] | None = None
-        if trainer.device.type == "cuda" and train.raw:  # whole numbers are copied, and standardised there
-            center, scale = (torch.as_tensor(v, device=trainer.device) for v in train.encoding.constants)
+        if trainer.state.device.type == "cuda" and train.raw:  # whole numbers are copied, and standardised there
+            center, scale = (torch.as_tensor(v, device=trainer.state.device) for v in train.encoding.constants)
             self.units = center, scale
         self.reader = ThreadPoolExecutor(1, thread_name_prefix="reader")
         self.ahead: tuple[Piece, Future[Batch]] | None = None
 
     def plan(self, epoch: int) -> list[Piece]:
         """What the updates of an epoch are made on."""
-        config = self.trainer.config
+        config = self.trainer.state.config
         batches = epoch_plan(self.train.lengths, config.data.batch_size, seed=config.training.seed, epoch=epoch)
         return pieces(batches, self.train.lengths, config.data.window if config.data.carry else None, self.train.given)
 
@@ -141,7 +63,7 @@ class _Fit:
 
         Of several processes, this one's share of it. The following piece is read while this one is trained on.
         """
-        share, replay = self.trainer.ranks.share, self.trainer.replay
+        share, replay = self.trainer.state.ranks.share, self.trainer.state.replay
         indices = share(piece.indices + replay.draw(self.at.step, piece.indices))
         if not indices:
             return None, []
@@ -152,18 +74,18 @@ class _Fit:
         self.ahead = None
         if following is not None and replay.kind == "none" and (own := share(following.indices)):
             self.ahead = following, self.reader.submit(self.read, own, following)
-        batch = batch.to(self.trainer.device)
+        batch = batch.to(self.trainer.state.device)
         if self.units is not None:
             batch = standardised(batch, *self.units)
-        return self.trainer.goes_on(batch, piece.rows) if piece.rows else batch, indices
+        return self.trainer.state.goes_on(batch, piece.rows) if piece.rows else batch, indices
 
     def read(self, indices: list[int], piece: Piece) -> Batch:
         """From the file; for a GPU in one of few shapes, and into memory that it can copy from by itself."""
         batch = collate(self.train, indices, piece.begin, piece.steps, raw=self.units is not None)
         if self.trainer.padded:
-            data = self.trainer.config.data
+            data = self.trainer.state.config.data
             batch = padded(batch, data.batch_size, piece.steps if data.carry else None)
-        return batch.pinned() if self.trainer.device.type == "cuda" else batch
+        return batch.pinned() if self.trainer.state.device.type == "cuda" else batch
 
     def close(self) -> None:
         """The files, and the thread that reads ahead."""
@@ -176,7 +98,7 @@ class _Fit:
 
     def write(self, row: dict[str, Any]) -> None:
         """One row of metrics.jsonl, from rank 0."""
-        if self.trainer.ranks.rank:
+        if self.trainer.state.ranks.rank:
             return
         text = json.dumps(row, allow_nan=False) + "\n"
         with cannot_write(self.run / "metrics.jsonl", len(text)):
@@ -192,16 +114,16 @@ class _Fit:
         """A checkpoint of all there is."""
         self.at.seconds = self.before + self.seconds()
         self.saved_at = time.monotonic()
-        if self.trainer.ranks.rank:
+        if self.trainer.state.ranks.rank:
             return
-        checkpoint.save(self.run / "checkpoints", self.trainer.snapshot(), best=best)
+        checkpoint.save(self.run / "checkpoints", self.trainer.state.snapshot(), best=best)
 
     def steps(self, stop: Stop, max_seconds: float | None) -> str:
         """Updates to the end of the epoch, or to a stop; its reason, or nothing."""
         stopped = self._steps(stop, max_seconds)
         settled(self.trainer, self.run)
-        while self.trainer.graphs is not None and self.trainer.graphs.notes:
-            self.watch.said(self.trainer.graphs.notes.pop(0))
+        for note in self.trainer.notes():
+            self.watch.said(note)
         if not stopped:
             self.at.epoch, self.at.position = self.at.epoch + 1, 0
         return stopped
@@ -218,7 +140,7 @@ class _Fit:
                 log = (at.step + 1) % self.training.log_every == 0
                 row = guarded(self.trainer, batch, self.run, log=log, indices=indices)
             at.position += 1
-            at.sequences += len(indices) if self.trainer.ranks.world == 1 else len(plan[at.position - 1].indices)
+            at.sequences += len(indices) if self.trainer.state.ranks.world == 1 else len(plan[at.position - 1].indices)
             self.watch.stepped(at.step)
             if row is not None:
                 now = time.monotonic()
@@ -228,7 +150,7 @@ class _Fit:
                 self.last = now, at.step
                 self.write(row)
             over = max_seconds is not None and self.seconds() >= max_seconds
-            asked, late = self.trainer.ranks.add(stop.signal is not None, over)  # by any of them
+            asked, late = self.trainer.state.ranks.add(stop.signal is not None, over)  # by any of them
             if asked:
                 stop.signal = stop.signal or signal.SIGTERM
                 return "signal"
@@ -247,7 +169,7 @@ class _Fit:
 
     def validate(self, stop: Stop) -> tuple[dict[str, Any], bool]:
         """The row of metrics, and whether it is the best."""
-        found, ranks = None, self.trainer.ranks
+        found, ranks = None, self.trainer.state.ranks
         with suppress(Interrupted):
             found = validation_bound(self.trainer, self.valid, stop)
         (stopped,) = ranks.add(found is None)
@@ -281,14 +203,14 @@ class _Fit:
         self.write(row)
         if best:
             self.at.best_nll, self.at.best_step = row["valid_nll_per_step"], self.at.step
-            if not self.trainer.ranks.rank:
+            if not self.trainer.state.ranks.rank:
                 checkpoint.point(self.run / "checkpoints", "BEST", self.at.step)
 
     def rescue(self) -> str:
         """After an error: save what was done, if it is worth going on from. What to tell about it."""
         if self.at.step == self.first:
             return ""
-        if not self.trainer.is_finite():
+        if not self.trainer.state.is_finite():
             return "the checkpoints before it stand"
         try:
             self.save()
@@ -321,13 +243,13 @@ def fit(
     """
     watch = observer or Observer()
     this = _Fit(trainer, train, valid, run, watch)
-    training, at = trainer.config.training, trainer.at
+    training, at = trainer.state.config.training, trainer.state.at
     total = training.epochs * len(this.plan(0))
     watch.begin(at.step, min(total, training.max_steps) if training.max_steps else total)
-    trainer.net.train()
-    if training.precision == "tf32" and trainer.device.type == "cpu":
+    trainer.state.net.train()
+    if training.precision == "tf32" and trainer.state.device.type == "cpu":
         watch.said("training.precision=tf32 is for GPUs: float32 here")
-    if training.precision == "bf16" and trainer.device.type == "cpu":
+    if training.precision == "bf16" and trainer.state.device.type == "cpu":
         watch.said("training.precision=bf16 is for GPUs: most CPUs are slower by it")
     if trainer.no_graphs:
         watch.said(f"no CUDA graphs: {trainer.no_graphs}")
@@ -335,7 +257,7 @@ def fit(
     try:
         with (
             pyro.get_param_store().scope(),
-            products(training.precision, trainer.device),
+            products(training.precision, trainer.state.device),
             warnings.catch_warnings(),
             Stop() as stop,
         ):
@@ -384,14 +306,14 @@ def fit(
 
 def validation_bound(trainer: Trainer, valid: SequenceDataset, stop: Stop) -> Evaluation:
     """The bound that is validated, at beta = 1, with averaged weights and the same random numbers each time."""
-    with trainer.averaged():
+    with trainer.state.averaged():
         return evaluate(
-            Stacked(trainer.net),
+            Stacked(trainer.state.net),
             valid,
             trainer.validated,
             split="valid",
-            batch_size=max(trainer.config.data.batch_size, 32),
-            seed=trainer.config.training.seed,
-            device=trainer.device,
+            batch_size=max(trainer.state.config.data.batch_size, 32),
+            seed=trainer.state.config.training.seed,
+            device=trainer.state.device,
             progress=stop.check,
         )

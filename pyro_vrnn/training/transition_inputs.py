@@ -7,6 +7,8 @@ evaluation and drawing read what there is: nothing here touches a reported bound
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -72,7 +74,7 @@ def feeds_back(net: SequenceModel) -> bool:
 def feed(net: SequenceModel, batch: Batch, support: str, noise: float, share: float) -> Batch:
     """The batch as it is read in training; the batch itself if there is neither noise nor a share."""
     if noise > 0:
-        batch = batch.having(seen=noisy(batch.read, support, noise))
+        batch = replace(batch, seen=noisy(batch.read, support, noise))
     if share > 0:
-        batch = batch.having(seen=own_draws(net, batch, share))
+        batch = replace(batch, seen=own_draws(net, batch, share))
     return batch

@@ -32,7 +32,7 @@ from pyro_vrnn.system.errors import CheckpointError, ConfigError, DataError, Num
 from pyro_vrnn.training import checkpoint
 from pyro_vrnn.training import fit as fit_module
 from pyro_vrnn.training.diagnosis import guarded
-from pyro_vrnn.training.fit import Observer
+from pyro_vrnn.training.observer import Observer
 from pyro_vrnn.training.optimizer import TorchOptim
 from pyro_vrnn.training.trainer import Trainer
 
@@ -193,7 +193,7 @@ def test_a_loss_that_is_not_finite_changes_nothing(tmp_path: Path) -> None:
     with pytest.raises(NumericsError) as error, pyro.validation_enabled(False):
         guarded(trainer, bad, tmp_path, log=False)
     assert error.value.exit_code == 5
-    assert trainer.at.step == 1
+    assert trainer.state.at.step == 1
     for key, value in net.state_dict().items():
         assert torch.equal(value, before[key])
     found = json.loads((tmp_path / "diagnostics" / "step-2.json").read_text())

@@ -16,7 +16,6 @@ from small import write_small
 
 import pyro_vrnn as pv
 from pyro_vrnn.runs.folder import read_metrics
-from pyro_vrnn.system.errors import ConfigError
 from pyro_vrnn.training.parallel import Ranks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,7 +82,7 @@ data, out, where = sys.argv[1:]
 fit = fit_module.fit
 def watched(trainer, *args, **more):
     result = fit(trainer, *args, **more)
-    torch.save([p.detach() for p in trainer.net.parameters()], Path(where) / f"{trainer.ranks.rank}.pt")
+    torch.save([p.detach() for p in trainer.state.net.parameters()], Path(where) / f"{trainer.state.ranks.rank}.pt")
     return result
 training.fit = watched
 small = {"model.hidden_dim": 5, "model.network_dims": [4], "model.latent_dim": 3}
@@ -123,17 +122,6 @@ def test_a_rank_that_fails_ends_all(data: Path, tmp_path: Path) -> None:
     assert done.returncode != 0
     assert "rank 1 is broken" in done.stderr
     assert time.monotonic() < start + 120
-
-
-def test_what_cannot_be_shared_is_refused(data: Path, tmp_path: Path) -> None:
-    from pyro_vrnn.config import resolve
-    from pyro_vrnn.runs import train as training
-
-    for name, value in (("data.carry", True), ("training.replay", "hard")):
-        settings = resolve("jsb-vrnn", flags={name: value, "data.window": 3}).config
-        with pytest.raises(ConfigError, match="several processes"):
-            training._check_ranks(settings, Ranks(1, 2))
-        training._check_ranks(settings, Ranks())
 
 
 def test_shares_leave_nothing_out() -> None:

@@ -7,10 +7,10 @@ a run asks for goes the usual way, and the reason is told.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pyro
 import torch
@@ -21,10 +21,9 @@ from pyro_vrnn.models.networks import State
 from pyro_vrnn.programs import Stacked
 from pyro_vrnn.system.errors import NumericsError
 from pyro_vrnn.training.parallel import Ranks
+from pyro_vrnn.training.state import Progress, TrainingState
+from pyro_vrnn.training.step import Step
 from pyro_vrnn.training.update import Update
-
-if TYPE_CHECKING:
-    from pyro_vrnn.training.trainer import Progress, Trainer
 
 ASK_EVERY = 32
 """Updates after which the device is asked whether all numbers were finite, if no row is logged before."""
@@ -67,24 +66,25 @@ class Captured:
                 to.copy_(source)
 
 
-class Graphs:
-    """The updates of one run by shape.
+class GraphStep(Step):
+    """Makes updates as CUDA graphs, one for each shape of batch.
 
     Args:
-        trainer: with a fused optimiser.
+        state: with a fused optimiser.
         capture: make graphs; without it the same updates run one launch at a time (tests on a CPU).
     """
 
-    def __init__(self, trainer: Trainer, *, capture: bool) -> None:
-        self.trainer, self.capture = trainer, capture
-        assert isinstance(trainer.program, Stacked)
+    def __init__(self, state: TrainingState, *, capture: bool) -> None:
+        super().__init__(state)
+        self.capture = capture
+        assert isinstance(state.program, Stacked)
         self.update = Update(
-            trainer.program,
-            trainer.config.objective.tensor_loss(trainer.net),
-            trainer.optim,
-            trainer.average,
-            carry=trainer.config.data.carry,
-            precision=trainer.config.training.precision,
+            state.program,
+            state.config.objective.tensor_loss(state.net),
+            state.optim,
+            state.average,
+            carry=state.config.data.carry,
+            precision=state.config.training.precision,
         )
         self.shapes: dict[Any, Captured] = {}
         self.pool: Any = None
@@ -92,8 +92,6 @@ class Graphs:
         self.full = False
         self.reason = ""
         """Why there will be no more graphs, if something went wrong with one."""
-        self.notes: list[str] = []
-        """What people should be told."""
         self.pending: list[tuple[Batch, Progress, tuple[State, State] | None]] = []
         """The updates since the device was last asked: on what, and where run and carried state stood before."""
         self.at_fault: Batch | None = None
@@ -101,7 +99,7 @@ class Graphs:
 
     def takes(self, batch: Batch | None) -> bool:
         """Whether this update can be one: never the first, whose numbers are checked in the usual way."""
-        if batch is None or self.reason or self.trainer.at.step == 0:
+        if batch is None or self.reason or self.state.at.step == 0:
             return False
         if _shape(batch) not in self.shapes:
             if len(self.shapes) == MOST_SHAPES:
@@ -117,37 +115,33 @@ class Graphs:
                 return False
         return True
 
-    def step(self, batch: Batch, *, log: bool) -> list[float] | None:
-        """One update on a batch that it `takes`; `Update.report` as numbers if asked for.
-
-        Raises:
-            NumericsError: a number of this or an earlier update was not finite; weights, optimiser and the run's place
-                are as before that update.
-        """
-        trainer = self.trainer
-        beta, learning_rate, keep = trainer.schedule()
-        trainer.optim.set_learning_rate(learning_rate)
+    def step(self, batch: Batch | None, *, log: bool, indices: Sequence[int] = ()) -> dict[str, Any] | None:
+        """Make one update on a batch that it `takes`; see Step."""
+        assert batch is not None
+        state = self.state
+        beta, learning_rate, keep = state.schedule()
+        state.optim.set_learning_rate(learning_rate)
         self.update.set(beta=beta, steps=batch.scored_steps, keep=keep)
         captured = self.shapes[_shape(batch)]
         captured.load(batch)
-        held = trainer.memory and tuple(tuple(part.clone() for part in side) for side in trainer.memory)
-        self.pending.append((batch, copy(trainer.at), held))  # type: ignore[arg-type]
+        held = state.memory and tuple(tuple(part.clone() for part in side) for side in state.memory)
+        self.pending.append((batch, copy(state.at), held))  # type: ignore[arg-type]
         captured.run()
-        trainer.memory = captured.after
-        trainer.at.step += 1
+        state.memory = captured.after
+        state.at.step += 1
         if log or len(self.pending) >= ASK_EVERY:
             self.settle()
         if not log:
             return None
-        found: list[float] = self.update.report.tolist()
-        return found
+        *sums, norm = self.update.report.tolist()
+        return self.row([v / batch.scored_steps for v in sums], norm, beta=beta, learning_rate=learning_rate)
+
+    def fault(self) -> Batch | None:
+        """The batch of the last update whose numbers were not finite."""
+        return self.at_fault
 
     def settle(self) -> None:
-        """Wait for the device, and see whether all updates were made.
-
-        Raises:
-            NumericsError: see `step`.
-        """
+        """Wait for the device, and see whether all updates were made; see Step."""
         pending, self.pending = self.pending, []
         if not pending:
             return
@@ -155,8 +149,8 @@ class Graphs:
         self.update.done.zero_()
         if done == len(pending):
             return
-        self.at_fault, before, self.trainer.memory = pending[done]
-        vars(self.trainer.at).update(vars(before))
+        self.at_fault, before, self.state.memory = pending[done]
+        vars(self.state.at).update(vars(before))
         loss, _, _, norm = self.update.report.tolist()
         self.update.bad.zero_()
         raise NumericsError(f"the loss is {loss}, the gradient's norm {norm}")
@@ -166,15 +160,13 @@ class Graphs:
         found = Captured(_copy(batch), lambda: None)
 
         def update() -> None:
-            _forget(found.batch)
             with pyro.validation_enabled(False):
-                found.after = self.update(found.batch)
-            _forget(found.batch)  # it lies in the graph's own memory
+                found.after = self.update(replace(found.batch))  # a new object: which steps count changes with lengths
 
         found.run = update
         if not self.capture:
             return found
-        device = self.trainer.device
+        device = self.state.device
         with torch.cuda.device(device):
             random, before = torch.cuda.get_rng_state(device), torch.cuda.current_stream()
             stream = self.stream = self.stream or torch.cuda.Stream()
@@ -195,7 +187,7 @@ class Graphs:
                 self.update.program.forget()
                 before.wait_stream(stream)
                 torch.cuda.set_rng_state(random, device)
-                for p in self.trainer.optim.params:
+                for p in self.state.optim.params:
                     p.grad = None
         return found
 
@@ -226,20 +218,8 @@ def _copy(batch: Batch) -> Batch:
     if batch.memory is not None:
         state, own = (tuple(part.clone() for part in side) for side in batch.memory)
         memory = state, own
-    found = Batch(
-        batch.lengths.clone(),
-        batch.x.clone(),
-        given=None if batch.given is None else batch.given.clone(),
-        memory=memory,
-    )
-    found.__dict__["steps"] = batch.steps
-    return found
-
-
-def _forget(batch: Batch) -> None:
-    """What was made of its lengths: they change."""
-    for part in ("alive", "scored", "scored_steps"):
-        batch.__dict__.pop(part, None)
+    given = None if batch.given is None else batch.given.clone()
+    return replace(batch, lengths=batch.lengths.clone(), x=batch.x.clone(), given=given, memory=memory)
 
 
 def _shape(batch: Batch) -> tuple[Any, ...]:

@@ -30,8 +30,9 @@ from pyro_vrnn.programs.stacked import Path as Along
 from pyro_vrnn.runs.run import build_net
 from pyro_vrnn.system.errors import ConfigError, NumericsError
 from pyro_vrnn.training.diagnosis import guarded
+from pyro_vrnn.training.eager_step import fed
 from pyro_vrnn.training.fit import fit
-from pyro_vrnn.training.graphs import ASK_EVERY, Graphs, _forget, why_not
+from pyro_vrnn.training.graph_step import ASK_EVERY, GraphStep, why_not
 from pyro_vrnn.training.optimizer import TorchOptim
 from pyro_vrnn.training.parallel import Ranks
 from pyro_vrnn.training.trainer import Trainer
@@ -52,6 +53,13 @@ class NoWaiting(TorchDispatchMode):
         return func(*args, **kwargs or {})
 
 
+def graph_step(trainer: Trainer) -> GraphStep:
+    """The way that `make_trainer(graphs=True)` put first."""
+    found = trainer.steps[0]
+    assert isinstance(found, GraphStep)
+    return found
+
+
 def make_trainer(*sets: str, graphs: bool, seed: int = 0) -> Trainer:
     """As on a GPU, but that nothing is captured; or as ever."""
     base = ["model.hidden_dim=8", "model.network_dims=8", "data.batch_size=5"]
@@ -59,14 +67,15 @@ def make_trainer(*sets: str, graphs: bool, seed: int = 0) -> Trainer:
     net = make_net(*[s for s in sets if s.startswith("model.")], dtype=torch.float32)
     trainer = Trainer(config, net, CPU)
     if graphs:
-        trainer.optim.inner = torch.optim.AdamW(
-            trainer.optim.params,
+        trainer.state.optim.inner = torch.optim.AdamW(
+            trainer.state.optim.params,
             lr=torch.tensor(config.training.learning_rate),
             betas=config.training.adam_betas,
             weight_decay=config.training.weight_decay,
             fused=True,
         )
-        trainer.padded, trainer.graphs = True, Graphs(trainer, capture=False)
+        trainer.padded = True
+        trainer.steps.insert(0, GraphStep(trainer.state, capture=False))
     torch.manual_seed(seed)
     return trainer
 
@@ -84,14 +93,12 @@ def test_nothing_waits_for_the_device(model: str, objective: str) -> None:
     batch = make_batch(dtype=torch.float32)
     with pyro.get_param_store().scope(), pyro.validation_enabled(False):
         trainer.step(batch, log=False)
-        assert trainer.graphs is not None
-        trainer.graphs.update.set(beta=1.0, steps=batch.scored_steps, keep=0.1)
-        again = Batch(batch.lengths.clone(), batch.x)
-        again.__dict__["steps"] = batch.steps  # known beforehand, as of all batches
+        graph_step(trainer).update.set(beta=1.0, steps=batch.scored_steps, keep=0.1)
+        again = replace(batch, lengths=batch.lengths.clone())  # its steps are known beforehand, as of all batches
         with NoWaiting():
-            trainer.graphs.update(again)
+            graph_step(trainer).update(again)
         with pytest.raises(AssertionError, match="waits"), NoWaiting():
-            float(trainer.graphs.update.done)
+            float(graph_step(trainer).update.done)
 
 
 @pytest.mark.parametrize("name", LIKELIHOODS)
@@ -126,10 +133,10 @@ def test_the_same_losses_as_step_by_step(sets: list[str]) -> None:
         with pyro.get_param_store().scope(), pyro.validation_enabled(False):
             rows.append([trainer.step(batches[n % 2], log=n % 3 == 0) for n in range(25)])
             trainer.settle()
-        rows[-1].append({k: v.detach().double().norm().item() for k, v in trainer.net.named_parameters()})
-        rows[-1].append({k: v.detach().double().norm().item() for k, v in trainer.average.items()})
-        assert trainer.at.step == 25
-        assert trainer.graphs is None or len(trainer.graphs.shapes) == 2
+        rows[-1].append({k: v.detach().double().norm().item() for k, v in trainer.state.net.named_parameters()})
+        rows[-1].append({k: v.detach().double().norm().item() for k, v in trainer.state.average.items()})
+        assert trainer.state.at.step == 25
+        assert not graphs or len(graph_step(trainer).shapes) == 2
     for a, b in zip(*rows, strict=True):
         assert (a is None) == (b is None)
         assert a is None or a == pytest.approx(b, rel=2e-4, abs=1e-5)
@@ -171,8 +178,7 @@ def test_nothing_is_copied_to_the_device(sets: list[str], monkeypatch: pytest.Mo
     form = DataFormat(kind="vectors", support=support, x_dim=x_dim)
     meta, x = torch.device("meta"), torch.zeros(6, 5, x_dim, device="meta")
     net = build_net(replace(config, format=form)).to(meta)
-    batch = Batch(torch.ones(5, dtype=torch.int64, device=meta), x)
-    batch.__dict__["steps"] = 6
+    batch = Batch(torch.ones(5, dtype=torch.int64, device=meta), x, steps=6, scored_steps=5)
     make: Any = lambda params: torch.optim.SGD(params, lr=0.1)  # noqa: E731
     update = Update(
         Stacked(net), config.objective.tensor_loss(net), TorchOptim(net, make, 5.0), {}, carry=False, precision=""
@@ -185,13 +191,19 @@ def test_nothing_is_copied_to_the_device(sets: list[str], monkeypatch: pytest.Mo
 def test_warming_up_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor does it forget what went wrong before; and where it fails itself, updates still count."""
     trainer, batch = make_trainer("training.average=0.9", graphs=True), make_batch(dtype=torch.float32)
-    graphs = trainer.graphs
-    assert graphs is not None
+    graphs = graph_step(trainer)
 
     def everything() -> list[Tensor]:
-        state = [v for s in trainer.optim.inner.state.values() for v in s.values()]
+        state = [v for s in trainer.state.optim.inner.state.values() for v in s.values()]
         update = graphs.update
-        return [*trainer.net.parameters(), *state, *trainer.average.values(), update.bad, update.done, update.report]
+        return [
+            *trainer.state.net.parameters(),
+            *state,
+            *trainer.state.average.values(),
+            update.bad,
+            update.done,
+            update.report,
+        ]
 
     with pyro.get_param_store().scope(), pyro.validation_enabled(False):
         for _ in range(3):
@@ -211,29 +223,28 @@ def test_warming_up_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_number_that_is_not_finite_stops_all_that_follows(tmp_path: Path) -> None:
     """Found out some updates later, the run stands where it stood before it."""
     trainer = make_trainer("training.average=0.9", graphs=True)
-    assert trainer.graphs is not None
     good = make_batch(dtype=torch.float32)
     assert good.x is not None
     bad = Batch(good.lengths, good.x * float("nan"))
     with pyro.get_param_store().scope(), pyro.validation_enabled(False):
         for _ in range(4):
             trainer.step(good, log=False)
-            trainer.at.position += 1
-        before = {k: v.clone() for k, v in [*trainer.net.state_dict().items(), *trainer.average.items()]}
-        moments = [v.clone() for s in trainer.optim.inner.state.values() for v in s.values()]
+            trainer.state.at.position += 1
+        before = {k: v.clone() for k, v in [*trainer.state.net.state_dict().items(), *trainer.state.average.items()]}
+        moments = [v.clone() for s in trainer.state.optim.inner.state.values() for v in s.values()]
         trainer.step(bad, log=False)
-        trainer.at.position += 1
+        trainer.state.at.position += 1
         for _ in range(2):
             trainer.step(good, log=False)
-            trainer.at.position += 1
+            trainer.state.at.position += 1
         with pytest.raises(NumericsError, match="at step 5; first at guide:z_1") as error:
             guarded(trainer, good, tmp_path, log=True)
-        assert (trainer.at.step, trainer.at.position) == (4, 4)
+        assert (trainer.state.at.step, trainer.state.at.position) == (4, 4)
         assert error.value.exit_code == 5
         assert json.loads((tmp_path / "diagnostics" / "step-5.json").read_text())["first_site"] == "guide:z_1"
-        after = dict([*trainer.net.state_dict().items(), *trainer.average.items()])
+        after = dict([*trainer.state.net.state_dict().items(), *trainer.state.average.items()])
         assert all(torch.equal(after[k], before[k]) for k in before)
-        now = [v for s in trainer.optim.inner.state.values() for v in s.values()]
+        now = [v for s in trainer.state.optim.inner.state.values() for v in s.values()]
         assert all(torch.equal(a, b) for a, b in zip(moments, now, strict=True))
         row = trainer.step(good, log=True)  # and it can go on
         assert row is not None
@@ -242,14 +253,13 @@ def test_a_number_that_is_not_finite_stops_all_that_follows(tmp_path: Path) -> N
 
 def test_the_device_is_asked_now_and_then() -> None:
     trainer = make_trainer(graphs=True)
-    assert trainer.graphs is not None
     batch = make_batch(dtype=torch.float32)
     with pyro.get_param_store().scope(), pyro.validation_enabled(False):
         for _ in range(ASK_EVERY):
             trainer.step(batch, log=False)
-        assert len(trainer.graphs.pending) == ASK_EVERY - 1  # all but the first one, which is never a graph
+        assert len(graph_step(trainer).pending) == ASK_EVERY - 1  # all but the first one, which is never a graph
         trainer.step(batch, log=False)
-        assert trainer.graphs.pending == []
+        assert graph_step(trainer).pending == []
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -260,8 +270,7 @@ def test_padding_to_a_bucket_changes_nothing(model: str) -> None:
     many = padded(few, 7)
     assert many.x is not None
     assert many.x.shape[:2] == (20, 7)
-    many = Batch(many.lengths, torch.nn.functional.pad(many.x, (0, 0, 0, 0, 0, 5)))
-    many.__dict__["steps"] = 25
+    many = Batch(many.lengths, torch.nn.functional.pad(many.x, (0, 0, 0, 0, 0, 5)), steps=25)
     net = make_net(f"model.name={model}")
     z = torch.randn(7, 25, net.latent_dim, dtype=torch.float64)
     found = []
@@ -296,9 +305,9 @@ def test_a_padded_batch_keeps_its_steps_when_it_gets_other_parts() -> None:
     assert (batch.steps, batch.scored_steps) == (18, 20)
     with pyro.get_param_store().scope():
         trainer.step(make_batch(dtype=torch.float32), log=False)
-        assert trainer.fed(batch).steps == 18
-        trainer.memory = (trainer.net.start(2), ())
-        more = trainer.goes_on(batch, [1])
+        assert fed(trainer.state, batch).steps == 18
+        trainer.state.memory = (trainer.state.net.start(2), ())
+        more = trainer.state.goes_on(batch, [1])
         assert (more.steps, more.scored_steps) == (18, 20)
         trainer.step(more, log=False)
 
@@ -312,9 +321,9 @@ def test_bf16_with_a_carried_state(model: str) -> None:
     with pyro.get_param_store().scope(), pyro.validation_enabled(False):
         for _ in range(3):
             trainer.step(batch, log=False)
-            assert trainer.memory is not None
-            assert all(v.dtype == torch.float32 for side in trainer.memory for v in side)
-            batch = trainer.goes_on(make_batch(dtype=torch.float32), range(batch.size))
+            assert trainer.state.memory is not None
+            assert all(v.dtype == torch.float32 for side in trainer.state.memory for v in side)
+            batch = trainer.state.goes_on(make_batch(dtype=torch.float32), range(batch.size))
 
 
 @pytest.mark.parametrize("carry", [False, True])
@@ -332,9 +341,9 @@ def test_a_run_with_padding_and_carried_state(carry: bool, tmp_path: Path) -> No
         fit(trainer, SequenceDataset(data, "train", window), SequenceDataset(data, "valid"), run)
         lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
         rows.append([{k: v for k, v in row.items() if "second" not in k} for row in lines])
-        if trainer.graphs is not None:
-            assert trainer.graphs.shapes
-            assert trainer.at.step > 10
+        if graphs:
+            assert graph_step(trainer).shapes
+            assert trainer.state.at.step > 10
     for a, b in zip(*rows, strict=True):
         assert a == pytest.approx(b, rel=2e-4, abs=1e-5)
 
@@ -367,15 +376,15 @@ def test_a_resumed_run_moves_its_average() -> None:
                 for _ in range(steps):
                     trainer.step(batch, log=False)
                 trainer.settle()
-        saved = first.snapshot()
-        second.restore(saved, Path("nowhere"))
+        saved = first.state.snapshot()
+        second.state.restore(saved, Path("nowhere"))
         with pyro.get_param_store().scope():
             for _ in range(5):
                 second.step(batch, log=False)
             second.settle()
-    for key, value in whole.average.items():
-        torch.testing.assert_close(second.average[key], value)
-        assert not torch.equal(first.average[key], value)
+    for key, value in whole.state.average.items():
+        torch.testing.assert_close(second.state.average[key], value)
+        assert not torch.equal(first.state.average[key], value)
 
 
 def test_carried_state_is_put_back_too() -> None:
@@ -385,35 +394,34 @@ def test_carried_state_is_put_back_too() -> None:
     with pyro.get_param_store().scope(), pyro.validation_enabled(False):
         for _ in range(3):
             trainer.step(good, log=False)
-        assert trainer.memory is not None
-        before = [part.clone() for side in trainer.memory for part in side]
+        assert trainer.state.memory is not None
+        before = [part.clone() for side in trainer.state.memory for part in side]
         trainer.step(bad, log=False)
-        assert not trainer.is_finite()
+        assert not trainer.state.is_finite()
         with pytest.raises(NumericsError):
             trainer.settle()
-        assert trainer.is_finite()
-        assert all(torch.equal(a, b) for a, b in zip(before, (p for s in trainer.memory for p in s), strict=True))
+        assert trainer.state.is_finite()
+        assert all(torch.equal(a, b) for a, b in zip(before, (p for s in trainer.state.memory for p in s), strict=True))
 
 
 def test_a_fault_is_found_before_an_ordinary_update(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a shape too many: neither weights nor average move."""
-    monkeypatch.setattr("pyro_vrnn.training.graphs.MOST_SHAPES", 1)
+    monkeypatch.setattr("pyro_vrnn.training.graph_step.MOST_SHAPES", 1)
     trainer = make_trainer("training.average=0.9", graphs=True)
-    assert trainer.graphs is not None
     good, other = make_batch(dtype=torch.float32), make_batch([3, 2, 2], dtype=torch.float32)
     with pyro.get_param_store().scope(), pyro.validation_enabled(False):
         for batch in (good, good, other, good):
             trainer.step(batch, log=False)
-        assert len(trainer.graphs.shapes) == 1
-        assert trainer.graphs.notes == ["1 shapes are CUDA graphs; others go one launch at a time"]
+        assert len(graph_step(trainer).shapes) == 1
+        assert graph_step(trainer).notes == ["1 shapes are CUDA graphs; others go one launch at a time"]
         trainer.settle()
-        before = [v.clone() for v in (*trainer.net.state_dict().values(), *trainer.average.values())]
+        before = [v.clone() for v in (*trainer.state.net.state_dict().values(), *trainer.state.average.values())]
         trainer.step(Batch(good.lengths, good.x * float("nan")), log=False)
         with pytest.raises(NumericsError):
             trainer.step(other, log=False)
-        now = [*trainer.net.state_dict().values(), *trainer.average.values()]
+        now = [*trainer.state.net.state_dict().values(), *trainer.state.average.values()]
         assert all(torch.equal(a, b) for a, b in zip(before, now, strict=True))
-        assert trainer.at.step == 4
+        assert trainer.state.at.step == 4
 
 
 def test_products_are_as_asked_for_and_then_as_before() -> None:
@@ -457,17 +465,16 @@ def test_what_a_graph_cannot_hold_is_said(sets: list[str], reason: str) -> None:
 
 def test_what_goes_wrong_while_capturing_is_kept_and_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = make_trainer(graphs=True)
-    assert trainer.graphs is not None
 
     def fail(batch: Batch) -> Any:
         raise RuntimeError("operation not permitted when stream is capturing\nCUDA kernel errors might be …")
 
-    monkeypatch.setattr(trainer.graphs, "_captured", fail)
+    monkeypatch.setattr(graph_step(trainer), "_captured", fail)
     batch = make_batch(dtype=torch.float32)
     with pyro.get_param_store().scope(), pyro.validation_enabled(False):
         rows = [trainer.step(batch, log=True) for _ in range(3)]
     assert [row["step"] for row in rows if row] == [1, 2, 3]
-    assert trainer.graphs.reason == "operation not permitted when stream is capturing"
+    assert graph_step(trainer).reason == "operation not permitted when stream is capturing"
 
 
 class Driver:
@@ -477,9 +484,8 @@ class Driver:
     """
 
     def __init__(self, trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert trainer.graphs is not None
-        self.graphs, self.trainer, self.fails, self.modes, self.renewed = trainer.graphs, trainer, False, [], 0
-        self.graphs.capture, trainer.device, update = True, torch.device("cuda", 0), Update.__call__
+        self.graphs, self.trainer, self.fails, self.modes, self.renewed = graph_step(trainer), trainer, False, [], 0
+        self.graphs.capture, trainer.state.device, update = True, torch.device("cuda", 0), Update.__call__
         one = {name: lambda *args: self for name in ("Stream", "current_stream", "CUDAGraph")}
         still = {name: lambda *args: nullcontext() for name in ("device", "stream")}
         random = {
@@ -515,8 +521,7 @@ class Driver:
         assert stream is self
 
     def replay(self) -> None:
-        _forget(self.batch)
-        self.update(self.graphs.update, self.batch)
+        self.update(self.graphs.update, replace(self.batch))
 
     def clone_state(self) -> Driver:
         return self
@@ -542,15 +547,14 @@ def test_a_capture_that_breaks_off(monkeypatch: pytest.MonkeyPatch) -> None:
     batch, rows = make_batch(dtype=torch.float32), []
     for driven in (False, True):
         trainer = make_trainer(graphs=True)
-        assert trainer.graphs is not None
         with monkeypatch.context() as patched, pyro.get_param_store().scope(), pyro.validation_enabled(False):
             if driven:
                 driver = Driver(trainer, patched)
                 driver.fails = True
             rows.append([trainer.step(batch, log=True) for _ in range(4)])
-    assert trainer.graphs.reason == "operation not permitted when stream is capturing"
+    assert graph_step(trainer).reason == "operation not permitted when stream is capturing"
     assert driver.renewed == 1
-    assert float(trainer.graphs.update.bad) == 0
+    assert float(graph_step(trainer).update.bad) == 0
     for a, b in zip(*rows, strict=True):
         assert a == pytest.approx(b, rel=1e-5)
 
@@ -566,7 +570,7 @@ def test_bf16_is_for_networks_alone(model: str) -> None:
             rows = [trainer.step(batch, log=True) for _ in range(3)]  # step by step, then as graphs
         found.append([row["loss"] for row in rows if row])
         with pyro.get_param_store().scope(), lowered(precision, CPU), torch.no_grad():
-            program = Stacked(trainer.net)
+            program = Stacked(trainer.state.net)
             trace = pyro.poutine.trace(program.guide).get_trace(batch)
             along = program.path(batch, trace.nodes["z"]["value"])
             for side in (along.p_z, along.q_z):
