@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from pyro_vrnn.config import RunConfig
 from pyro_vrnn.data import catalogue
@@ -36,7 +37,8 @@ class Plan:
         info: what the data file says of itself.
         train: the training split, cut into pieces where the settings say so.
         valid: the validation split.
-        parameters: how many numbers the network learns.
+        net: the network with its first weights, on the CPU.
+        random: torch's random state after those were drawn, from which a training continues.
         init_from: the checkpoint whose weights the run starts from, if one was named.
     """
 
@@ -44,8 +46,14 @@ class Plan:
     info: DataInfo
     train: SequenceDataset
     valid: SequenceDataset
-    parameters: int
+    net: SequenceModel
+    random: Tensor
     init_from: Path | None
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the network learns."""
+        return sum(p.numel() for p in self.net.parameters())
 
 
 def plan(
@@ -85,13 +93,15 @@ def plan(
             f"{path}: no validation sequences", "the best model is chosen on them; prepare with a split", path
         )
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay the caller's
+        torch.default_generator.manual_seed(settings.training.seed)
         net = build_net(settings)
-    _check_model(settings, net)
+        _check_model(settings, net)
+        random = torch.get_rng_state()
     source = None
     if init_from is not None:
         origin, source = checkpoint.find(Path(init_from))
         _check_same_model(origin, settings)
-    return Plan(settings, info, train, valid, sum(p.numel() for p in net.parameters()), source)
+    return Plan(settings, info, train, valid, net, random, source)
 
 
 def build_net(settings: RunConfig) -> SequenceModel:

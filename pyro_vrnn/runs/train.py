@@ -17,7 +17,7 @@ from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.models.base import Statistics
 from pyro_vrnn.runs.folder import check_folder, free_folder, owned, read_config, read_metrics, write_environment
 from pyro_vrnn.runs.log import LoggingObserver
-from pyro_vrnn.runs.plan import Plan, build_net, plan
+from pyro_vrnn.runs.plan import Plan, plan
 from pyro_vrnn.runs.run import Run, load
 from pyro_vrnn.system.errors import CheckpointError, ConfigError, UserError
 from pyro_vrnn.system.files import write_bytes
@@ -116,8 +116,9 @@ def _request(
 def _train(plan: Plan, ranks: Ranks, watch: LoggingObserver, request: _Request) -> Run:
     """Carry out a plan, on all ranks."""
     out, where, leads, settings = request.out, ranks.device, ranks.rank == 0, plan.settings
-    torch.manual_seed(settings.training.seed)
-    net = build_net(settings)
+    net = plan.net
+    torch.manual_seed(settings.training.seed)  # of the GPU too
+    torch.set_rng_state(plan.random)
     _set_units(net, settings)
     mean, std = moments(plan.train)
     net.fit_start(Statistics(torch.from_numpy(mean), torch.from_numpy(std), lambda: _after(plan.info)))
