@@ -7,18 +7,35 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from pyro_vrnn import __version__
 from pyro_vrnn.cli.terminal import talking
 
+ORDER = (
+    *("train", "evaluate", "sample", "inspect", "reconstruct", "interpolate", "encode", "compare"),
+    *("prepare", "data", "recipes", "config", "bench", "doctor"),
+)
+"""The order in which `--help` lists the commands."""
+
+
+class Ordered(TyperGroup):
+    """Lists the commands in the order in which one meets them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names of all commands."""
+        return sorted(self.commands, key=ORDER.index)
+
+
 app = typer.Typer(
     name="pyro-vrnn",
+    cls=Ordered,
     help="Sequence models with latent variables as Pyro programs: train, evaluate, sample, look inside.",
     epilog="Start with:  pyro-vrnn train   (a VRNN on Bach's chorales), then  pyro-vrnn sample runs/chorales-vrnn",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
 RunArgument = Annotated[

@@ -1,4 +1,4 @@
-"""Data files: prepare, data."""
+"""What is in a data set: the command `data`, and how a data set is described."""
 
 from __future__ import annotations
 
@@ -11,94 +11,6 @@ from pyro_vrnn.cli.app import command
 from pyro_vrnn.cli.terminal import out
 
 SKIPS_SHOWN = 5
-
-
-@command
-def prepare(
-    kind: Annotated[
-        str,
-        typer.Argument(
-            metavar="KIND",
-            help="chorales, pianoroll, midi, audio, timit, iamondb, strokes, text, symbols or vectors; "
-            "or convert (recordings to wav or npy files).",
-            show_default=False,
-        ),
-    ],
-    source: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="SOURCE", help="File or folder of raw data, or a known name.", show_default=False),
-    ] = None,
-    out_: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE.h5", help="Default: a name below data/.")
-    ] = None,
-    resolution: Annotated[str | None, typer.Option(help="chorales: quarter, eighth or sixteenth notes a step.")] = None,
-    sample_rate: Annotated[int | None, typer.Option(min=1, help="audio: samples a second, 16000.")] = None,
-    frame: Annotated[int | None, typer.Option(min=1, help="audio, timit: samples a step, 200.")] = None,
-    seconds: Annotated[
-        float | None, typer.Option(help="audio, timit: length of the windows; 0 for whole recordings.")
-    ] = None,
-    resample: Annotated[bool | None, typer.Option("--resample", help="audio: bring other rates to this one.")] = None,
-    splits: Annotated[
-        str | None, typer.Option(help="Shares of train, valid, test: audio 90,5,5; midi, symbols 80,10,10.")
-    ] = None,
-    split_by: Annotated[
-        str | None, typer.Option(help="audio: file, folder (a speaker each), or time (the end of each is held out).")
-    ] = None,
-    index: Annotated[str | None, typer.Option(help="audio: index.csv of one file a split.")] = None,
-    normalise: Annotated[str | None, typer.Option(help="audio: standard (deviation) or range (max - min).")] = None,
-    rate: Annotated[float | None, typer.Option(help="midi: steps a second, 20.")] = None,
-    window: Annotated[int | None, typer.Option(min=1, help="midi, text: steps of a sequence.")] = None,
-    hop: Annotated[int | None, typer.Option(min=1, help="midi: steps from one window to the next.")] = None,
-    level: Annotated[str | None, typer.Option(help="text: char or word.")] = None,
-    binary: Annotated[bool | None, typer.Option("--binary", help="vectors: pixels to bits.")] = None,
-    clip: Annotated[float | None, typer.Option(help="strokes, iamondb: longest move, in deviations, 10.")] = None,
-    to: Annotated[str | None, typer.Option(help="convert: wav or npy.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of the splits.")] = None,
-    strict: Annotated[bool | None, typer.Option("--strict", help="Stop at the first thing that is skipped.")] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="audio: processes that decode.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE.h5.")] = False,
-) -> dict[str, Any]:
-    """Raw files to one HDF5 data set."""
-    from pyro_vrnn.cli.console import counting
-    from pyro_vrnn.data.description import describe
-    from pyro_vrnn.data.preparing import convert, plan
-
-    asked = {
-        "resolution": resolution,
-        "sample_rate": sample_rate,
-        "frame": frame,
-        "seconds": seconds,
-        "resample": resample,
-        "splits": splits,
-        "split_by": split_by,
-        "index": index,
-        "normalise": normalise,
-        "rate": rate,
-        "window": window,
-        "hop": hop,
-        "level": level,
-        "binary": binary,
-        "clip": clip,
-        "to": to,
-        "seed": seed,
-        "strict": strict,
-        "jobs": jobs,
-    }
-    options = {name: value for name, value in asked.items() if value is not None}
-    if kind == "convert":
-        with counting(out.console(), "converting", quiet=out.quiet) as progress:
-            files = convert(source or [], out_, options, overwrite=overwrite, progress=progress, say=out.say)
-        out.print(*files)
-        return {"schema": 1, "files": [str(f) for f in files]}
-    job = plan(kind, source or [], out_, options)
-    if job.done and not overwrite:
-        out.say(f"{job.path}: already prepared (--overwrite makes it again)")
-    else:
-        with counting(out.console(), f"preparing {kind}", quiet=out.quiet) as progress:
-            job.run(overwrite=overwrite, progress=progress)
-    found = describe(job.path)
-    print_description(job.path, found)
-    return {"schema": 1, "file": str(job.path), **found}
 
 
 @command

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect as signatures
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pyro_vrnn.system.errors import ConfigError, ResourceError, UserError
+from pyro_vrnn.system.errors import ConfigError, ResourceError, UserError, choose
 
 UsageError: Any = typer.BadParameter.__bases__[0]
 
@@ -97,6 +99,23 @@ def talking(function: Callable[..., dict[str, Any] | None]) -> Callable[..., Non
     return wrapped
 
 
+def _usage(error: Any) -> ConfigError:
+    """A wrong command line as our own error: an unknown option or sub-command says what there is."""
+    if error.ctx is None:
+        return ConfigError(error.format_message(), "see pyro-vrnn --help")
+    path, command = error.ctx.command_path, error.ctx.command
+    name = path.removeprefix("pyro-vrnn ")
+    if type(error).__name__ == "NoSuchOption":
+        own = [max(p.opts, key=len) for p in command.params if p.param_type_name == "option"]
+        close = difflib.get_close_matches(error.option_name, own, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        return ConfigError(f"{error.option_name}: {name} has no such option", f"{hint}it has {', '.join(own)}")
+    unknown = re.match(r"No such command '([^']*)'", error.format_message())
+    if unknown and name == "prepare":
+        return choose("kind of source", unknown[1], list(command.commands))
+    return ConfigError(error.format_message(), f"see {path} --help")
+
+
 def _fail(error: UserError, argv: list[str]) -> int:
     """One error line and one hint line on stderr; with --json also an object on stdout. The exit code."""
     print(f"error: {one_line(error.message)}", file=sys.stderr)
@@ -127,7 +146,7 @@ def run(app: typer.Typer, argv: list[str]) -> int:
         elif isinstance(stream := getattr(sys, name), io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # what a terminal's encoding cannot say
     try:
-        code = app(args=argv, standalone_mode=False)
+        code = app(args=argv, standalone_mode=False, prog_name="pyro-vrnn")
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except UserError as error:
@@ -140,8 +159,7 @@ def run(app: typer.Typer, argv: list[str]) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":
             print(error.format_message())
             return 2
-        path = error.ctx.command_path if error.ctx is not None else "pyro-vrnn"
-        return _fail(ConfigError(error.format_message(), f"see {path} --help"), argv)
+        return _fail(_usage(error), argv)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

@@ -16,8 +16,6 @@ from pyro_vrnn.data.writer import check_free
 from pyro_vrnn.system.errors import ConfigError, DataError, choose
 
 GENERAL = ("path", "source", "overwrite", "progress")
-COMMON = ("seed", "strict", "jobs")
-"""Options that every kind takes; without effect where the splits are given, nothing is skipped, or one process does."""
 
 
 def _words(value: Any) -> str:
@@ -76,18 +74,12 @@ def plan(kind: str, sources: Sequence[str], out: Path | None, options: dict[str,
         options: by name, as texts or numbers from the command line.
 
     Raises:
-        ConfigError: an unknown kind, an option that it does not have, no source or too many.
+        ConfigError: an unknown kind, no source or too many.
     """
     if kind not in SOURCES:
         raise choose("kind of source", kind, [*SOURCES, "convert"])
     make = SOURCES[kind]
     known = inspect.signature(make).parameters
-    for name in options:
-        if name not in known and name not in COMMON:
-            own = [f"--{k.replace('_', '-')}" for k in known if k not in GENERAL]
-            raise ConfigError(
-                f"--{name.replace('_', '-')}: prepare {kind} has no such option", f"it has {', '.join(own) or 'none'}"
-            )
     options = {k: v for k, v in options.items() if k in known}
     if "splits" in options:
         options["splits"] = _shares(options["splits"])
@@ -122,18 +114,13 @@ def convert(
     """Recordings to wav or npy files, what `prepare convert` does; see `sources.audio.convert`.
 
     Raises:
-        ConfigError: no source, no folder to write to, or an option that is not one of convert's.
+        ConfigError: no source, or no folder to write to.
     """
-    own = ("sample_rate", "to", "resample", "strict")
-    for name in options:
-        if name not in own and name not in COMMON:
-            message = f"--{name.replace('_', '-')}: prepare convert has no such option"
-            raise ConfigError(message, "it has --to, --sample-rate, --resample, --strict, --out, --overwrite")
     if not sources or out is None:
         raise ConfigError(
             "prepare convert needs a SOURCE and --out DIR", "for example: prepare convert mp3s --out wavs"
         )
-    given: dict[str, Any] = {"sample_rate": 16000, "to": "wav"} | {k: v for k, v in options.items() if k in own}
+    given: dict[str, Any] = {"sample_rate": 16000, "to": "wav"} | options
     return audio.convert(
         list(sources),
         out,

@@ -70,10 +70,7 @@ def test_real_data_goes_in_and_media_come_out(
     assert files[0].stat().st_size > 0
 
 
-def test_an_option_that_a_kind_does_not_have(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--rate: prepare audio has no such option") as error:
-        plan("audio", [str(tmp_path)], None, {"rate": 20.0})
-    assert "--sample-rate" in (error.value.hint or "")
+def test_sources_and_splits_are_checked_before_any_work() -> None:
     with pytest.raises(ConfigError, match="takes one SOURCE"):
         plan("midi", ["a", "b"], None, {})
     with pytest.raises(ConfigError, match="needs a SOURCE"):
