@@ -66,22 +66,13 @@ def print_description(path: Path, found: dict[str, Any]) -> None:
         out.print(f"  warning: {line}")
 
 
-def floor_words(kind: str, support: str) -> dict[str, str]:
-    """What the floors of such data are."""
-    if support == "categorical":
-        return {"independent": "symbols at their rates (unigrams)", "last": "each after the one before (bigrams)"}
-    if support == "binary":
-        notes = "notes" if kind == "pianoroll" else "columns"
-        return {"independent": f"independent {notes}", "last": "each from its own last value"}
-    what = {"audio": "samples", "strokes": "moves and a coin for the pen"}.get(kind, "columns")
-    return {"independent": f"independent Gaussian {what}", "last": "each from its own last value, by a line"}
-
-
 def floor_lines(low: dict[str, float], kind: str, support: str, frame_length: int) -> list[str]:
     """The floors of a data file, for people."""
-    words = floor_words(kind, support)
+    from pyro_vrnn.data.kinds import KINDS
+
+    words = KINDS[kind].baseline_words(support)
     lines = [f"floors on test, nats a step: {', '.join(f'{low[key]:.2f} {words[key]}' for key in words)}"]
-    if kind == "audio":
+    if KINDS[kind].sampled:
         lines.append(f"  nats a sample: {', '.join(f'{low[key] / frame_length:.4f}' for key in words)}")
     if "test_sequences" in low:
         lines.append(f"  measured on {low['test_sequences']} test sequences, by {low['train_sequences']} of train")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pyro_vrnn.cli.app import DeviceOption, RunArgument, SetOption, ThreadsOption, command, set_threads
-from pyro_vrnn.cli.data import floor_words, print_description
+from pyro_vrnn.cli.data import print_description
 from pyro_vrnn.cli.terminal import out
 from pyro_vrnn.system.errors import ConfigError
 
@@ -223,10 +223,10 @@ def evaluate(
         rows.append(("error", f"{found.stderr_repeats:.4f}", f"of NLL a step over {repeats} repeats"))
     form = loaded.format
     simple = floors(dataset.info.path, loaded.encoding) if split == "test" and not out.json else {}
-    words = floor_words(form.kind, form.support) if simple else {}
+    words = form.traits.baseline_words(form.support) if simple else {}
     some = f" ({simple['test_sequences']} of the sequences)" if "test_sequences" in simple else ""
     rows += [("floor", f"{simple[key]:.4f}", f"nats a step; {what}{some}") for key, what in words.items()]
-    sound = found.by_sample(loaded.format)
+    sound = loaded.format.by_sample(found.nll_per_step)
     if sound:
         value, bits = sound["nll_per_sample"], sound["bits_per_sample"]
         rows.append(("NLL a sample", f"{value:.4f}", f"nats ({bits:.4f} bits); amplitude in {sound['amplitude_unit']}"))

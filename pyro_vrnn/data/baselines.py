@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from pyro_vrnn.data.encoding import Encoding, encoding_of
+from pyro_vrnn.data.kinds import KINDS
 from pyro_vrnn.data.reader import read_split
 from pyro_vrnn.data.schema import AGAIN, Array, DataInfo, read_info, unscored
 from pyro_vrnn.system.errors import DataError
@@ -140,7 +141,7 @@ class _Numbers:
 
     def __init__(self, info: DataInfo, encoding: Encoding) -> None:
         self.encoding, self.frame = encoding, info.frame_length
-        self.pen = Coins(1) if info.kind == "strokes" else None
+        self.pen = Coins(1) if KINDS[info.kind].pen else None
         width = 1 if self.frame > 1 else info.x_dim - (self.pen is not None)
         self.all, self.first = np.zeros((2, 3, width))
         self.before, self.now = np.zeros((2, 3, width))

@@ -10,6 +10,7 @@ import numpy as np
 
 from pyro_vrnn.data.baselines import Coins, coin_floors, floors
 from pyro_vrnn.data.encoding import encoding_of
+from pyro_vrnn.data.kinds import KINDS
 from pyro_vrnn.data.schema import SPLITS, DataInfo, read_info
 from pyro_vrnn.system.errors import DataError
 
@@ -44,7 +45,7 @@ def describe(path: str | Path) -> dict[str, Any]:
     }
     for split in SPLITS:
         summary["splits"][split] = asdict(info.splits[split])
-        if info.kind == "audio" and info.steps_per_second is not None:
+        if KINDS[info.kind].sampled and info.steps_per_second is not None:
             summary["splits"][split]["seconds"] = info.splits[split].steps / info.steps_per_second
     if info.support == "binary":
         pairs = {split: Coins.of(info, split) for split in SPLITS}

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pyro_vrnn.data.kinds import KINDS
 from pyro_vrnn.data.schema import AGAIN, DataInfo
 from pyro_vrnn.system.errors import DataError
 
@@ -97,7 +98,7 @@ def encoding_of(info: DataInfo) -> Encoding:
             raise DataError(f"{info.path}: /extra: low {low!r}, high {high!r} are no range", AGAIN, info.path)
         scale = np.full_like(scale, high - low)
     scale = np.maximum(scale, SCALE_FLOOR * max(float(scale.max()), 1.0))
-    if info.kind == "strokes":
+    if KINDS[info.kind].pen:
         center[-1], scale[-1] = 0.0, 1.0
     if info.frame_length > 1:
         center, scale = center[:1], scale[:1]

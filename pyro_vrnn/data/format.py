@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 from pyro_vrnn.data.encoding import encoding_of
+from pyro_vrnn.data.kinds import KINDS, Kind
 from pyro_vrnn.data.schema import AGAIN, LONGEST_COLUMN, DataInfo
 from pyro_vrnn.system.errors import DataError
 
@@ -40,6 +43,25 @@ class DataFormat:
     sequence_steps: int = 0
     """Steps of a training sequence, if all have as many; what is drawn has as many then."""
 
+    @property
+    def traits(self) -> Kind:
+        """What is particular to its kind."""
+        return KINDS[self.kind]
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples per second, of audio."""
+        assert self.steps_per_second is not None
+        return round(self.steps_per_second * self.frame_length)
+
+    def by_sample(self, nll_per_step: float) -> dict[str, Any]:
+        """Of audio, the NLL of each sample and the unit of amplitude that its density is over; else nothing."""
+        if not self.traits.sampled:
+            return {}
+        nats = nll_per_step / self.frame_length
+        unit = f"{self.scale[0]:.6g} 16-bit steps"
+        return {"nll_per_sample": nats, "bits_per_sample": nats / math.log(2), "amplitude_unit": unit}
+
 
 def format_of(info: DataInfo) -> DataFormat:
     """What a model keeps of its data file.
@@ -48,8 +70,8 @@ def format_of(info: DataInfo) -> DataFormat:
         DataError: pitches or a tempo that make no sense.
     """
     pitch, quarters = info.extra.get("lowest_pitch", 21), info.extra.get("quarters_per_minute")
-    rate = info.steps_per_second
-    highest = 127 if info.kind != "pianoroll" else 108 - info.x_dim + 1
+    rate, kind = info.steps_per_second, KINDS[info.kind]
+    highest = 108 - info.x_dim + 1 if kind.pitched else 127
     if type(pitch) is not int or not 0 <= pitch <= highest:
         raise DataError(f"{info.path}: /extra: lowest_pitch is {pitch!r} for {info.x_dim} columns", AGAIN, info.path)
     if quarters is not None and (type(quarters) not in (int, float) or not 1 <= quarters <= 1000):
@@ -62,9 +84,9 @@ def format_of(info: DataInfo) -> DataFormat:
     named = isinstance(columns, list) and all(type(c) is str and len(c) <= LONGEST_COLUMN for c in columns)
     if not named or (columns and (len(columns) != info.x_dim or len(set(columns)) < len(columns))):
         raise DataError(f"{info.path}: /extra: columns are not {info.x_dim} different names", AGAIN, info.path)
-    if type(image) is not bool or (image and info.kind != "vectors"):
+    if type(image) is not bool or (image and not kind.pictorial):
         raise DataError(f"{info.path}: /extra: image is {image!r}", AGAIN, info.path)
-    if info.kind in ("audio", "pianoroll") and rate is None:
+    if kind.timed and rate is None:
         raise DataError(f"{info.path}: {info.kind} without steps_per_second", AGAIN, info.path)
     train = info.splits["train"]
     return DataFormat(

@@ -26,6 +26,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from pyro_vrnn.data.kinds import KINDS
 from pyro_vrnn.system.errors import DataError, UserError
 
 Array = NDArray[Any]
@@ -33,7 +34,6 @@ Array = NDArray[Any]
 FORMAT, SCHEMA = "pyro-vrnn", 1
 SPLITS = ("train", "valid", "test")
 LONGEST_COLUMN = 200  # characters of a column's name
-KINDS = ("pianoroll", "audio", "strokes", "symbols", "vectors")
 SUPPORTS: dict[str, tuple[str, Callable[[Array], Array]]] = {
     "binary": ("0 or 1", lambda x: (x == 0) | (x == 1)),
     "real": ("a finite number", np.isfinite),
@@ -189,7 +189,7 @@ class _Checker:
         if splits["train"].sequences == 0:
             self.refuse("no training sequence")
         x_dim = int(self.file["train"]["x"].shape[1])
-        if frame_length not in ((1, x_dim) if kind == "audio" else (1,)):
+        if frame_length not in ((1, x_dim) if KINDS[kind].sampled else (1,)):
             self.at = "attribute 'frame_length'"
             self.refuse(f"{frame_length} samples a step of {x_dim} columns, of kind {kind}")
         return DataInfo(

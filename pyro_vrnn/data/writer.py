@@ -17,9 +17,9 @@ from typing import Any
 import h5py
 import numpy as np
 
+from pyro_vrnn.data.kinds import KINDS
 from pyro_vrnn.data.schema import (
     FORMAT,
-    KINDS,
     SCHEMA,
     SPLITS,
     SUPPORTS,
@@ -78,7 +78,7 @@ def write_sequences(
         raise choose("support", support, SUPPORTS)
     if unknown := set(splits) - set(SPLITS):
         raise choose("split", min(unknown), SPLITS)
-    if frame_length != 1 and (kind != "audio" or frame_length < 1):
+    if frame_length != 1 and (not KINDS[kind].sampled or frame_length < 1):
         raise ConfigError(f"frame_length {frame_length}", "more than 1 sample a step is for audio")
     if steps_per_second is not None and not 0 < steps_per_second < math.inf:
         raise ConfigError(f"{steps_per_second} steps a second", "a number above 0, or None")

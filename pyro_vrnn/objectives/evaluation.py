@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyro
 import torch
@@ -23,9 +23,6 @@ from pyro_vrnn.models.precision import products
 from pyro_vrnn.objectives.base import Objective
 from pyro_vrnn.programs import Program
 from pyro_vrnn.system.errors import NumericsError
-
-if TYPE_CHECKING:
-    from pyro_vrnn.data.format import DataFormat
 
 VALUES_AT_ONCE = 40_000_000
 """Particles x sequences x steps x the widest layer, held at once: what bounds the memory of any K (about 1 GB)."""
@@ -57,14 +54,6 @@ class Evaluation:
         """JSON-able; with something of repeats only if there were any."""
         found = asdict(self)
         return found if self.repeats > 1 else {k: v for k, v in found.items() if "repeats" not in k}
-
-    def by_sample(self, form: DataFormat) -> dict[str, Any]:
-        """Of audio, the NLL of each sample, and the unit of amplitude that its density is over; else nothing."""
-        if form.kind != "audio":
-            return {}
-        nats = self.nll_per_step / form.frame_length
-        unit = f"{form.scale[0]:.6g} 16-bit steps"
-        return {"nll_per_sample": nats, "bits_per_sample": nats / math.log(2), "amplitude_unit": unit}
 
 
 class Recorder(Messenger):

@@ -12,6 +12,7 @@ import pyro
 import torch
 from torch import Tensor
 
+from pyro_vrnn import media
 from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.media import figures
 from pyro_vrnn.models.latents import kl_by_unit
@@ -168,16 +169,9 @@ def inspect(
     stem = f"posterior-{split}-{safe_name(name)}"
     title, steps_kl = f"{run.folder.name}: {split} {name}", by_step.cpu().numpy()
     pictures = []
-    if run.format.kind == "pianoroll":
-        pictures.append(folder / f"{stem}.png")
-        figures.posterior_figure(
-            x,
-            steps_kl,
-            found.mean_x().cpu().numpy(),
-            pictures[-1],
-            lowest_pitch=run.format.lowest_pitch,
-            title=title,
-        )
+    picture = media.posterior(run.format, x, steps_kl, found.mean_x().cpu().numpy(), folder / f"{stem}.png", title)
+    if picture is not None:
+        pictures.append(picture)
     if run.net.latent_dim > 0:
         pictures += [folder / f"{stem}-kl-by-step.png", folder / f"{stem}-kl-by-unit.png"]
         figures.kl_by_step(steps_kl, pictures[-2], title=title)

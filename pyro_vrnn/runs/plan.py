@@ -18,6 +18,7 @@ from pyro_vrnn.config import RunConfig
 from pyro_vrnn.data import catalogue
 from pyro_vrnn.data.dataset import SequenceDataset
 from pyro_vrnn.data.format import format_of
+from pyro_vrnn.data.kinds import KINDS
 from pyro_vrnn.data.schema import DataInfo, read_info
 from pyro_vrnn.models import SequenceModel, build
 from pyro_vrnn.models.likelihoods import LIKELIHOODS
@@ -83,7 +84,7 @@ def plan(
     _check_support(settings, info)
     data = dataclasses.replace(settings.data, path=str(path.resolve()))
     settings = dataclasses.replace(settings, format=format_of(info), data=data)
-    if data.dither and info.kind != "audio":
+    if data.dither and not KINDS[info.kind].sampled:
         raise ConfigError(f"data.dither: {path} is {info.kind}", "it is for audio, whose samples are steps of 16 bits")
     window = data.window if not data.carry else 0
     train = SequenceDataset(path, "train", window or None, data.hop or None, dither=data.dither)

@@ -138,7 +138,7 @@ def write(
         back = reconstruct(run.net, spoilt, hole=None if hide is None else Hole(*hide), draw=draw)
     if run.format.support == "binary" and not draw:
         back = (back > 0.5).to(x)
-    if run.format.kind == "strokes" and not draw:
+    if run.format.traits.pen and not draw:
         back[..., -1] = (back[..., -1] > 0.5).to(x)
     folder = make_folder(out or run.folder / "reconstructions")
     stem = f"{split}-{safe_name(name)}" if file is None else safe_name(name)

@@ -184,7 +184,7 @@ def _set_units(net: SequenceModel, settings: RunConfig) -> None:
     """Tell the likelihood of audio in which units it reads amplitudes."""
     form = settings.format
     assert form is not None
-    if form.kind == "audio":
+    if form.traits.sampled:
         net.likelihood.set_units(torch.tensor(form.center) / FULL_SCALE, torch.tensor(form.scale) / FULL_SCALE)
 
 

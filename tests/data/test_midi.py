@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pyro_vrnn.data import midi as midi_module
-from pyro_vrnn.data.midi import held_notes, midi_events, read_midi, write_midi
+from pyro_vrnn.data.midi import held_notes, midi_events, read_midi
+from pyro_vrnn.media.midi import write_midi
 from pyro_vrnn.system.errors import DataError
 
 same_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -18,6 +18,7 @@ import pyro_vrnn as pv
 from pyro_vrnn import cli, media
 from pyro_vrnn.data.format import DataFormat
 from pyro_vrnn.data.writer import write_sequences
+from pyro_vrnn.media import drawings, pianorolls, sounds, texts
 from pyro_vrnn.system.errors import ConfigError, DataError, NumericsError
 
 AUDIO = DataFormat(kind="audio", support="real", x_dim=50, steps_per_second=160.0, frame_length=50, scale=(3000.0,))
@@ -144,7 +145,7 @@ def test_values_that_are_not_finite_are_an_error_and_leave_nothing(form: DataFor
 
 def test_strokes_end_where_the_pen_is_lifted(tmp_path: Path) -> None:
     stored = np.array([[1, 0, 0], [0, 1, 1], [5, 5, 0], [1, 0, 0], [1, 0, 1]], float)
-    lines = media.polylines(stored)
+    lines = drawings.polylines(stored)
     assert [line.tolist() for line in lines] == [[[0, 0], [1, 0], [1, 1]], [[6, 6], [7, 6], [8, 6]]]
     form = DataFormat(kind="strokes", support="real", x_dim=3)
     path, _, facts = media.write(form, stored, tmp_path / "s", title="<a & b>")
@@ -160,7 +161,7 @@ def test_text_is_spelt_and_read_back(tmp_path: Path) -> None:
     assert picture is None
     assert np.array_equal(media.read(TEXT, path), stored)
     words = DataFormat(kind="symbols", support="categorical", x_dim=2, symbols=("to", "be"), level="word")
-    assert media.spell(words, np.array([[0], [1]])) == "to be"
+    assert texts.spell(words, np.array([[0], [1]])) == "to be"
     (tmp_path / "u.txt").write_text("abz")
     with pytest.raises(DataError, match="'z' is no symbol"):
         media.read(TEXT, tmp_path / "u.txt")
@@ -174,7 +175,7 @@ def test_text_is_spelt_and_read_back(tmp_path: Path) -> None:
 
 def test_pitches_with_gaps_go_back_to_their_notes() -> None:
     form = DataFormat(kind="pianoroll", support="binary", x_dim=3, steps_per_second=4.0, pitches=(40, 43, 60))
-    roll, low = media.spread(form, np.array([[1, 0, 1], [0, 1, 0]]))
+    roll, low = pianorolls.spread(form, np.array([[1, 0, 1], [0, 1, 0]]))
     assert low == 40
     assert (np.argwhere(roll) + np.array([0, 40])).tolist() == [[0, 40], [0, 60], [1, 43]]
 
@@ -221,7 +222,7 @@ def test_beginnings_of_another_kind(tmp_path: Path) -> None:
 
 def test_no_more_of_a_sound_is_read_than_can_be_a_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many channels it has, and whatever it unpacks to."""
-    monkeypatch.setattr(media, "LONGEST_SECONDS", 10)
+    monkeypatch.setattr(sounds, "LONGEST_SECONDS", 10)
     with soundfile.SoundFile(tmp_path / "long.flac", "w", 8000, 8, "PCM_16") as file:
         for _ in range(90):
             file.write(np.full((8000, 8), 0.25))
@@ -244,7 +245,7 @@ def test_time_that_is_none(trained: dict[str, pv.Run], tmp_path: Path) -> None:
 def test_long_handwriting_keeps_its_shape() -> None:
     """Coordinates far from the start are as fine as those near it."""
     line = np.column_stack([np.arange(12340.0, 12352.0), np.zeros(12)])
-    text = media.svg([np.zeros((2, 2)), line])
+    text = drawings.svg([np.zeros((2, 2)), line])
     points = ET.fromstring(text).findall(".//{http://www.w3.org/2000/svg}polyline")[1].attrib["points"].split()
     assert len(set(points)) == 12
 

@@ -19,9 +19,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pyro_vrnn.data.midi import read_midi, write_midi
+from pyro_vrnn.data.midi import read_midi
 from pyro_vrnn.data.schema import SPLITS, Array, DataInfo
 from pyro_vrnn.data.sources import midi
+from pyro_vrnn.media.midi import write_midi
 from pyro_vrnn.system.errors import ConfigError, DataError
 
 same_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)

@@ -1,0 +1,53 @@
+"""What each kind of data can be written as, and read from: the interface of the kinds' files in this package."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from pyro_vrnn.data.format import DataFormat
+from pyro_vrnn.media.pictures import Caption
+from pyro_vrnn.system.errors import DataError
+
+Array = NDArray[Any]
+
+
+class Medium(ABC):
+    """How sequences of one kind are shown to people. Values are as stored in a data file, [T, columns]."""
+
+    @abstractmethod
+    def write(
+        self, form: DataFormat, stored: Array, stem: Path, caption: Caption
+    ) -> tuple[Path, Path | None, dict[str, Any]]:
+        """Write one sequence: the media file, its picture if there is one, and facts for the JSON beside it.
+
+        Args:
+            form: the format of the data that the model was trained on.
+            stored: [T, columns].
+            stem: the files' path without its ending.
+            caption: what its picture says; places are steps.
+        """
+
+    def overview(self, form: DataFormat, sequences: list[Array], path: Path, titles: list[str], given: int) -> bool:
+        """Draw one picture of several sequences; whether there is one for this kind."""
+        return False
+
+    def read(self, form: DataFormat, path: Path) -> Array:
+        """Read a file of this kind back, [T, columns].
+
+        Raises:
+            DataError: it is not of this kind, rate or width.
+        """
+        raise DataError(f"{path}: drawings cannot be read back", "give --prime-index, a test sequence", path)
+
+    def posterior(self, form: DataFormat, x: Array, kl: Array, mean: Array, path: Path, title: str) -> bool:
+        """Draw a sequence beside what the posterior makes of it; whether there is such a picture for this kind."""
+        return False
+
+
+def beside(stem: Path, ending: str) -> Path:
+    """The path with this ending; a dot in the stem is no ending."""
+    return stem.with_name(stem.name + ending)

@@ -1,0 +1,89 @@
+"""Piano-rolls as MIDI files and pictures of notes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyro_vrnn.data.format import DataFormat
+from pyro_vrnn.data.midi import read_midi
+from pyro_vrnn.media import figures
+from pyro_vrnn.media.medium import Array, Medium, beside
+from pyro_vrnn.media.midi import write_midi
+from pyro_vrnn.media.pictures import Caption
+from pyro_vrnn.system.errors import DataError
+
+FASTEST = 240
+"""Quarter notes a minute of a file: with more, a quarter note has more steps."""
+
+
+class PianoRolls(Medium):
+    """See the module's docstring."""
+
+    def write(
+        self, form: DataFormat, stored: Array, stem: Path, caption: Caption
+    ) -> tuple[Path, Path | None, dict[str, Any]]:
+        """Write a MIDI file and a picture of its notes."""
+        assert form.steps_per_second is not None
+        roll, low = spread(form, stored)
+        path, picture = beside(stem, ".mid"), beside(stem, ".png")
+        quarter = form.steps_per_quarter
+        while 60 * form.steps_per_second / quarter > FASTEST and quarter < 64:
+            quarter *= 2
+        facts = write_midi(
+            roll,
+            path,
+            lowest_pitch=low,
+            steps_per_second=form.steps_per_second,
+            steps_per_quarter=quarter,
+        )
+        figures.pianoroll(
+            roll,
+            picture,
+            lowest_pitch=low,
+            steps_per_second=form.steps_per_second,
+            title=caption.title,
+            prime_steps=caption.given,
+            hidden=caption.hidden,
+        )
+        return path, picture, {"midi": facts}
+
+    def overview(self, form: DataFormat, sequences: list[Array], path: Path, titles: list[str], given: int) -> bool:
+        """Draw the notes of several sequences."""
+        rolls, lowest = zip(*(spread(form, stored) for stored in sequences), strict=True)
+        figures.pianorolls(list(rolls), path, titles, lowest_pitch=lowest[0], prime_steps=given)
+        return True
+
+    def read(self, form: DataFormat, path: Path) -> Array:
+        """Read a MIDI file at the rate and with the notes of the data."""
+        assert form.steps_per_second is not None
+        columns = _columns(form)
+        low, high = int(columns.min()), int(columns.max())
+        roll = read_midi(path, steps_per_second=form.steps_per_second, lowest_pitch=low, columns=high - low + 1)
+        found = np.asarray(roll[:, columns - low])
+        if not form.pitches:
+            return found
+        sounding = np.flatnonzero(found.any(axis=1))  # without silent ends, as `prepare midi` reads songs
+        if not len(sounding):
+            raise DataError(f"{path}: no note that the model knows", "its notes are those of its training songs", path)
+        return found[sounding[0] : sounding[-1] + 1]
+
+    def posterior(self, form: DataFormat, x: Array, kl: Array, mean: Array, path: Path, title: str) -> bool:
+        """Draw the notes over the probabilities that the posterior gives them."""
+        figures.posterior_figure(x, kl, mean, path, lowest_pitch=form.lowest_pitch, title=title)
+        return True
+
+
+def spread(form: DataFormat, stored: Array) -> tuple[Array, int]:
+    """A roll with a column for every note from its lowest to its highest, and the lowest note."""
+    columns = _columns(form)
+    low = int(columns.min())
+    roll = np.zeros((len(stored), int(columns.max()) - low + 1), np.uint8)
+    roll[:, columns - low] = stored
+    return roll, low
+
+
+def _columns(form: DataFormat) -> Array:
+    return np.asarray(form.pitches) if form.pitches else form.lowest_pitch + np.arange(form.x_dim)

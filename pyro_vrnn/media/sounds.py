@@ -1,0 +1,74 @@
+"""Sound as wav files, with waveform and spectrogram."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyro_vrnn.data.format import DataFormat
+from pyro_vrnn.media import pictures
+from pyro_vrnn.media.medium import Array, Medium, beside
+from pyro_vrnn.media.pictures import Caption
+from pyro_vrnn.system.errors import DataError
+from pyro_vrnn.system.files import cannot_write, write_bytes
+
+LONGEST_SECONDS = 600
+"""Of a sound that is read as a beginning; the rest is not decoded."""
+
+
+class Sounds(Medium):
+    """See the module's docstring."""
+
+    def write(
+        self, form: DataFormat, stored: Array, stem: Path, caption: Caption
+    ) -> tuple[Path, Path | None, dict[str, Any]]:
+        """Write a wav; if a sample is beyond 16 bits, all are turned down, and `gain` says by how much."""
+        import soundfile
+
+        wave = stored.reshape(-1)
+        peak = float(np.abs(wave).max())
+        gain = min(1.0, 32767 / peak) if peak > 0 else 1.0
+        samples = np.rint(wave * gain).astype(np.int16)
+        path = beside(stem, ".wav")
+        held = io.BytesIO()
+        soundfile.write(held, samples, form.sample_rate, format="WAV", subtype="PCM_16")
+        with cannot_write(path, len(samples) * 2):
+            write_bytes(path, held.getvalue())
+        picture, size = beside(stem, ".png"), form.frame_length
+        hidden = None if caption.hidden is None else (caption.hidden[0] * size, caption.hidden[1] * size)
+        pictures.sound(samples / 32768, form.sample_rate, picture, Caption(caption.title, caption.given * size, hidden))
+        facts = {"sample_rate": form.sample_rate, "samples": len(samples), "peak": peak / 32768, "gain": gain}
+        return path, picture, facts
+
+    def overview(self, form: DataFormat, sequences: list[Array], path: Path, titles: list[str], given: int) -> bool:
+        """Draw several waveforms."""
+        waves = [stored.reshape(-1) / 32768 for stored in sequences]
+        pictures.waves(waves, path, titles, form.sample_rate, given * form.frame_length)
+        return True
+
+    def read(self, form: DataFormat, path: Path) -> Array:
+        """Read the beginning of a sound file, int16 [T, frame]; what `prepare audio` would skip is refused."""
+        from pyro_vrnn.data.sources.decoding import Decoder, Recording, Tally, Unusable
+
+        rate, samples = form.sample_rate, 0
+        blocks = []
+        try:
+            with Decoder(rate, resample=False) as decoder:
+                for block in decoder.read(Recording(path, path.name, path.stem, ""), Tally()):
+                    blocks.append(block[: LONGEST_SECONDS * rate - samples])
+                    samples += len(blocks[-1])
+                    if len(blocks[-1]) < len(block):
+                        break
+        except Unusable as error:
+            raise DataError(f"{path}: {error}", "give a wav, flac, ogg or mp3 file", path) from error
+        except DataError as error:
+            hint = f"pyro-vrnn prepare convert FILE --sample-rate {rate} --resample --out DIR"
+            words = error.message.removeprefix(f"{path.name}: ")
+            raise DataError(f"{path}: {words}, as the model was trained on", hint, path) from error
+        frames = samples // form.frame_length
+        if frames == 0:
+            raise DataError(f"{path}: shorter than a frame of {form.frame_length} samples", "give a longer one", path)
+        return np.concatenate(blocks)[: frames * form.frame_length].reshape(frames, form.frame_length)
