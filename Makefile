@@ -19,7 +19,7 @@ help:
 	@echo 'make demo   a VRNN learns Bach and writes music: minutes'
 	@echo 'make iwae   the IWAE experiment: several bounds, three seeds: overnight (RECIPE=iwae-speech, STEPS=300)'
 	@echo 'make test   the tests'
-	@echo 'make lint   format, lint, types'
+	@echo 'make lint   format, lint, types, the layers of imports'
 	@echo 'make check  what CI checks: lint and test'
 	@echo 'make venv   the environment of all these, in $(VENV)'
 	@echo 'make clean  removes it, and what tools left behind; data and runs stay'
@@ -52,6 +52,7 @@ lint: venv
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache >.lint-imports.log 2>&1 || { cat .lint-imports.log; exit 1; }
 
 test: venv
 	$(BIN)/python -m pytest -n 2

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from pyro_vrnn import __version__
 from pyro_vrnn.cli.terminal import talking
+from pyro_vrnn.system.version import __version__
 
 ORDER = (
     *("train", "evaluate", "sample", "inspect", "reconstruct", "interpolate", "encode", "compare"),

@@ -241,7 +241,7 @@ def convert(
     For example: prepare convert mp3s/ --out wavs/
     """
     from pyro_vrnn.cli.console import counting
-    from pyro_vrnn.data.preparing import convert as convert_files
+    from pyro_vrnn.data.sources.preparing import convert as convert_files
 
     options = _given(to=to, sample_rate=sample_rate, resample=resample, strict=strict)
     with counting(out.console(), "converting", quiet=out.quiet) as progress:
@@ -259,7 +259,7 @@ def _prepare(kind: str, source: list[str] | None, out_: Path | None, overwrite: 
     """Plan, run and describe the preparation of one data set."""
     from pyro_vrnn.cli.console import counting
     from pyro_vrnn.data.description import describe
-    from pyro_vrnn.data.preparing import plan
+    from pyro_vrnn.data.sources.preparing import plan
 
     job = plan(kind, source or [], out_, _given(**options))
     if job.done and not overwrite:

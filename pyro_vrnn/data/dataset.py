@@ -1,4 +1,4 @@
-"""Batch, and the data set of one split. The file itself is storage.py's, which sequences go together batching.py's."""
+"""The data set of one split, and the batches that it gives; schema.py opens the file, batching.py chooses sequences."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.data.encoding import Encoding, encoding_of
 from pyro_vrnn.data.reader import Ids, RandomRows, read_ids, read_offsets, read_rows, read_split
-from pyro_vrnn.data.schema import AGAIN, SPLITS, check_support, open_data, unscored
+from pyro_vrnn.data.schema import AGAIN, SPLITS, open_data, unscored
+from pyro_vrnn.data.supports import check_support
 from pyro_vrnn.system.errors import ConfigError, DataError, choose
 
 IN_MEMORY_BYTES = 64 * 2**20

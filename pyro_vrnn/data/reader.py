@@ -13,7 +13,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from pyro_vrnn.data.schema import CHECKSUM_BYTES, DataInfo, check_support, damaged, open_data, refusing
+from pyro_vrnn.data.schema import CHECKSUM_BYTES, DataInfo, damaged, open_data, refusing
+from pyro_vrnn.data.supports import check_support
 from pyro_vrnn.system.files import read_at
 
 Array = NDArray[Any]
@@ -43,6 +44,10 @@ def read_offsets(file: h5py.File, split: str, info: DataInfo) -> Array:
     """Where the sequences of a split begin and the last one ends, [N + 1] int64."""
     with refusing(info.path, f"/{split}/offsets"):
         return np.asarray(file[split]["offsets"][()])
+
+
+PREADV: Any = getattr(os, "preadv", None)
+"""Not on every operating system."""
 
 
 class Ids(Sequence[str]):
@@ -188,8 +193,8 @@ def read_into(descriptor: int, values: Array, place: int) -> int:
     """Fill an array with an open file's bytes from a place on, and say how many there were."""
     rest = values.data.cast("B")
     while len(rest):  # a network's file system may give a part
-        if hasattr(os, "preadv"):
-            count = os.preadv(descriptor, [rest], place)
+        if PREADV is not None:
+            count = PREADV(descriptor, [rest], place)
             if count == len(rest):
                 return values.nbytes
         else:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyro_vrnn.data.kinds import KINDS
+from pyro_vrnn.data.supports import SUPPORTS
 from pyro_vrnn.system.errors import DataError, UserError
 
 Array = NDArray[Any]
@@ -34,11 +35,6 @@ Array = NDArray[Any]
 FORMAT, SCHEMA = "pyro-vrnn", 1
 SPLITS = ("train", "valid", "test")
 LONGEST_COLUMN = 200  # characters of a column's name
-SUPPORTS: dict[str, tuple[str, Callable[[Array], Array]]] = {
-    "binary": ("0 or 1", lambda x: (x == 0) | (x == 1)),
-    "real": ("a finite number", np.isfinite),
-    "categorical": ("a whole number from 0 up", lambda x: np.isfinite(x) & (x >= 0) & (x == np.floor(x))),
-}
 PREPARE = "prepare it first with `pyro-vrnn prepare`"
 AGAIN = "prepare the data set again with `pyro-vrnn prepare`"
 CHECKSUM_BYTES = 4
@@ -103,16 +99,6 @@ def unscored(info: DataInfo) -> int:
     if any(split.sequences and split.shortest <= steps for split in info.splits.values()):
         raise DataError(f"{info.path}: a sequence of one step, which is only read", AGAIN, info.path)
     return int(steps)
-
-
-def check_support(values: Array, support: str, name: str, path: Path | None = None) -> None:
-    """DataError naming the first step of [T, X] with a value that is not finite or not in the support."""
-    words, allowed = SUPPORTS[support]
-    ok = allowed(values)
-    if not ok.all():
-        step = int(np.argmin(ok.all(axis=1)))
-        bad = values[step][~ok[step]][0]
-        raise DataError(f"{name}, step {step}: {bad} is not {words}", f"{support} data has no other values", path)
 
 
 def open_data(path: str | Path) -> tuple[h5py.File, DataInfo]:

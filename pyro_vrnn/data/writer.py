@@ -1,4 +1,4 @@
-"""The one writer of data files (storage.py says what they hold): atomic, streaming, reproducible."""
+"""The one writer of data files (schema.py says what they hold): atomic, streaming, reproducible."""
 
 from __future__ import annotations
 
@@ -18,16 +18,9 @@ import h5py
 import numpy as np
 
 from pyro_vrnn.data.kinds import KINDS
-from pyro_vrnn.data.schema import (
-    FORMAT,
-    SCHEMA,
-    SPLITS,
-    SUPPORTS,
-    Array,
-    DataInfo,
-    check_support,
-    read_info,
-)
+from pyro_vrnn.data.moments import Moments
+from pyro_vrnn.data.schema import FORMAT, SCHEMA, SPLITS, Array, DataInfo, read_info
+from pyro_vrnn.data.supports import SUPPORTS, check_support
 from pyro_vrnn.system.errors import ConfigError, DataError, choose
 from pyro_vrnn.system.files import sync_folder, write_refused
 
@@ -184,7 +177,7 @@ class _Writer:
     def write(self, split: str, sequences: Iterable[Array], ids: Sequence[str]) -> None:
         """One split: x, offsets, ids; and for `train` the moments."""
         group = self.file.create_group(split)
-        x, lengths, moments = _Rows(group), [], _Moments(pooled=self.frame_length > 1)
+        x, lengths, moments = _Rows(group), [], Moments(pooled=self.frame_length > 1)
         for i, raw in enumerate(sequences):
             values = self._checked(raw, split, i, ids)
             lengths.append(len(values))
@@ -253,29 +246,6 @@ class _Rows:
         start = len(self.data)
         self.data.resize(start + len(rows), axis=0)
         self.data[start:] = rows
-
-
-class _Moments:
-    """Mean and deviation of each column in one pass, float64 (Chan, Golub, LeVeque's update by blocks)."""
-
-    def __init__(self, *, pooled: bool) -> None:
-        self.pooled = pooled
-        self.count = 0
-        self.mean: Array = np.zeros(1)
-        self.square: Array = np.zeros(1)
-
-    def add(self, values: Array) -> None:
-        block = values.astype(np.float64)
-        block = block.reshape(-1, 1) if self.pooled else block
-        n, mean = len(block), block.mean(0)
-        shift, total = mean - self.mean, self.count + n
-        self.square = self.square + ((block - mean) ** 2).sum(0) + shift**2 * (self.count * n / total)
-        self.mean = self.mean + shift * (n / total)
-        self.count = total
-
-    @property
-    def std(self) -> Array:
-        return np.sqrt(self.square / self.count)
 
 
 def _create(group: h5py.Group, name: str, data: Array, rows: int) -> h5py.Dataset:

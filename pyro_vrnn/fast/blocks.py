@@ -1,4 +1,4 @@
-"""The dense layer of a loop with a backward pass of its own, a step at a time; cells.py has its recurrent cells.
+"""The dense layer of a loop with a backward pass of its own, a step at a time; models/cells.py has the recurrent cells.
 
 Each has a step forward, which writes into [T, N, ·] buffers, a step back, which carries gradients through the states
 alone, and gives its weights' gradients at the end, one product over all steps. recurrence.py puts them together.

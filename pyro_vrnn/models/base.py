@@ -104,7 +104,7 @@ class SequenceModel(nn.Module, ABC):
     """
 
     Config: ClassVar[type[Any]]
-    """A frozen dataclass of this model's own settings (see config.py)."""
+    """A frozen dataclass of this model's own settings (see config/)."""
     likelihood: Likelihood
     latent_dim: int
     """Z; 0 for a model without latent variables, whose bounds are all its exact likelihood."""

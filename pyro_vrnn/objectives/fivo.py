@@ -53,7 +53,7 @@ class FivoObjective(Weighted):
             )
 
     def loss(self, net: SequenceModel) -> ELBO:
-        """Ours, on programs/smc.py."""
+        """Filtering: Pyro has no such ELBO; it runs programs/particle_filter.py."""
         return Filtering(net, self.particles, self.threshold, self.resampling, score=self.score)
 
     @property

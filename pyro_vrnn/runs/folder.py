@@ -14,10 +14,10 @@ import filelock
 import pyro
 import torch
 
-from pyro_vrnn import __version__
 from pyro_vrnn.config import RunConfig, build, parse_toml
 from pyro_vrnn.system.errors import CheckpointError, ConfigError
 from pyro_vrnn.system.files import write_json
+from pyro_vrnn.system.version import __version__
 
 OURS = (
     "config.toml",

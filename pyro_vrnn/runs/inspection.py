@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyro
@@ -17,11 +17,9 @@ from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.media import figures
 from pyro_vrnn.models.latents import kl_by_unit
 from pyro_vrnn.programs import Markov, traces
+from pyro_vrnn.runs.trained import Trained
 from pyro_vrnn.system.errors import ConfigError, DataError, check_seed
 from pyro_vrnn.system.files import cannot_write, make_folder, safe_name
-
-if TYPE_CHECKING:
-    from pyro_vrnn.runs.run import Run
 
 ACTIVE_NATS = 0.01
 """A latent unit is active if its KL, averaged over steps and particles, is above this."""
@@ -72,11 +70,11 @@ class Posterior:
 
 
 @torch.no_grad()
-def posterior(run: Run, x: Any, particles: int = 1, *, seed: int = 0, given: int = 0) -> Posterior:
+def posterior(run: Trained, x: Any, particles: int = 1, *, seed: int = 0, given: int = 0) -> Posterior:
     """Run the guide on one sequence and replay the model on its draws.
 
     Args:
-        run: a trained run.
+        run: the trained model.
         x: [T, X], an array or tensor.
         particles: K draws.
         seed: of the draws.
@@ -114,7 +112,7 @@ def posterior(run: Run, x: Any, particles: int = 1, *, seed: int = 0, given: int
 
 @torch.no_grad()
 def inspect(
-    run: Run,
+    run: Trained,
     *,
     split: str = "test",
     sequence: str = "0",
@@ -128,7 +126,7 @@ def inspect(
     Where `per_step` is false z_1 is about the whole sequence, and the later z are there for the programs alone.
 
     Args:
-        run: a trained run.
+        run: the trained model.
         split: of the run's data.
         sequence: a number or an id.
         particles: K draws of the posterior; means over them are reported.

@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyro
@@ -21,11 +21,9 @@ from pyro_vrnn.data.dataset import SequenceDataset, collate
 from pyro_vrnn.media import pictures
 from pyro_vrnn.models.latents import center
 from pyro_vrnn.programs import Markov
+from pyro_vrnn.runs.trained import Trained
 from pyro_vrnn.system.errors import ConfigError, check_seed
 from pyro_vrnn.system.files import make_folder, safe_name, write_bytes, write_json
-
-if TYPE_CHECKING:
-    from pyro_vrnn.runs.run import Run
 
 Array = NDArray[Any]
 MOST_POINTS = 1000
@@ -48,7 +46,7 @@ class Latents:
 
 
 @torch.no_grad()
-def latents(run: Run, dataset: SequenceDataset, *, batch_size: int = 32) -> Latents:
+def latents(run: Trained, dataset: SequenceDataset, *, batch_size: int = 32) -> Latents:
     """The center of q(z_t | ·) at each step (`latents.center`), the earlier z at theirs.
 
     Raises:
@@ -75,7 +73,7 @@ def latents(run: Run, dataset: SequenceDataset, *, batch_size: int = 32) -> Late
 
 
 def encode(
-    run: Run, *, data: str | None = None, split: str = "test", seed: int = 0, out: Path | None = None
+    run: Trained, *, data: str | None = None, split: str = "test", seed: int = 0, out: Path | None = None
 ) -> list[Path]:
     """Write a split's latents as .npz (z, lengths, ids) and their map in two dimensions as .png.
 
@@ -121,7 +119,7 @@ def _tsne(points: Array, seed: int) -> Array:
 
 @torch.no_grad()
 def interpolate(
-    run: Run,
+    run: Trained,
     first: str,
     second: str,
     *,
@@ -178,7 +176,7 @@ def interpolate(
     return [*files, about]
 
 
-def _given(run: Run, name: str, split: str) -> Tensor:
+def _given(run: Trained, name: str, split: str) -> Tensor:
     """A sequence of the split, or a file, of which a model of windows reads as much as a window. [T, X]."""
     if Path(name).suffix and Path(name).exists():
         found = run.encoding.encode(media.read(run.format, Path(name)))
@@ -187,14 +185,14 @@ def _given(run: Run, name: str, split: str) -> Tensor:
     return torch.from_numpy(dataset[dataset.find(name)])
 
 
-def _code(run: Run, x: Tensor) -> Tensor:
+def _code(run: Trained, x: Tensor) -> Tensor:
     """The posterior's center of z_1. [1, Z]."""
     batch = Batch(torch.tensor([len(x)]), x[:, None]).to(run.device)
     e = run.net.encode(batch, run.net.features(batch.read))
     return center(run.net.q_z(run.net.begin(batch), e[0]))
 
 
-def _drawn(run: Run, z: Tensor, steps: int) -> Tensor:
+def _drawn(run: Trained, z: Tensor, steps: int) -> Tensor:
     """Draw x given z_1. z [B, Z] -> [T, B, X]."""
     model: Callable[..., Any] = pyro.poutine.condition(Markov(run.net).model, data={"z_1": z})
     with pyro.get_param_store().scope(), pyro.validation_enabled(False):

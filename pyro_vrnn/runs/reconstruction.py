@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyro
@@ -16,12 +16,11 @@ from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.fast import loop_of
 from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.programs.stacked import Path as LatentPath
+from pyro_vrnn.runs.sampling import draw as sample
+from pyro_vrnn.runs.trained import Trained
 from pyro_vrnn.system.errors import ConfigError, check_seed
 from pyro_vrnn.system.files import make_folder, safe_name, write_json
 from pyro_vrnn.training.transition_inputs import noisy
-
-if TYPE_CHECKING:
-    from pyro_vrnn.runs.run import Run
 
 ROUNDS = 20
 """How often a hole is filled with what the model says of it, given what it said before."""
@@ -75,16 +74,14 @@ def _emission(net: SequenceModel, x: Tensor) -> Any:
 
 def _continued(net: SequenceModel, before: Tensor, end: int, like: Tensor) -> Tensor:
     """What the model draws after a beginning, in a tensor as long as `like`. [T, X]."""
-    from pyro_vrnn.runs.sampling import draw
-
     prime = before if len(before) else None
     filled = torch.zeros_like(like)
-    filled[:end] = draw(net, 1, end, prime=prime).x[:, 0]
+    filled[:end] = sample(net, 1, end, prime=prime).x[:, 0]
     return filled
 
 
 def write(
-    run: Run,
+    run: Trained,
     *,
     file: Path | None = None,
     split: str = "test",
@@ -99,7 +96,7 @@ def write(
     """Write a sequence as it was given to the model and as it came back, and a .json that says how.
 
     Args:
-        run: a trained run.
+        run: the trained model.
         file: of the kind that the model draws; or else a sequence of its data:
         split, sequence: which one.
         steps: so many first steps of it; all by default.

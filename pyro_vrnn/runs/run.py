@@ -10,79 +10,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pyro_vrnn.config import RunConfig
-from pyro_vrnn.data import catalogue
-from pyro_vrnn.data.dataset import SequenceDataset
-from pyro_vrnn.data.encoding import Encoding
-from pyro_vrnn.data.format import DataFormat, format_of
-from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.objectives import make_objective
 from pyro_vrnn.objectives.evaluation import Evaluation, evaluate
 from pyro_vrnn.programs import Stacked
+from pyro_vrnn.runs import inspection, latent_space, reconstruction, sampling
 from pyro_vrnn.runs.folder import read_config
 from pyro_vrnn.runs.plan import build_net
+from pyro_vrnn.runs.trained import Trained
 from pyro_vrnn.system.devices import device as pick_device
-from pyro_vrnn.system.errors import DataError, check_seed
+from pyro_vrnn.system.errors import check_seed
 from pyro_vrnn.training import checkpoint
 from pyro_vrnn.training.observer import FitResult
 
 
-class Run:
-    """A trained run: its settings, its network at one checkpoint, and what can be asked of them.
+class Run(Trained):
+    """A trained run and what can be asked of it; each method calls the module that does the work."""
 
-    Attributes:
-        folder: the run folder.
-        step_folder: the checkpoint that was loaded.
-        config: its complete settings.
-        net: the network, in evaluation mode.
-        state: where the training stood.
-    """
-
-    def __init__(
-        self, folder: Path, step_folder: Path, settings: RunConfig, net: SequenceModel, state: dict[str, Any]
-    ) -> None:
-        self.folder, self.step_folder, self.config, self.net, self.state = (
-            folder,
-            step_folder,
-            settings,
-            net,
-            state,
-        )
-        self.format: DataFormat = settings.format  # type: ignore[assignment]  # load() has checked it
-        self.device = next(net.parameters()).device
-        self.result: FitResult | None = None
-        """How the training ended, for a run that `train` just made."""
-
-    def __repr__(self) -> str:
-        return f"<Run {self.folder} ({self.config.model.name}, {self.step_folder.name})>"
-
-    @property
-    def encoding(self) -> Encoding:
-        """How the model reads stored values."""
-        return Encoding(self.format.center, self.format.scale, len(self.format.symbols))
-
-    def data(self, data: str | Path | None = None, split: str = "test") -> SequenceDataset:
-        """A split of the run's own data file, or of another of the same format.
-
-        Raises:
-            DataError: another kind, support or width than the model was trained on, or an empty split.
-        """
-        named = str(data or self.config.data.path)
-        moved = catalogue.FOLDER / Path(named).name  # a checkout that was moved, or a run that was copied
-        path = moved if data is None and not Path(named).exists() and moved.exists() else catalogue.find(named)
-        dataset = SequenceDataset(path, split, encoding=self.encoding, dither=self.config.data.dither)
-        theirs = format_of(dataset.info)
-        for name in ("kind", "support", "x_dim", "steps_per_second", "frame_length", "symbols", "pitches"):
-            given, known = getattr(theirs, name), getattr(self.format, name)
-            if given != known:
-                raise DataError(
-                    f"{path}: {name} is {given!r}, the model was trained on {known!r}",
-                    "give data of the kind in the run's config.toml, [format]",
-                    path,
-                )
-        if len(dataset) == 0:
-            raise DataError(f"{path}: the {split} split is empty", "choose another --split", path)
-        return dataset
+    result: FitResult | None = None
+    """How the training ended, for a run that `train` just made."""
 
     def evaluate(
         self,
@@ -117,19 +62,31 @@ class Run:
         )
 
     def sample(self, num: int = 4, steps: int | None = None, **options: Any) -> list[Path]:
-        """Draw sequences and write them; the options and the files are `sampling.write`'s."""
-        from pyro_vrnn.runs import sampling
-
+        """Draw sequences and write them; the options and the files are those of `sampling.write`."""
         return sampling.write(self, num=num, steps=steps, **options)
 
     def posterior(self, x: Any, particles: int = 1, *, seed: int = 0) -> Any:
-        """A Pyro trace of the guide on one sequence x [T, X], replayed through the model: both sides' sites.
+        """A Pyro trace of the guide on one sequence x [T, X], replayed through the model: the sites of both sides.
 
-        The trace's sites have `fn` of the model and `value` of the guide's draw; log-probabilities are computed.
+        The trace's sites have `fn` of the model and `value` of what the guide drew; log-probabilities are computed.
         """
-        from pyro_vrnn.runs import inspection
-
         return inspection.posterior(self, x, particles, seed=seed).model
+
+    def inspect(self, **options: Any) -> dict[str, Any]:
+        """The posterior of one sequence in numbers and figures; the options are those of `inspection.inspect`."""
+        return inspection.inspect(self, **options)
+
+    def reconstruct(self, **options: Any) -> list[Path]:
+        """A sequence through the posterior and back, as files; the options are those of `reconstruction.write`."""
+        return reconstruction.write(self, **options)
+
+    def encode(self, **options: Any) -> list[Path]:
+        """The latents of a split as files; the options are those of `latent_space.encode`."""
+        return latent_space.encode(self, **options)
+
+    def interpolate(self, first: str, second: str, **options: Any) -> list[Path]:
+        """Sequences between two others, as files; the options are those of `latent_space.interpolate`."""
+        return latent_space.interpolate(self, first, second, **options)
 
 
 def load(path: str | Path, *, device: str = "cpu") -> Run:

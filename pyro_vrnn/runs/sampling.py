@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyro
 import torch
@@ -18,11 +18,9 @@ from pyro_vrnn import media
 from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.programs import Markov, weights
+from pyro_vrnn.runs.trained import Trained
 from pyro_vrnn.system.errors import ConfigError, check_seed
 from pyro_vrnn.system.files import make_folder, safe_name, write_json
-
-if TYPE_CHECKING:
-    from pyro_vrnn.runs.run import Run
 
 DEFAULT_STEPS = 64
 MOST_STEPS = 100_000
@@ -89,7 +87,7 @@ def log_joint(net: SequenceModel, x: Tensor, z: Tensor) -> Tensor:
 
 
 def write(
-    run: Run,
+    run: Trained,
     *,
     num: int = 4,
     steps: int | None = None,
@@ -102,10 +100,10 @@ def write(
     out: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
-    """Draw and write sequences: media, picture and a .json each, and one picture of all (media.py says which).
+    """Draw and write sequences: media, picture and a .json each, and one picture of all (media/ says which).
 
     Args:
-        run: a trained run.
+        run: the trained model.
         num: how many.
         steps: length of each, the given beginning included; default: that of the training sequences if all have
             the same and the beginning is shorter, else 64 after the beginning.
@@ -199,7 +197,7 @@ def _usual_steps(sequence_steps: int, first: int) -> int:
     return sequence_steps if first < sequence_steps <= MOST_STEPS else first + DEFAULT_STEPS
 
 
-def _prime(run: Run, file: str | Path | None, index: str | None, steps: int | None) -> Tensor | None:
+def _prime(run: Trained, file: str | Path | None, index: str | None, steps: int | None) -> Tensor | None:
     """The beginning to go on from, [T0, X]."""
     form = run.format
     if file is None and index is None:

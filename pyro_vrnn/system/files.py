@@ -14,9 +14,12 @@ import stat
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pyro_vrnn.system.errors import ConfigError, DataError, ResourceError, UserError
 
+PREAD: Any = getattr(os, "pread", None)
+"""Not on every operating system."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NAME_BYTES = 100
 RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(10))}
@@ -24,8 +27,9 @@ RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT"
 
 def read_at(descriptor: int, size: int, place: int) -> bytes:
     """So many bytes of an open file from a place on; fewer at its end. On Windows, not for several threads at once."""
-    if hasattr(os, "pread"):
-        return os.pread(descriptor, size, place)
+    if PREAD is not None:
+        found: bytes = PREAD(descriptor, size, place)
+        return found
     os.lseek(descriptor, place, os.SEEK_SET)
     return os.read(descriptor, size)
 

@@ -1,7 +1,7 @@
 """Updates as CUDA graphs: a shape's update is captured once, launches and all, and replayed on new data.
 
 A GPU spends most of a small recurrent network's step waiting for Python to launch the next kernel. A graph has them all
-in one launch. It needs fixed shapes (sequences.padded) and an update that waits for nothing (update.py); whatever else
+in one launch. It needs fixed shapes (data/batch.padded) and an update that waits for nothing (update.py); whatever else
 a run asks for goes the usual way, and the reason is told.
 """
 

@@ -24,7 +24,7 @@ SPREAD = 0.1
 
 
 class Likelihood(nn.Module, ABC):
-    """The contract. `support` says which data it can score (sequences.py: binary, real, categorical).
+    """The contract. `support` says which data it can score (data/supports.py: binary, real, categorical).
 
     The distribution takes part in any batch shape: values and features broadcast against each other. Zeros,
     the padding, have a finite log-probability. Log-probabilities are in nats.

@@ -10,8 +10,8 @@ import pytest
 import soundfile
 
 from pyro_vrnn import cli
-from pyro_vrnn.data.preparing import plan
 from pyro_vrnn.data.sources import SOURCES
+from pyro_vrnn.data.sources.preparing import plan
 from pyro_vrnn.system.errors import ConfigError, DataError
 
 FOLDERS = {

@@ -1,0 +1,70 @@
+"""A trained model as sampling, inspection and the others take it: network, format and data, and where it lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pyro_vrnn.config import RunConfig
+from pyro_vrnn.data import catalogue
+from pyro_vrnn.data.dataset import SequenceDataset
+from pyro_vrnn.data.encoding import Encoding
+from pyro_vrnn.data.format import DataFormat, format_of
+from pyro_vrnn.models import SequenceModel
+from pyro_vrnn.system.errors import DataError
+
+
+class Trained:
+    """A trained model at one checkpoint: its network, its settings, the format of its data, and where it lies.
+
+    Attributes:
+        folder: the run folder.
+        step_folder: the checkpoint that was loaded.
+        config: its complete settings.
+        net: the network, in evaluation mode.
+        state: where the training stood.
+    """
+
+    def __init__(
+        self, folder: Path, step_folder: Path, settings: RunConfig, net: SequenceModel, state: dict[str, Any]
+    ) -> None:
+        self.folder, self.step_folder, self.config, self.net, self.state = (
+            folder,
+            step_folder,
+            settings,
+            net,
+            state,
+        )
+        self.format: DataFormat = settings.format  # type: ignore[assignment]  # load() has checked it
+        self.device = next(net.parameters()).device
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.folder} ({self.config.model.name}, {self.step_folder.name})>"
+
+    @property
+    def encoding(self) -> Encoding:
+        """How the model reads stored values."""
+        return Encoding(self.format.center, self.format.scale, len(self.format.symbols))
+
+    def data(self, data: str | Path | None = None, split: str = "test") -> SequenceDataset:
+        """A split of the run's own data file, or of another of the same format.
+
+        Raises:
+            DataError: another kind, support or width than the model was trained on, or an empty split.
+        """
+        named = str(data or self.config.data.path)
+        moved = catalogue.FOLDER / Path(named).name  # a checkout that was moved, or a run that was copied
+        path = moved if data is None and not Path(named).exists() and moved.exists() else catalogue.find(named)
+        dataset = SequenceDataset(path, split, encoding=self.encoding, dither=self.config.data.dither)
+        theirs = format_of(dataset.info)
+        for name in ("kind", "support", "x_dim", "steps_per_second", "frame_length", "symbols", "pitches"):
+            given, known = getattr(theirs, name), getattr(self.format, name)
+            if given != known:
+                raise DataError(
+                    f"{path}: {name} is {given!r}, the model was trained on {known!r}",
+                    "give data of the kind in the run's config.toml, [format]",
+                    path,
+                )
+        if len(dataset) == 0:
+            raise DataError(f"{path}: the {split} split is empty", "choose another --split", path)
+        return dataset
