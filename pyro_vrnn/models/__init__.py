@@ -55,7 +55,7 @@ def model_class(name: str) -> type[SequenceModel]:
         raise ConfigError(f"model {name!r} ({entry.value}) cannot be imported: {why}", "mend its package") from error
     if not (isinstance(cls, type) and issubclass(cls, SequenceModel)):
         raise ConfigError(f"model {name!r}: {entry.value} is no SequenceModel", "see docs/extending.md")
-    config: Any = vars(cls).get("Config") or cls.Config
+    config: Any = getattr(cls, "Config", None)
     if not (isinstance(config, type) and issubclass(config, ModelConfig) and dataclasses.is_dataclass(config)):
         raise ConfigError(f"model {name!r}: its Config is no ModelConfig", "see docs/extending.md")
     return cls
