@@ -31,7 +31,7 @@ MANIFEST = "MANIFEST.json"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What one holds: the weights that were validated, what training needs to go on, and where it stood."""
+    """What one holds: the weights that were validated, what training needs to continue, and where it stood."""
 
     model: dict[str, Tensor]
     optimizer: dict[str, Tensor]

@@ -69,8 +69,8 @@ class EagerStep(Step):
         state.program.forget()
         if state.average:
             with torch.no_grad():
-                for name, value in state.net.named_parameters():
-                    state.average[name].lerp_(value, keep)
+                weights = dict(state.net.named_parameters())
+                torch._foreach_lerp_([*state.average.values()], [weights[name] for name in state.average], keep)
         if recorder is None:
             return None
         nll, kl = recorder.nll, recorder.kl

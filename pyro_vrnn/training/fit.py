@@ -77,7 +77,7 @@ class _Fit:
         batch = batch.to(self.trainer.state.device)
         if self.units is not None:
             batch = standardised(batch, *self.units)
-        return self.trainer.state.goes_on(batch, piece.rows) if piece.rows else batch, indices
+        return self.trainer.state.continuing(batch, piece.rows) if piece.rows else batch, indices
 
     def read(self, indices: list[int], piece: Piece) -> Batch:
         """From the file; for a GPU in one of few shapes, and into memory that it can copy from by itself."""
@@ -102,7 +102,7 @@ class _Fit:
             return
         text = json.dumps(row, allow_nan=False) + "\n"
         with cannot_write(self.run / "metrics.jsonl", len(text)):
-            if not self.wrote:  # rows after the checkpoint that this goes on from will be logged again
+            if not self.wrote:  # rows after the checkpoint that this continues from will be logged again
                 self.metrics.truncate(self.at.metrics_bytes)
                 self.wrote = True
             self.metrics.write(text)
@@ -194,7 +194,7 @@ class _Fit:
         self.save(best=best)
 
     def unscheduled(self, stop: Stop) -> None:
-        """At a stop between validations: save what resuming goes on from, as if there had been none; then look.
+        """At a stop between validations: save what resuming continues from, as if there had been none; then look.
 
         What came since the last validation may be the best, so BEST may point here; the row is cut off on resume.
         """
@@ -207,7 +207,7 @@ class _Fit:
                 checkpoint.point(self.run / "checkpoints", "BEST", self.at.step)
 
     def rescue(self) -> str:
-        """After an error: save what was done, if it is worth going on from. What to tell about it."""
+        """After an error: save what was done, if it is worth continuing from. What to tell about it."""
         if self.at.step == self.first:
             return ""
         if not self.trainer.state.is_finite():

@@ -156,7 +156,7 @@ class GraphStep(Step):
         raise NumericsError(f"the loss is {loss}, the gradient's norm {norm}")
 
     def _captured(self, batch: Batch) -> Captured:
-        """A shape's first batch, captured. Random numbers go on as if nothing had run."""
+        """A shape's first batch, captured. Random numbers continue as if nothing had run."""
         found = Captured(_copy(batch), lambda: None)
 
         def update() -> None:
@@ -205,7 +205,7 @@ class GraphStep(Step):
 def _leave_capture(device: torch.device) -> None:
     """A capture that broke off leaves the generator in it, which would refuse to draw: one of the same state instead.
 
-    Graphs of other shapes would go on with the old one; there are no more replays after a failure.
+    Graphs of other shapes would continue the old one; there are no more replays after a failure.
     """
     generator = torch.cuda.default_generators[device.index]
     generator.graphsafe_set_state(generator.clone_state())

@@ -55,10 +55,8 @@ class TorchOptim(PyroOptim):
             ):  # not read by this batch; after a step it would be zero, and a resumed run must not differ
                 p.grad = torch.zeros_like(p)
         self.reduce(self.params)
-        for p in self.params:
-            assert p.grad is not None
-            p.grad.div_(self.divide_by)
-        norm = float(clip_grad_norm_(self.params, self.clip_norm))
+        torch._foreach_div_([p.grad for p in self.params if p.grad is not None], self.divide_by)
+        norm = float(clip_grad_norm_(self.params, self.clip_norm, foreach=True))
         if not norm < float("inf"):
             raise NumericsError(f"the gradient's norm is {norm}")
         self.grad_norm = norm

@@ -16,7 +16,7 @@ class Replay:
     """Which sequences have been trained on lately, and how badly they went.
 
     Args:
-        kind: "recent" draws from the `size` sequences trained on last, "hard" from the `size` of highest loss a step
+        kind: "recent" draws from the `size` sequences trained on last, "hard" from the `size` of highest loss per step
             when they were last seen; "none" draws nothing.
         share: of a batch's size, drawn on top of it; an epoch still holds every sequence once.
         size: how many to draw from.
@@ -40,7 +40,7 @@ class Replay:
         return [int(i) for i in np.random.default_rng([self.seed, step]).choice(others, count, replace=False)]
 
     def saw(self, batch: Sequence[int], scores: Tensor) -> None:
-        """A batch was trained on; its losses a step, [B]."""
+        """A batch was trained on; its losses per step, [B]."""
         if self.kind != "none":
             for i, score in zip(batch, scores.tolist(), strict=True):
                 self.scores.pop(i, None)

@@ -61,18 +61,18 @@ class TrainingState:
     def __init__(self, config: RunConfig, net: SequenceModel, device: torch.device, ranks: Ranks = ALONE) -> None:
         self.config, self.net, self.device, self.ranks = config, net, device, ranks
         training = config.training
-        # A fused optimiser with its learning rate on the device: the same one with a graph and without.
-        learning_rate, fused = training.learning_rate, device.type == "cuda"
+        # On a GPU the learning rate is on the device: the same optimiser with a graph and without.
+        learning_rate, on_device = training.learning_rate, device.type == "cuda"
         self.program: Markov | Stacked = PROGRAMS[training.program](net)
         self.optim = TorchOptim(
             net,
             lambda params: torch.optim.AdamW(
                 params,
-                lr=torch.tensor(learning_rate, device=device) if fused else learning_rate,
+                lr=torch.tensor(learning_rate, device=device) if on_device else learning_rate,
                 betas=training.adam_betas,
                 weight_decay=training.weight_decay,
-                fused=fused or None,
-                capturable=fused,
+                fused=True,
+                capturable=on_device,
             ),
             training.clip_norm,
         )
@@ -98,8 +98,8 @@ class TrainingState:
         keep = 1.0 - min(training.average, (2 + step) / (11 + step))
         return self.config.objective.beta(step), learning_rate, keep
 
-    def goes_on(self, batch: Batch, rows: Sequence[int]) -> Batch:
-        """A batch that goes on from these rows of the one before."""
+    def continuing(self, batch: Batch, rows: Sequence[int]) -> Batch:
+        """A batch that continues from these rows of the one before."""
         assert self.memory is not None, "no batch before this one"
         index = torch.tensor(
             [*rows, *[0] * (batch.size - len(rows))]
@@ -199,7 +199,7 @@ class TrainingState:
         return expected
 
     def is_finite(self) -> bool:
-        """Whether weights, their average, the optimiser's and carried state are all finite: worth going on from."""
+        """Whether weights, their average, the optimiser's and carried state are all finite: worth continuing from."""
         carried = [part for side in self.memory or () for part in side]
         weights = [*self.net.state_dict().values(), *self.average.values()]
         moments = flatten(self.optim.get_state()).values()

@@ -196,7 +196,7 @@ def test_carrying_runs_on_both_programs_alike(data: Path, tmp_path: Path) -> Non
         ("jsb-vrnn", {"data.window": 4, "data.hop": 5}, "left out"),
         ("jsb-vrnn", {"data.window": 4, "data.hop": 2, "data.carry": True}, "do not overlap"),
         ("jsb-vrnn", CARRY | {"training.replay": "hard"}, "state before"),
-        ("jsb-vrnn", CARRY | {"model.name": "vrae"}, "one z a sequence"),
+        ("jsb-vrnn", CARRY | {"model.name": "vrae"}, "one z per sequence"),
         ("jsb-vrnn", CARRY | {"objective.name": "fivo"}, "are not carried"),
     ],
 )
@@ -230,7 +230,7 @@ def test_replay_draws_what_it_says() -> None:
 
 
 def test_a_gradient_that_is_not_finite_leaves_the_memory_alone(data: Path, tmp_path: Path) -> None:
-    """Rescued at a piece that goes on from another, and resumed: as if nothing had been."""
+    """Rescued at a piece that continues from another, and resumed: as if nothing had been."""
     whole = pv.train("jsb-vrnn", data=data, out=tmp_path / "a", max_steps=8, settings=CARRY)
     clip = optimizer.clip_grad_norm_
     for at in range(2, 7):

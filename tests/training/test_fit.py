@@ -198,7 +198,7 @@ def test_a_loss_that_is_not_finite_changes_nothing(tmp_path: Path) -> None:
         assert torch.equal(value, before[key])
     found = json.loads((tmp_path / "diagnostics" / "step-2.json").read_text())
     assert found["first_site"] == "guide:z_1"
-    trainer.step(batch, log=False)  # and it can go on
+    trainer.step(batch, log=False)  # and it can continue
 
 
 def test_a_gradient_that_is_not_finite_changes_nothing() -> None:

@@ -246,7 +246,7 @@ def test_a_number_that_is_not_finite_stops_all_that_follows(tmp_path: Path) -> N
         assert all(torch.equal(after[k], before[k]) for k in before)
         now = [v for s in trainer.state.optim.inner.state.values() for v in s.values()]
         assert all(torch.equal(a, b) for a, b in zip(moments, now, strict=True))
-        row = trainer.step(good, log=True)  # and it can go on
+        row = trainer.step(good, log=True)  # and it can continue
         assert row is not None
         assert row["step"] == 5
 
@@ -307,7 +307,7 @@ def test_a_padded_batch_keeps_its_steps_when_it_gets_other_parts() -> None:
         trainer.step(make_batch(dtype=torch.float32), log=False)
         assert fed(trainer.state, batch).steps == 18
         trainer.state.memory = (trainer.state.net.start(2), ())
-        more = trainer.state.goes_on(batch, [1])
+        more = trainer.state.continuing(batch, [1])
         assert (more.steps, more.scored_steps) == (18, 20)
         trainer.step(more, log=False)
 
@@ -323,7 +323,7 @@ def test_bf16_with_a_carried_state(model: str) -> None:
             trainer.step(batch, log=False)
             assert trainer.state.memory is not None
             assert all(v.dtype == torch.float32 for side in trainer.state.memory for v in side)
-            batch = trainer.state.goes_on(make_batch(dtype=torch.float32), range(batch.size))
+            batch = trainer.state.continuing(make_batch(dtype=torch.float32), range(batch.size))
 
 
 @pytest.mark.parametrize("carry", [False, True])
@@ -531,7 +531,7 @@ class Driver:
 
 
 def test_the_steps_of_a_capture(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same losses as without; random numbers go on as if nothing had run."""
+    """The same losses as without; random numbers continue as if nothing had run."""
     batch, rows = make_batch(dtype=torch.float32), []
     for driven in (False, True):
         trainer = make_trainer("training.average=0.9", graphs=True)
@@ -543,7 +543,7 @@ def test_the_steps_of_a_capture(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_capture_that_breaks_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The run goes on one launch at a time, with the same numbers, and a generator that draws."""
+    """The run continues one launch at a time, with the same numbers, and a generator that draws."""
     batch, rows = make_batch(dtype=torch.float32), []
     for driven in (False, True):
         trainer = make_trainer(graphs=True)

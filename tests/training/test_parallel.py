@@ -91,7 +91,7 @@ pv.train("jsb-vrnn", data=data, out=out, epochs=2, batch_size=3, settings=small)
 
 
 def test_both_ranks_end_with_the_same_weights(data: Path, tmp_path: Path) -> None:
-    """And another run of the same goes on from what they left."""
+    """And another run of the same continues from what they left."""
     (tmp_path / "same.py").write_text(SAME)
     done = torchrun(str(tmp_path / "same.py"), str(data), str(tmp_path / "run"), str(tmp_path))
     assert done.returncode == 0, done.stderr
