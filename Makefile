@@ -40,7 +40,7 @@ demo: venv
 	@echo
 	@echo 'Listen to runs/demo/samples/*.mid, look at runs/demo/samples/samples-0.png and runs/demo/figures/.'
 	@echo 'Next:  $(BIN)/pyro-vrnn inspect runs/demo                        what the latent variables carry'
-	@echo '       $(BIN)/pyro-vrnn sample runs/demo --prime-index 0         go on from a chorale'
+	@echo '       $(BIN)/pyro-vrnn sample runs/demo --prime-index 0         continue a chorale'
 	@echo '       $(BIN)/pyro-vrnn train --objective iwae --particles 5     another bound, one flag'
 
 RECIPE ?= iwae-jsb

@@ -29,13 +29,13 @@ class Folder:
     reference: float | None = None
     """Of the README, in the unit of the row; lower is better but for audio."""
     reference_name: str = ""
-    unit: str = "nats a step"
+    unit: str = "nats per step"
     bound: tuple[str, ...] = ("--objective", "iwae", "--particles", "16")
 
 
 SECONDS = ("--seconds", "0.5")
 GAUSS = "independent Gaussian"
-SAMPLE = "log-likelihood, nats a sample"
+SAMPLE = "log-likelihood, nats per sample"
 ROLLS = {"nottingham": 5.16, "muse_data": 8.56, "piano_midi": 8.26}
 FOLDERS = {
     "speech-one-voice": Folder("speech_one_voice", "audio", SECONDS, -1.435, GAUSS, SAMPLE),

@@ -33,6 +33,7 @@ from gpu_cases import (
     Found,
     expected,
     flops_of,
+    graph_step,
     write_audio,
     write_rolls,
 )
@@ -87,7 +88,7 @@ def dmm_example(run: Bench) -> Found:
     batch = run.batch(20, 129, ragged=True)
     long = int(batch.lengths.max())
     assert batch.x is not None
-    net = run.trainer(*sets, recipe="jsb-dmm", graph=False).net
+    net = run.trainer(*sets, recipe="jsb-dmm", graph=False).state.net
     assert isinstance(net, DMM)
     example = ExampleTraining(net, Batch(batch.lengths, batch.x[:long]))
     with pyro.get_param_store().scope(), pyro.validation_enabled(False), products("float32", run.where):
@@ -103,7 +104,7 @@ SRNN_TIMIT += ["model.network_dims=512,512", "training.weight_decay=0", "trainin
 def srnn_timit(run: Bench) -> Found:
     """SRNN's TIMIT setting (GRU 1024, z 256, two layers of 512, B=64, 40 frames of 200 samples)."""
     batch = run.batch(64, 40, 200, real=True)
-    flops = flops_of(run.trainer(*SRNN_TIMIT, x_dim=200, graph=False).net.cpu(), batch.steps, 200) * batch.size
+    flops = flops_of(run.trainer(*SRNN_TIMIT, x_dim=200, graph=False).state.net.cpu(), batch.steps, 200) * batch.size
     found: Found = {"flops": flops}
     for precision in PRECISIONS:
         sets = [*SRNN_TIMIT, f"training.precision={precision}"]
@@ -175,12 +176,13 @@ def correctness(run: Bench) -> Found:
         with pyro.get_param_store().scope(), pyro.validation_enabled(False), products("float32", run.where):
             rows.append([(trainer.step(batch, log=True) or {})["loss"] for _ in range(steps)])
         found[f"{'graph' if graph else 'stacked'}_mb"] = run.held() - before
-        if graph and not (trainer.graphs and trainer.graphs.shapes):
+        graphs = graph_step(trainer)
+        if graph and not (graphs and graphs.shapes):
             raise RuntimeError("no graph was made")
     one, other = np.array(rows)
     apart = np.abs(one - other) / np.abs(one)
     found |= {"updates": steps, "loss_apart": float(apart.max()), "loss_apart_second": float(apart[1])}
-    net = run.trainer(graph=False).net
+    net = run.trainer(graph=False).state.net
     z = torch.randn(batch.size, batch.steps, net.latent_dim, generator=torch.Generator().manual_seed(0))
     exact, exact_grad = expected(net, batch, z, torch.device("cpu"), torch.float64, "float32")
     for precision in PRECISIONS:
@@ -226,8 +228,8 @@ def training(run: Bench) -> Found:
             found |= {f"{name}_s": done.seconds, f"{name}_updates": done.steps}
             lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
             bounds.append({row["step"]: row["valid_nll_per_step"] for row in lines if "valid_nll_per_step" in row})
-            if trainer.graphs is not None:
-                found["shapes"], found["reason"] = len(trainer.graphs.shapes), trainer.graphs.reason
+            if (graphs := graph_step(trainer)) is not None:
+                found["shapes"], found["reason"] = len(graphs.shapes), graphs.reason
     last = max(bounds[0].keys() & bounds[1].keys())
     return found | {"updates": last, "graph_nll": bounds[0][last], "stacked_nll": bounds[1][last]}
 

@@ -3,7 +3,7 @@
     python benchmarks/iwae_experiment.py --recipe iwae-jsb --out runs/iwae-jsb
 
 Every run is validated by the same bound (the recipe's training.valid_objective), so the curves can be compared. It can
-be stopped and started again: finished runs stay, an unfinished one goes on. Then an ELBO run of each seed goes on as
+be stopped and started again: finished runs stay, an unfinished one resumes. Then an ELBO run of each seed continues as
 IWAE and as FIVO, and as ELBO for as many updates. Prints a table, writes summary.json and two figures.
 
 Equal time is updates times what an update costs: loss and gradients of all arms, timed in turn in one process at the
@@ -124,7 +124,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/iwae"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, help="updates of each run; the recipe's by default")
-    parser.add_argument("--more", type=int, help="updates that an ELBO run goes on for; half of --steps by default")
+    parser.add_argument("--more", type=int, help="updates that an ELBO run continues for; half of --steps by default")
     parser.add_argument("--particles", type=int, default=128, help="of the bounds on the test split")
     parser.add_argument("--arms", default=",".join(ARMS))
     parser.add_argument("--device", default="auto")
@@ -141,7 +141,7 @@ def main() -> None:
         given = common | {"objective": objective, "particles": particles, "seed": seed} | more
         result = pv.train(options.recipe, out=out, **given).result
         if result is not None and result.stopped == "signal":
-            sys.exit("stopped; the same command goes on")
+            sys.exit("stopped; the same command continues")
         return out
 
     steps = options.steps or config.resolve(options.recipe).config.training.max_steps
@@ -161,7 +161,7 @@ def main() -> None:
             for n, k in CONTINUED.items()
         }
         continued = {f"elbo, then {n}": [made[n, s] for s in range(options.seeds)] for n in CONTINUED}
-        summary["continued"] = table("an ELBO run goes on", continued, options.particles)
+        summary["continued"] = table("an ELBO run continues", continued, options.particles)
         compare([r for runs in continued.values() for r in runs], options.out / "continued")
     (options.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     print(f"\n{options.out}/summary.json, {options.out}/comparison.png")

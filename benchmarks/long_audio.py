@@ -1,4 +1,4 @@
-"""Twenty hours of audio: what preparing and training hold in memory, and how many windows a second can be read.
+"""Twenty hours of audio: what preparing and training hold in memory, and how many windows per second can be read.
 
     OMP_NUM_THREADS=1 python benchmarks/long_audio.py [hours]
 

@@ -63,7 +63,7 @@ def bench(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> dict[str, Any]:
-    """Training steps timed here: markov, stacked and a plain PyTorch loop, beside what the arithmetic alone takes."""
+    """Time training steps here: markov, stacked and a plain PyTorch loop, beside the arithmetic alone."""
     set_threads(threads)
     from pyro_vrnn.cli import bench as benches
     from pyro_vrnn.cli.console import counting
@@ -77,12 +77,12 @@ def bench(
         for n, name in enumerate(names):
             rows.append(benches.bench(name, device=device, repeats=repeats))
             progress(n + 1, len(names))
-    columns = ("markov_ms", "plain_loop_ms", "example_ms", "stacked_ms", "graph_ms", "arithmetic_ms")
+    columns = ("markov_ms", "plain_loop_ms", "stacked_ms", "graph_ms", "arithmetic_ms")
     table: list[tuple[object, ...]] = [("case", *(c.removesuffix("_ms").replace("_", " ") for c in columns))]
     table += [(r["name"], *("" if r[c] is None else f"{r[c]:.1f}" for c in columns)) for r in rows]
     out.table(table, right=tuple(range(1, len(columns) + 1)))
     out.print(f"milliseconds for loss and gradients, {threads or 1} thread(s), medians of {repeats}")
-    out.print("example: Pyro's own DMM example; graph: an update on CUDA, which benchmarks/gpu.py measures")
+    out.print("graph: an update on CUDA, which benchmarks/gpu.py measures")
     return {"schema": 1, "device": str(pick_device(device)), "threads": threads or 1, "cases": rows}
 
 

@@ -1,9 +1,8 @@
 """Training steps timed side by side: the markov program, the stacked one, a plain PyTorch loop, the arithmetic.
 
-All of a case run in one process, interleaved, with the same network and data; medians. A step is loss and gradients,
-without the optimiser. The plain loop is what one writes without Pyro: it draws and scores step by step. The DMM is also
-timed as Pyro's own example has it (dmm_example.py; `Trace_ELBO`; Pyro's checks are on there, and so they are here in
-`example_ms`; without them, as all else is timed, it is `example_unchecked_ms`).
+Everything of a case runs in one process, interleaved, with the same network and data; medians are reported. A step is
+loss and gradients, without the optimiser. The plain loop is what one writes without Pyro: it draws and scores step by
+step. (Pyro's own DMM example is timed by benchmarks/pyro_dmm_example.py.)
 """
 
 from __future__ import annotations
@@ -12,20 +11,17 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import pyro
 import torch
-from pyro.infer import Trace_ELBO
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from pyro_vrnn.cli.dmm_example import Example
 from pyro_vrnn.config import RunConfig, resolve
 from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.data.format import DataFormat
-from pyro_vrnn.models import DMM, SequenceModel
+from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.models.base import expand
 from pyro_vrnn.models.latents import kl_by_unit
 from pyro_vrnn.programs import PROGRAMS
@@ -77,9 +73,15 @@ def bench(name: str, *, device: str = "auto", repeats: int = 7, programs: bool =
 
 
 def time_case(
-    name: str, case: Case, *, device: str = "auto", repeats: int = 7, programs: bool = True
+    name: str,
+    case: Case,
+    *,
+    device: str = "auto",
+    repeats: int = 7,
+    programs: bool = True,
+    others: Callable[[Any, Batch], dict[str, Callable[[], Any]]] = lambda net, batch: {},
 ) -> dict[str, Any]:
-    """The same of any setting; see `bench`."""
+    """Time any setting; see `bench`. `others` gives more to time beside, by name, of the case's network and batch."""
     where = pick_device(device)
     net, batch = _net(case).to(where), _batch(case).to(where)
     objective = resolve(
@@ -94,10 +96,7 @@ def time_case(
     jobs: dict[str, Callable[[], Any]] = {"stacked_ms": program("stacked")}
     if programs:
         jobs |= {"markov_ms": program("markov"), "plain_loop_ms": lambda: _plain(net, batch, case)}
-        if isinstance(net, DMM):
-            pyros = Example(net, batch)
-            example = partial(Trace_ELBO().loss_and_grads, pyros.model, pyros.guide)
-            jobs |= {"example_ms": pyro.validation_enabled(True)(example), "example_unchecked_ms": example}
+    jobs |= others(net, batch)
     product, product_flops = _product(where)
     jobs["product_ms"] = product
     times: dict[str, list[float]] = {key: [] for key in jobs}
@@ -109,8 +108,7 @@ def time_case(
                 net.zero_grad()
                 times[key].append(_timed(job, where))
     flops = counter.get_total_flops()
-    others = ("markov_ms", "plain_loop_ms", "graph_ms", "example_ms", "example_unchecked_ms")
-    found: dict[str, Any] = dict.fromkeys(others)
+    found: dict[str, Any] = dict.fromkeys(("markov_ms", "plain_loop_ms", "graph_ms"))
     found |= {key: 1e3 * statistics.median(values[1:]) for key, values in times.items()}
     arithmetic = found.pop("product_ms") * flops / product_flops
     sizes = {key: getattr(case, key) for key in ("B", "T", "X", "Z", "H", "objective", "particles")}

@@ -62,7 +62,7 @@ def stderr_console() -> Console:
 
 
 class ConsoleObserver(Observer):
-    """Shows a training: loss, nll, kl, beta, updates a second, time left, and each validation."""
+    """Shows a training: loss, nll, kl, beta, updates per second, time left, and each validation."""
 
     def __init__(self, console: Console, *, quiet: bool = False) -> None:
         self.console, self.quiet = console, quiet

@@ -34,12 +34,12 @@ def print_description(path: Path, found: dict[str, Any]) -> None:
     """A data set's summary for people."""
     rate = found["steps_per_second"]
     form = [found["kind"], found["support"], f"{found['x_dim']} columns"]
-    out.print(f"{path}: {', '.join(form + ([] if rate is None else [f'{rate:.4g} steps a second']))}")
+    out.print(f"{path}: {', '.join(form + ([] if rate is None else [f'{rate:.4g} steps per second']))}")
     if found.get("recognised"):
         out.print(f"  recognised: {found['recognised']}")
     titles = {key: key for key in ("sequences", "steps", "shortest", "median", "longest")}
     if found["support"] == "binary":
-        titles |= {"ones_per_step": "notes a step", "repeated_steps": "repeated"}
+        titles |= {"ones_per_step": "notes per step", "repeated_steps": "repeated"}
     if found["kind"] == "audio":
         titles |= {"duration": "duration"}
     rows: list[tuple[object, ...]] = [("  split", *titles.values())]
@@ -50,7 +50,7 @@ def print_description(path: Path, found: dict[str, Any]) -> None:
         rows.append((f"  {split}", *(f"{cell:.3f}" if isinstance(cell, float) else cell for cell in cells)))
     out.table(rows, right=tuple(range(1, len(rows[0]))))
     if found.get("floors"):
-        for line in floor_lines(found["floors"], found["kind"], found["support"], found["frame_length"]):
+        for line in baseline_lines(found["floors"], found["kind"], found["support"], found["frame_length"]):
             out.print(f"  {line}")
     for line in [*_recordings(found["extra"]), *_notes(found["extra"]), *_columns(found["extra"])]:
         out.print(f"  {line}")
@@ -66,14 +66,14 @@ def print_description(path: Path, found: dict[str, Any]) -> None:
         out.print(f"  warning: {line}")
 
 
-def floor_lines(low: dict[str, float], kind: str, support: str, frame_length: int) -> list[str]:
-    """The floors of a data file, for people."""
+def baseline_lines(low: dict[str, float], kind: str, support: str, frame_length: int) -> list[str]:
+    """The baselines of a data file, for people."""
     from pyro_vrnn.data.kinds import KINDS
 
     words = KINDS[kind].baseline_words(support)
-    lines = [f"floors on test, nats a step: {', '.join(f'{low[key]:.2f} {words[key]}' for key in words)}"]
+    lines = [f"baselines on test, nats per step: {', '.join(f'{low[key]:.2f} {words[key]}' for key in words)}"]
     if KINDS[kind].sampled:
-        lines.append(f"  nats a sample: {', '.join(f'{low[key] / frame_length:.4f}' for key in words)}")
+        lines.append(f"  nats per sample: {', '.join(f'{low[key] / frame_length:.4f}' for key in words)}")
     if "test_sequences" in low:
         lines.append(f"  measured on {low['test_sequences']} test sequences, by {low['train_sequences']} of train")
     return lines

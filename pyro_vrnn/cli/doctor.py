@@ -82,7 +82,7 @@ def _try(ask: Callable[[], Any]) -> Any:
     """The answer, or None where this system has none."""
     try:
         return ask()
-    except Exception:  # a report goes on whatever one of its questions meets
+    except Exception:  # a report continues whatever one of its questions meets
         return None
 
 

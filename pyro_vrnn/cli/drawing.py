@@ -21,9 +21,11 @@ def sample(
     ] = None,
     seconds: Annotated[float | None, typer.Option(help="The same in seconds.")] = None,
     temperature: Annotated[float, typer.Option(help="Below 1 surer, above 1 wilder.")] = 1.0,
-    prime: Annotated[Path | None, typer.Option(metavar="FILE", help="A file of the same kind to go on from.")] = None,
+    prime: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A file of the same kind to continue from.")
+    ] = None,
     prime_index: Annotated[
-        str | None, typer.Option(metavar="I", help="Go on from this test sequence (number or id).")
+        str | None, typer.Option(metavar="I", help="Continue this test sequence (number or id).")
     ] = None,
     prime_steps: Annotated[int | None, typer.Option(help="How many steps of it; default 16.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed draws the same.")] = 0,
@@ -31,7 +33,7 @@ def sample(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> dict[str, Any]:
-    """Draw sequences, or go on from a given one: .mid, .wav, .svg or .txt, a picture, and a .json to repeat it."""
+    """Draw sequences, or continue from a given one: .mid, .wav, .svg or .txt, a picture, and a .json to repeat it."""
     set_threads(threads)
     from pyro_vrnn import runs
     from pyro_vrnn.cli.console import counting
@@ -106,7 +108,7 @@ def inspect(
     out.print(
         f"{found['split']} {found['sequence']}: {found['steps']} steps; "
         f"bound {found['bound']:.3f} nats (K={found['particles']}), KL {total:.3f} nats",
-        f"{found['active_units']} of {len(units)} latent units are active (KL above 0.01 nats a step); "
+        f"{found['active_units']} of {len(units)} latent units are active (KL above 0.01 nats per step); "
         f"the largest: {', '.join(f'{v:.3f}' for v in sorted(units, reverse=True)[:5])}"
         if units
         else "this model has no latent variables",

@@ -54,7 +54,7 @@ def train(
     ] = None,
     resume: Annotated[
         str,
-        typer.Option(metavar="auto|never|PATH", help="Go on with the run in --out, refuse it, or go on from PATH."),
+        typer.Option(metavar="auto|never|PATH", help="Continue the run in --out, refuse it, or continue from PATH."),
     ] = "auto",
     init_from: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Start from the weights of a trained run.")
@@ -67,7 +67,7 @@ def train(
 ) -> dict[str, Any] | None:
     """Train a model; without a recipe, a VRNN on Bach's chorales.
 
-    Ctrl-C stops after the step at hand and saves; the same command with the same --out goes on from there.
+    Ctrl-C stops after the step at hand and saves; the same command with the same --out continues from there.
     Several GPUs: torchrun --nproc-per-node=4 -m pyro_vrnn train …; the batch size is that of all together.
     """
     set_threads(threads)
@@ -79,7 +79,7 @@ def train(
     from pyro_vrnn.runs.api import FLAGS
 
     given = locals()
-    if recipe is None and resume not in ("auto", "never"):  # the settings of the run that goes on
+    if recipe is None and resume not in ("auto", "never"):  # the settings of the run that continues
         from pyro_vrnn.training import checkpoint
 
         recipe = str(checkpoint.find(Path(resume), "LATEST")[0] / "config.toml")
@@ -116,10 +116,10 @@ def train(
     out.print(f"{run.folder}: {result.steps} updates in {result.seconds:.0f} s, stopped by {result.stopped}")
     if best is not None:
         bound = f"{run.config.objective.name}, K={run.config.objective.particles}"
-        out.print(f"best on validation: {result.best_nll:.4f} nats a step ({bound}) at update {result.best_step}")
+        out.print(f"best on validation: {result.best_nll:.4f} nats per step ({bound}) at update {result.best_step}")
     if result.signal is not None:  # whoever stopped it wants it stopped: no figure, and the way back
         out.print(
-            f"saved {run.folder}/checkpoints/step-{result.steps:08d}; pyro-vrnn train --resume {run.folder} goes on"
+            f"saved {run.folder}/checkpoints/step-{result.steps:08d}; pyro-vrnn train --resume {run.folder} continues"
         )
     else:
         picture = make_folder(run.folder / "figures") / "training.png"
@@ -192,7 +192,7 @@ def evaluate(
     set_threads(threads)
     from pyro_vrnn import runs
     from pyro_vrnn.cli.console import counting
-    from pyro_vrnn.data.baselines import floors
+    from pyro_vrnn.data.baselines import baselines
 
     loaded = runs.load(run, device=device)
     with counting(out.console(), f"{objective} on {split}", quiet=out.quiet) as progress:
@@ -214,23 +214,25 @@ def evaluate(
         f"{split}: {found.sequences} sequences, {found.steps} steps{unscored}; bound {found.bound}, K={found.particles}"
     )
     rows: list[tuple[object, ...]] = [
-        ("NLL a step", f"{found.nll_per_step:.4f}", f"nats; all NLL over all steps{error}"),
+        ("NLL per step", f"{found.nll_per_step:.4f}", f"nats; all NLL over all steps{error}"),
         ("", f"{found.nll_per_step_sequence_mean:.4f}", "nats; mean over sequences of NLL / steps"),
-        ("NLL a sequence", f"{found.nll_per_sequence:.3f}", "nats"),
-        ("KL a step", f"{found.kl_per_step:.4f}", "nats"),
+        ("NLL per sequence", f"{found.nll_per_sequence:.3f}", "nats"),
+        ("KL per step", f"{found.kl_per_step:.4f}", "nats"),
     ]
     if found.stderr_repeats is not None:
-        rows.append(("error", f"{found.stderr_repeats:.4f}", f"of NLL a step over {repeats} repeats"))
+        rows.append(("error", f"{found.stderr_repeats:.4f}", f"of NLL per step over {repeats} repeats"))
     form = loaded.format
-    simple = floors(dataset.info.path, loaded.encoding) if split == "test" and not out.json else {}
+    simple = baselines(dataset.info.path, loaded.encoding) if split == "test" and not out.json else {}
     words = form.traits.baseline_words(form.support) if simple else {}
     some = f" ({simple['test_sequences']} of the sequences)" if "test_sequences" in simple else ""
-    rows += [("floor", f"{simple[key]:.4f}", f"nats a step; {what}{some}") for key, what in words.items()]
+    rows += [("baseline", f"{simple[key]:.4f}", f"nats per step; {what}{some}") for key, what in words.items()]
     sound = loaded.format.by_sample(found.nll_per_step)
     if sound:
         value, bits = sound["nll_per_sample"], sound["bits_per_sample"]
-        rows.append(("NLL a sample", f"{value:.4f}", f"nats ({bits:.4f} bits); amplitude in {sound['amplitude_unit']}"))
-        rows += [("floor", f"{simple[key] / form.frame_length:.4f}", f"nats; {what}") for key, what in words.items()]
+        rows.append(
+            ("NLL per sample", f"{value:.4f}", f"nats ({bits:.4f} bits); amplitude in {sound['amplitude_unit']}")
+        )
+        rows += [("baseline", f"{simple[key] / form.frame_length:.4f}", f"nats; {what}") for key, what in words.items()]
     out.table(rows, right=(1,))
     where = {"run": str(run), "checkpoint": loaded.step_folder.name}
     return {

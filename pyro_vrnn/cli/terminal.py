@@ -133,7 +133,7 @@ def one_line(text: str) -> str:
 
 
 def _interrupted(error: KeyboardInterrupt) -> None:
-    """Say so, with what there is to know about going on."""
+    """Say so, with what there is to know about continuing."""
     print(one_line(": ".join(["interrupted", *map(str, error.args)])), file=sys.stderr)
 
 

@@ -82,7 +82,7 @@ class TrainingConfig:
     scheduled_steps: int = 0
     """Updates over which the share of scheduled sampling rises from 0."""
     replay: Literal["none", "recent", "hard"] = "none"
-    """Draw some sequences anew beside each batch: of those trained on last, or of the highest loss a step."""
+    """Draw some sequences anew beside each batch: of those trained on last, or of the highest loss per step."""
     replay_share: float = 0.25
     """How many sequences are drawn anew, as a share of the batch."""
     replay_size: int = 64

@@ -1,4 +1,4 @@
-"""What two models without a network score on a data set: the floors that a trained one has to beat. No torch here.
+"""What two models without a network score on a data set: the baselines that a trained one has to beat. No torch here.
 
 "independent" knows nothing of time, "last" the last value alone; both have what they need from the training split.
 
@@ -34,8 +34,8 @@ LEAST_SCALE = 1e-4
 PAIRS_HELD = 1_000_000
 
 
-def floors(path: str | Path, encoding: Encoding | None = None) -> dict[str, float]:
-    """The scores "independent" and "last" on the test split, nats a step: all -log p over the number of scored steps.
+def baselines(path: str | Path, encoding: Encoding | None = None) -> dict[str, float]:
+    """The scores "independent" and "last" on the test split, nats per step: all -log p over the number of scored steps.
 
     Where only some sequences of a big split were read, `train_sequences` and `test_sequences` say how many.
 
@@ -48,9 +48,9 @@ def floors(path: str | Path, encoding: Encoding | None = None) -> dict[str, floa
     """
     info = read_info(path)
     if not info.splits["test"].sequences:
-        raise DataError(f"{path}: the test split is empty", "floors are measured on it", path)
+        raise DataError(f"{path}: the test split is empty", "baselines are measured on it", path)
     if info.support == "binary":
-        return coin_floors(info, Coins.of(info, "train"), Coins.of(info, "test"))
+        return coin_baselines(info, Coins.of(info, "train"), Coins.of(info, "test"))
     encoding = encoding_of(info) if encoding is None else encoding
     counts: Any = _Symbols if info.support == "categorical" else _Numbers
     train, test = counts(info, encoding), counts(info, encoding)
@@ -128,8 +128,8 @@ def _coins_nll(counts: Array, rate: Array) -> float:
     return float(-(counts[1] * np.log(rate) + counts[0] * np.log1p(-rate)).sum())
 
 
-def coin_floors(info: DataInfo, train: Coins, test: Coins) -> dict[str, float]:
-    """The floors of binary data."""
+def coin_baselines(info: DataInfo, train: Coins, test: Coins) -> dict[str, float]:
+    """The baselines of binary data."""
     counts, first = info.splits["test"], unscored(info)
     steps = counts.steps - first * counts.sequences
     independent, last = test.nll(train, firsts=not first)

@@ -25,7 +25,7 @@ class Batch:
     """What the transition reads in the place of x (noise, the model's own draws); x is scored, and the guide sees it.
     [T, B, X]"""
     memory: tuple[tuple[Tensor, ...], tuple[Tensor, ...]] | None = None
-    """Where model and guide stand before the first step, if these steps go on from others; each part [B, ·]."""
+    """Where model and guide stand before the first step, if these steps continue from others; each part [B, ·]."""
     given: Tensor | None = None
     """How many first steps of each sequence are only read, and have no score; none if absent. [B] int64."""
     steps: int = UNKNOWN
@@ -99,7 +99,7 @@ def bucket(steps: int) -> int:
 def padded(batch: Batch, size: int, steps: int | None = None) -> Batch:
     """The batch in one of few shapes: more sequences, of no steps, up to `size`, and more steps up to a bucket's.
 
-    Or up to `steps`: what goes on from the last step (`data.carry`) must not have gone through steps of nothing.
+    Or up to `steps`: what continues from the last step (`data.carry`) must not have gone through steps of nothing.
 
     What is added has no score and no gradient; a batch's first rows are its own.
     """

@@ -48,7 +48,7 @@ class Piece:
     steps: int | None = None
     """At most so many; None for all."""
     rows: tuple[int, ...] = ()
-    """Which rows of the piece before go on here; none where begin = 0."""
+    """Which rows of the piece before continue here; none where begin = 0."""
 
 
 def pieces(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pyro_vrnn.data.baselines import Coins, coin_floors, floors
+from pyro_vrnn.data.baselines import Coins, baselines, coin_baselines
 from pyro_vrnn.data.encoding import encoding_of
 from pyro_vrnn.data.kinds import KINDS
 from pyro_vrnn.data.schema import SPLITS, DataInfo, read_info
@@ -16,7 +16,7 @@ from pyro_vrnn.system.errors import DataError
 
 
 def describe(path: str | Path) -> dict[str, Any]:
-    """A data file in numbers, JSON-able, for `pyro-vrnn data`. Lengths in steps, floors in nats a step.
+    """A data file in numbers, JSON-able, for `pyro-vrnn data`. Lengths in steps, baselines in nats per step.
 
     `floors` are there where there is a test split. Of binary data also, where there are steps to count: `ones_per_step`
     (notes), `repeated_steps` (the share of steps equal to the one before, first steps of sequences aside) and
@@ -57,9 +57,9 @@ def describe(path: str | Path) -> dict[str, Any]:
         used = sum(pairs[split].counts[0][1] for split in SPLITS)
         summary["columns_used"] = int(np.count_nonzero(used))
         if info.splits["test"].sequences:
-            summary["floors"] = coin_floors(info, pairs["train"], pairs["test"])
+            summary["floors"] = coin_baselines(info, pairs["train"], pairs["test"])
     elif info.splits["test"].sequences and _is_read(info):
-        summary["floors"] = floors(path)
+        summary["floors"] = baselines(path)
     return summary
 
 

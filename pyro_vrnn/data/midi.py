@@ -31,7 +31,7 @@ hours at 20 a second.)"""
 
 MIDI_TICKS = 2_500_000
 """The last tick that is read or written, for each of which pretty_midi takes 32 bytes. (An hour and a half at 480 a
-quarter note, 60 quarter notes a minute.)"""
+quarter note, 60 quarter notes per minute.)"""
 
 Roll = npt.NDArray[np.uint8]
 log = logging.getLogger(__name__)

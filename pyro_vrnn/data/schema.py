@@ -66,7 +66,7 @@ class DataInfo:
     support: str
     x_dim: int
     steps_per_second: float | None
-    frame_length: int  # samples a step: X for audio, else 1
+    frame_length: int  # samples per step: X for audio, else 1
     mean: Array
     std: Array
     source: str
@@ -169,7 +169,7 @@ class _Checker:
         if h5py.h5a.exists(self.file.id, b"steps_per_second"):
             rate = float(self.attribute("steps_per_second", "f", 0))
             if not 0 < rate < np.inf:
-                self.refuse(f"{rate} steps a second")
+                self.refuse(f"{rate} steps per second")
         self.members(self.file, SPLITS)
         splits = {split: self.split(split) for split in SPLITS}
         if splits["train"].sequences == 0:
@@ -177,7 +177,7 @@ class _Checker:
         x_dim = int(self.file["train"]["x"].shape[1])
         if frame_length not in ((1, x_dim) if KINDS[kind].sampled else (1,)):
             self.at = "attribute 'frame_length'"
-            self.refuse(f"{frame_length} samples a step of {x_dim} columns, of kind {kind}")
+            self.refuse(f"{frame_length} samples per step of {x_dim} columns, of kind {kind}")
         return DataInfo(
             path=self.path,
             kind=kind,

@@ -54,7 +54,7 @@ def write_sequences(
         kind: one of `KINDS`.
         support: one of `SUPPORTS`.
         steps_per_second: of the sequences' steps, or None where time has no unit.
-        frame_length: samples a step: X for audio, whose moments are then those of all samples together; else 1.
+        frame_length: samples per step: X for audio, whose moments are then those of all samples together; else 1.
         options: what the data set was made with; JSON values.
         extra: anything more a reader may want (the pitch of the first column, ...); JSON values.
         overwrite: replace an existing file.
@@ -74,7 +74,7 @@ def write_sequences(
     if frame_length != 1 and (not KINDS[kind].sampled or frame_length < 1):
         raise ConfigError(f"frame_length {frame_length}", "more than 1 sample a step is for audio")
     if steps_per_second is not None and not 0 < steps_per_second < math.inf:
-        raise ConfigError(f"{steps_per_second} steps a second", "a number above 0, or None")
+        raise ConfigError(f"{steps_per_second} steps per second", "a number above 0, or None")
     check_free(path, overwrite)
     temporary = path.with_name(f"{path.name}.tmp{os.getpid()}-{secrets.token_hex(4)}")
     try:
@@ -210,7 +210,7 @@ class _Writer:
         if len(values) == 0:
             raise DataError(f"{name} has no steps", "leave empty sequences out")
         if self.frame_length not in (1, values.shape[1]):
-            raise DataError(f"{name} has {values.shape[1]} samples a step, not {self.frame_length}")
+            raise DataError(f"{name} has {values.shape[1]} samples per step, not {self.frame_length}")
         if values.shape[1] != self.x_dim:
             raise DataError(f"{name} has {values.shape[1]} values a step, the first had {self.x_dim}")
         if values.dtype != self.dtype:

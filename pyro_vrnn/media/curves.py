@@ -24,7 +24,7 @@ def training_curves(rows: Sequence[Mapping[str, Any]], path: str | Path, title: 
 
     Args:
         rows: logged steps (`step`, `loss`, `nll`, `kl`, `beta`) and validations (`step`, `best`,
-            `valid_nll_per_step`, `valid_kl_per_step`), nats a step of a sequence.
+            `valid_nll_per_step`, `valid_kl_per_step`), nats per step of a sequence.
         path: the PNG to write.
         title: shown as it is.
     """
@@ -43,8 +43,8 @@ def training_curves(rows: Sequence[Mapping[str, Any]], path: str | Path, title: 
             axes.axvline(step, color=BLUE, linewidth=0.8, linestyle=":", zorder=1)
         label = f"best: {value:.3f} at step {step:,}"
         top.plot([step], [value], "*", markersize=14, color=BLUE, markeredgecolor="white", zorder=5, label=label)
-    top.set_ylabel("nats a step")
-    middle.set_ylabel("KL\n(nats a step)")
+    top.set_ylabel("nats per step")
+    middle.set_ylabel("KL\n(nats per step)")
     bottom.set_ylabel("KL weight")
     bottom.set_xlabel("training step")
     bottom.set_ylim(0, 1.15 * max([1.0, *_values(rows, "beta")[1]]))

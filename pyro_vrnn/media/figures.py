@@ -152,9 +152,9 @@ def kl_by_unit(kl: Array, path: str | Path, active_threshold: float = 0.01, titl
     The axis is linear up to the threshold and logarithmic above it.
 
     Args:
-        kl: nats a step, [Z].
+        kl: nats per step, [Z].
         path: the PNG to write.
-        active_threshold: nats a step.
+        active_threshold: nats per step.
         title: shown as it is.
     """
     kl = np.asarray(kl)
@@ -177,7 +177,7 @@ def kl_by_unit(kl: Array, path: str | Path, active_threshold: float = 0.01, titl
         axes.set_xlabel("latent unit, by KL")
     else:
         axes.set_xlabel("latent units, by KL (rank)")
-    axes.set_ylabel("KL (nats a step)")
+    axes.set_ylabel("KL (nats per step)")
     headline(axes, title or f"{int(active.sum())} of {len(kl)} latent units are active")
     save(figure, path)
 

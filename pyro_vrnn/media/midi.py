@@ -41,7 +41,7 @@ def write_midi(
 
     Returns:
         What a reader of the file should know: `steps`, `notes`, `seconds`, `steps_per_second`,
-        `steps_per_quarter`, `tempo` (quarter notes a minute), `ticks_per_quarter`, `program`, `velocity`,
+        `steps_per_quarter`, `tempo` (quarter notes per minute), `ticks_per_quarter`, `program`, `velocity`,
         `lowest_pitch`.
 
     Raises:
@@ -58,7 +58,7 @@ def write_midi(
         raise ValueError(f"{outside.sum()} notes lie outside MIDI notes {LOWEST_NOTE}..{HIGHEST_NOTE}")
     if not 100 <= microseconds < 1 << 24 or not 1 <= steps_per_quarter <= 64:
         raise ValueError(
-            f"{steps_per_second} steps a second with {steps_per_quarter} in a quarter note: "
+            f"{steps_per_second} steps per second with {steps_per_quarter} in a quarter note: "
             "1 to 64 may be in a quarter note, which may last 0.0001 to 16.7 seconds"
         )
     if not 0 <= program <= 127 or not 1 <= velocity <= 127:

@@ -16,7 +16,7 @@ from pyro_vrnn.media.pictures import Caption
 from pyro_vrnn.system.errors import DataError
 
 FASTEST = 240
-"""Quarter notes a minute of a file: with more, a quarter note has more steps."""
+"""Quarter notes per minute of a file: with more, a quarter note has more steps."""
 
 
 class PianoRolls(Medium):

@@ -38,7 +38,7 @@ def sound(wave: Array, rate: int, path: str | Path, caption: Caption) -> None:
 
     Args:
         wave: amplitudes in [-1, 1], [samples].
-        rate: samples a second.
+        rate: samples per second.
         path: the PNG to write.
         caption: its places are samples.
     """

@@ -1,4 +1,4 @@
-"""Variational recurrent auto-encoder (Fabius & van Amersfoort 2014, arXiv:1412.6581): one z a sequence.
+"""Variational recurrent auto-encoder (Fabius & van Amersfoort 2014, arXiv:1412.6581): one z per sequence.
 
     p:  z ~ N(0, I);  h_0 = tanh(W_z z + b_z)
         x_t ~ p(x_t | phi_dec(h_{t-1}));  h_t = f(h_{t-1}, phi_x(x_t))

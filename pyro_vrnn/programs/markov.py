@@ -57,7 +57,7 @@ def memory(net: SequenceModel, batch: Batch, state: State) -> tuple[State, State
     Args:
         net: the model.
         batch: the steps before.
-        state: after its last step, each part [..., B, ·]; of several particles the first one goes on.
+        state: after its last step, each part [..., B, ·]; of several particles the first one continues.
     """
     first = tuple(part.reshape(-1, *part.shape[-2:])[0].detach() for part in state)
     own = net.remember(batch, seen_by_guide(net, batch, net.features(batch.read)))

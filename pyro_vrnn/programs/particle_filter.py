@@ -114,7 +114,7 @@ def particle_filter(
 
 
 def _ancestors(log_w: Tensor, resampling: Resampling) -> tuple[Tensor, Tensor]:
-    """Whom each particle goes on from, [K, B], and the log-probability of the choice, [B].
+    """Whom each particle continues from, [K, B], and the log-probability of the choice, [B].
 
     The latter has a gradient for multinomial drawing; for systematic it is zero.
     """

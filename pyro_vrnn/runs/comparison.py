@@ -110,7 +110,7 @@ def compare(runs: Sequence[Path], out: Path | None = None) -> dict[str, Any]:
         },
         picture,
         AXES,
-        ylabel=f"validation NLL, nats a step ({bounds[0]})" if len(bounds) == 1 else "validation NLL by own bound",
+        ylabel=f"validation NLL, nats per step ({bounds[0]})" if len(bounds) == 1 else "validation NLL by own bound",
     )
     return {
         "schema": 1,

@@ -45,7 +45,7 @@ def free_folder(name: str) -> Path:
 
 
 def check_folder(out: Path, *, resume: str, overwrite: bool) -> bool:
-    """Whether there is a run in `out` to go on with; ConfigError before any work if `out` cannot be used."""
+    """Whether there is a run in `out` to continue; ConfigError before any work if `out` cannot be used."""
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out}: is a file", "choose another --out", out)
     if not out.exists() or not any(f.name != ".lock" for f in out.iterdir()):

@@ -33,7 +33,7 @@ MOST_PIECES = 1000
 
 @dataclass(frozen=True)
 class Latents:
-    """The posterior's centers of some sequences; of a model with one z a sequence, one row each."""
+    """The posterior's centers of some sequences; of a model with one z per sequence, one row each."""
 
     z: Array  # [rows, Z]
     lengths: Array  # rows of each sequence, [N]
@@ -132,7 +132,7 @@ def interpolate(
     """Draw from points on the straight line between two sequences' z, and all of them one after the other (a medley).
 
     Args:
-        run: of a model with one z a sequence (vrae).
+        run: of a model with one z per sequence (vrae).
         first, second: sequences of the split (number or id), or files of the kind that the model draws.
         split: where they are.
         points: how many, both ends included.

@@ -137,7 +137,7 @@ def _check_model(settings: RunConfig, net: SequenceModel) -> None:
     name, training = settings.model.name, settings.training
     if settings.data.carry and not net.per_step:
         raise ConfigError(
-            f"data.carry: {name!r} has one z a sequence, so nothing can be carried from one piece to the next",
+            f"data.carry: {name!r} has one z per sequence, so nothing can be carried from one piece to the next",
             "leave data.carry out: each window is then a sequence of its own",
         )
     if settings.data.carry and training.replay != "none":

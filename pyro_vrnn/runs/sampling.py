@@ -1,4 +1,4 @@
-"""Draw by running the *model* that was trained, freely or going on from a given beginning; write what it plays."""
+"""Draw by running the *model* that was trained, freely or continuing from a given beginning; write what it plays."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def draw(net: SequenceModel, num: int, steps: int, *, prime: Tensor | None = Non
         net: in evaluation mode.
         num: B.
         steps: T, the given beginning included.
-        prime: [T0, X] with T0 <= T: a beginning for all; the guide infers its z, the model goes on from there.
+        prime: [T0, X] with T0 <= T: a beginning for all; the guide infers its z, the model continues from there.
         temperature: of the drawn x_t.
     """
     program = Markov(net)
@@ -109,8 +109,8 @@ def write(
             the same and the beginning is shorter, else 64 after the beginning.
         seconds: the same in seconds.
         temperature: below 1 surer, above 1 wilder.
-        prime: a file of the kind that the model draws, to go on from.
-        prime_index: a number or id of the run's test split to go on from.
+        prime: a file of the kind that the model draws, to continue from.
+        prime_index: a number or id of the run's test split to continue from.
         prime_steps: how much of it; default 16.
         seed: the same seed draws the same.
         out: folder; default RUN/samples.
@@ -193,12 +193,12 @@ def write(
 
 
 def _usual_steps(sequence_steps: int, first: int) -> int:
-    """How long a draw is that goes on from `first` steps; `sequence_steps` as in `DataFormat`."""
+    """How long a draw is that continues from `first` steps; `sequence_steps` as in `DataFormat`."""
     return sequence_steps if first < sequence_steps <= MOST_STEPS else first + DEFAULT_STEPS
 
 
 def _prime(run: Trained, file: str | Path | None, index: str | None, steps: int | None) -> Tensor | None:
-    """The beginning to go on from, [T0, X]."""
+    """The beginning to continue from, [T0, X]."""
     form = run.format
     if file is None and index is None:
         if steps is not None:

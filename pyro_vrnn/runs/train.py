@@ -1,4 +1,4 @@
-"""A run folder from settings and data: who owns it, what it goes on from, and one `fit`."""
+"""A run folder from settings and data: who owns it, what it continues from, and one `fit`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from pyro_vrnn.training.parallel import Ranks
 from pyro_vrnn.training.trainer import Trainer
 
 FATAL = ("training.seed", "training.average", "training.valid_objective", "training.valid_particles")
-"""Settings of training that a run cannot change when it goes on: what came before would mean something else."""
+"""Settings of training that a run cannot change when it continues: what came before would mean something else."""
 
 FULL_SCALE = 32768.0
 """16-bit steps in an amplitude of 1."""
@@ -45,13 +45,13 @@ def train(
     overwrite: bool = False,
     observer: Observer | None = None,
 ) -> Run:
-    """Train (or go on training) a run.
+    """Train (or resume training) a run.
 
     Args:
         resolved: the settings.
         out: the run folder; None takes a free name under runs/.
-        resume: "auto" goes on with the run in `out` if there is one; "never" refuses it; else the path of a run or
-            checkpoint to go on from, in its own folder.
+        resume: "auto" continues the run in `out` if there is one; "never" refuses it; else the path of a run or
+            checkpoint to continue from, in its own folder.
         init_from: a run whose weights (only) this one starts from.
         device: auto, cpu, cuda or cuda:N.
         max_seconds: stop, saved, after so long.
@@ -78,9 +78,9 @@ class _Request:
     """Where a run is made, from what, and for how long."""
 
     out: Path
-    going_on: bool
+    resuming: bool
     from_folder: Path | None
-    """The checkpoint to go on from, if one was named."""
+    """The checkpoint to continue from, if one was named."""
     init_from: str | Path | None
     overwrite: bool
     max_seconds: float | None
@@ -100,17 +100,15 @@ def _request(
         folder, from_folder = checkpoint.find(Path(resume), "LATEST")
         if overwrite or (out is not None and out.resolve() != folder.resolve()):
             raise ConfigError(
-                f"--resume {resume} goes on in {folder}, so --out and --overwrite make no sense with it",
+                f"--resume {resume} continues in {folder}, so --out and --overwrite make no sense with it",
                 f"--init-from {resume} starts another run from its weights",
             )
         out = folder
     out = out if out is not None else free_folder(Path(resolved.recipe).stem)
-    going_on = check_folder(out, resume=resume, overwrite=overwrite)
-    if going_on and init_from is not None:
-        raise ConfigError(
-            f"--init-from: {out} already holds a run to go on with", "choose another --out, or --overwrite"
-        )
-    return _Request(out, going_on, from_folder, init_from, overwrite, max_seconds)
+    resuming = check_folder(out, resume=resume, overwrite=overwrite)
+    if resuming and init_from is not None:
+        raise ConfigError(f"--init-from: {out} already holds a run to continue", "choose another --out, or --overwrite")
+    return _Request(out, resuming, from_folder, init_from, overwrite, max_seconds)
 
 
 def _train(plan: Plan, ranks: Ranks, watch: LoggingObserver, request: _Request) -> Run:
@@ -125,20 +123,20 @@ def _train(plan: Plan, ranks: Ranks, watch: LoggingObserver, request: _Request) 
     if plan.init_from is not None:
         checkpoint.load_weights(net, checkpoint.load(plan.init_from).model, plan.init_from)
         _set_units(net, settings)  # the other run's came with its weights
-    with owned(out, request.overwrite and not request.going_on) if leads else nullcontext():
+    with owned(out, request.overwrite and not request.resuming) if leads else nullcontext():
         if leads:
             checkpoint.clean(out)
             watch.path = out / "log.txt"
         ranks.wait()
         trainer = Trainer(settings, net.to(where), where, ranks)
         ranks.same(trainer.state.optim.params)
-        if request.going_on:
+        if request.resuming:
             _resume(trainer, request, settings, watch)
         elif leads:  # a start that was killed before its first checkpoint may have left rows
             (out / "metrics.jsonl").unlink(missing_ok=True)
         if leads:
             write_bytes(out / "config.toml", settings.to_toml().encode("utf-8", "surrogateescape"))
-        if leads and not request.going_on:
+        if leads and not request.resuming:
             write_environment(out, where, plan.init_from)
             if plan.init_from is not None:
                 watch.said(f"weights from {plan.init_from}")

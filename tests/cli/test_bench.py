@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 
 import pyro
 import pytest
 import torch
-from pyro.infer import Trace_ELBO
 
 from pyro_vrnn import cli
 from pyro_vrnn.cli import bench
-from pyro_vrnn.cli.dmm_example import Example
-from pyro_vrnn.data.batch import Batch
-from pyro_vrnn.models import DMM
 from pyro_vrnn.objectives import OBJECTIVES
 from pyro_vrnn.programs import Stacked
 
@@ -40,27 +35,6 @@ def test_the_plain_loop_has_the_programs_gradients(case: bench.Case) -> None:
         loss.loss_and_grads(pair.model, pair.guide, batch)
     for key, p in net.named_parameters():
         torch.testing.assert_close(plain[key], p.grad, rtol=1e-8, atol=1e-10, msg=key)
-
-
-def test_the_example_has_the_programs_gradients() -> None:
-    """Pyro's DMM as its example writes it, on ragged sequences: the same draws, so the same numbers."""
-    case = bench.Case(model="dmm", B=3, T=5, X=7, Z=2, H=11, dims=13)
-    net, batch = bench._net(case).double(), bench._batch(case)
-    assert isinstance(net, DMM)
-    batch = Batch(torch.tensor([5, 2, 4]), batch.x.double())
-    found = []
-    pair, example = Stacked(net), Example(net, batch)
-    for model, guide in (
-        (example.model, example.guide),
-        (partial(pair.model, batch), partial(pair.guide, batch)),
-    ):
-        net.zero_grad()
-        torch.manual_seed(0)
-        with pyro.get_param_store().scope():
-            loss = Trace_ELBO(num_particles=1, max_plate_nesting=1).loss_and_grads(model, guide, 0.3)
-        found.append([torch.tensor(loss), *(p.grad.clone() for p in net.parameters())])
-    for a, b in zip(*found, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-9, check_dtype=False)
 
 
 def test_the_report(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

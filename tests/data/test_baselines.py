@@ -1,4 +1,4 @@
-"""The floors of each kind of data, by their definition: step by step, without sums that are kept."""
+"""The baselines of each kind of data, by their definition: step by step, without sums that are kept."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 from small import write_audio
 
 from pyro_vrnn import cli
-from pyro_vrnn.data import baselines
-from pyro_vrnn.data.baselines import floors
+from pyro_vrnn.data import baselines as module
+from pyro_vrnn.data.baselines import baselines
 from pyro_vrnn.data.description import describe
 from pyro_vrnn.data.encoding import Encoding, encoding_of
 from pyro_vrnn.data.reader import read_split
@@ -37,7 +37,7 @@ def write(path: Path, draw: Callable[[int], Array], **about: Any) -> dict[str, l
 
 
 def slow_floors(train: list[Array], test: list[Array]) -> dict[str, float]:
-    """The definition of `floors`, step by step."""
+    """The definition of `baselines`, step by step."""
     columns = train[0].shape[1]
 
     def rate(values: list[int]) -> float:
@@ -63,7 +63,7 @@ def slow_floors(train: list[Array], test: list[Array]) -> dict[str, float]:
 
 def test_floors_by_their_definition(tmp_path: Path) -> None:
     splits = write(tmp_path / "x.h5", lambda n: RANDOM.integers(0, 2, (n, 3), np.uint8), support="binary")
-    assert floors(tmp_path / "x.h5") == pytest.approx(slow_floors(splits["train"], splits["test"]), rel=1e-12)
+    assert baselines(tmp_path / "x.h5") == pytest.approx(slow_floors(splits["train"], splits["test"]), rel=1e-12)
 
 
 def test_floors_are_measured_on_test(tmp_path: Path) -> None:
@@ -79,12 +79,12 @@ def test_floors_are_measured_on_test(tmp_path: Path) -> None:
         licence="",
     )
     with pytest.raises(DataError, match="test split is empty"):
-        floors(tmp_path / "y.h5")
+        baselines(tmp_path / "y.h5")
     assert "floors" not in describe(tmp_path / "y.h5")
 
 
 def walk(n: int, width: int = 3) -> Array:
-    """Columns of other sizes, each of which goes on from its last value."""
+    """Columns of other sizes, each of which continues from its last value."""
     return np.cumsum(RANDOM.normal(size=(n, width)), 0).astype(np.float32) * np.arange(1, width + 1) + 5
 
 
@@ -119,7 +119,7 @@ def test_real_columns(tmp_path: Path) -> None:
     write(path, walk, support="real")
     train, test = encoded(path, "train"), encoded(path, "test")
     slow = [slow_gaussian([x[:, k] for x in train], [x[:, k] for x in test]) for k in range(3)]
-    found = floors(path)
+    found = baselines(path)
     assert found.keys() == {"independent", "last"}
     assert list(found.values()) == pytest.approx(np.sum(slow, 0) / 12, rel=1e-9)
     assert found["last"] < found["independent"]
@@ -131,15 +131,15 @@ def test_in_the_units_of_a_model(tmp_path: Path) -> None:
     write(tmp_path / "x.h5", walk, support="real")
     own = encoding_of(read_info(tmp_path / "x.h5"))
     other = Encoding(own.center, tuple(v / 10 for v in own.scale))
-    a, b = floors(tmp_path / "x.h5"), floors(tmp_path / "x.h5", other)
+    a, b = baselines(tmp_path / "x.h5"), baselines(tmp_path / "x.h5", other)
     assert [b[k] - a[k] for k in a] == pytest.approx([3 * np.log(10)] * 2, rel=1e-6)
 
 
 def test_a_column_that_never_changes(tmp_path: Path) -> None:
     write(tmp_path / "x.h5", lambda n: np.ones((n, 2), np.float32), support="real")
     least = 2 * (0.5 * np.log(2 * np.pi) + np.log(SCALE_FLOOR))
-    assert list(floors(tmp_path / "x.h5").values()) == pytest.approx([least, least])
-    assert baselines.LEAST_SCALE == SCALE_FLOOR
+    assert list(baselines(tmp_path / "x.h5").values()) == pytest.approx([least, least])
+    assert module.LEAST_SCALE == SCALE_FLOOR
 
 
 def test_the_last_value_of_sound_is_the_sample_before(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_the_last_value_of_sound_is_the_sample_before(tmp_path: Path) -> None:
     path = write_audio(tmp_path / "x.h5")
     train, test = ([x.reshape(-1) for x in encoded(path, split)] for split in ("train", "test"))
     expected = np.array(slow_gaussian(train, test)) / sum(len(x) / 20 for x in test)
-    assert list(floors(path).values()) == pytest.approx(expected, rel=1e-9)
+    assert list(baselines(path).values()) == pytest.approx(expected, rel=1e-9)
 
 
 def test_a_pen_is_a_coin(tmp_path: Path) -> None:
@@ -157,12 +157,12 @@ def test_a_pen_is_a_coin(tmp_path: Path) -> None:
     train, test = encoded(path, "train"), encoded(path, "test")
     slow = [slow_gaussian([x[:, k] for x in train], [x[:, k] for x in test]) for k in range(2)]
     expected = np.sum(slow, 0) / 12 + [pen["independent"], pen["last"]]
-    assert list(floors(path).values()) == pytest.approx(expected, rel=1e-9)
+    assert list(baselines(path).values()) == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("held", [1_000_000, 3])
 def test_symbols(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int) -> None:
-    monkeypatch.setattr(baselines, "PAIRS_HELD", held)
+    monkeypatch.setattr(module, "PAIRS_HELD", held)
     splits = write(
         tmp_path / "x.h5",
         lambda n: RANDOM.integers(0, 4, (n, 1), np.uint8),
@@ -179,7 +179,7 @@ def test_symbols(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int) -> 
             rate = (single[v] + 1) / (single.total() + 6)
             after = rate if t == 0 else (pairs[x[t - 1], v] + 1) / (before[x[t - 1]] + 6)
             independent, last = independent - np.log(rate), last - np.log(after)
-    assert list(floors(tmp_path / "x.h5").values()) == pytest.approx([independent / 12, last / 12], rel=1e-12)
+    assert list(baselines(tmp_path / "x.h5").values()) == pytest.approx([independent / 12, last / 12], rel=1e-12)
 
 
 @pytest.mark.parametrize("support", ["real", "categorical"])
@@ -196,22 +196,22 @@ def test_first_steps_that_are_only_read(tmp_path: Path, support: str) -> None:
     for unscored in (0, 1):
         values["extra"] = values["extra"] | {"unscored": unscored}
         write_sequences(tmp_path / "x.h5", splits, ids=ids, overwrite=True, **values)
-        found.append(floors(tmp_path / "x.h5"))
+        found.append(baselines(tmp_path / "x.h5"))
     firsts = {split: [x[:1] for x in part] if split == "test" else part for split, part in splits.items()}
     values["extra"] = values["extra"] | {"unscored": 0}
     write_sequences(tmp_path / "x.h5", firsts, ids=ids, overwrite=True, **values)
-    first = floors(tmp_path / "x.h5")
+    first = baselines(tmp_path / "x.h5")
     for key in first:
         assert 13 * found[0][key] - 3 * first[key] == pytest.approx(10 * found[1][key], rel=1e-9)
 
 
 def test_a_big_split_is_read_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "x.h5", walk, support="real")
-    monkeypatch.setattr(baselines, "MOST_SEQUENCES", 2)
-    found = floors(tmp_path / "x.h5")
+    monkeypatch.setattr(module, "MOST_SEQUENCES", 2)
+    found = baselines(tmp_path / "x.h5")
     assert (found["train_sequences"], found["test_sequences"]) == (2, 2)
-    monkeypatch.setattr(baselines, "MOST_VALUES", 1)
-    assert floors(tmp_path / "x.h5")["train_sequences"] == 1
+    monkeypatch.setattr(module, "MOST_VALUES", 1)
+    assert baselines(tmp_path / "x.h5")["train_sequences"] == 1
 
 
 def test_what_people_see(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -219,12 +219,12 @@ def test_what_people_see(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert cli._run(["data", str(path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert any("independent Gaussian samples" in line for line in lines)
-    assert any(f"nats a sample: {floors(path)['independent'] / 20:.4f}" in line for line in lines)
+    assert any(f"nats per sample: {baselines(path)['independent'] / 20:.4f}" in line for line in lines)
     argv = ["train", "jsb-vrnn", "--data", path, "--likelihood", "gaussian", "--out", tmp_path / "r", "--max-steps", 1]
     assert cli._run([str(a) for a in [*argv, "--quiet"]]) == 0
     capsys.readouterr()
     assert cli._run(["evaluate", str(tmp_path / "r"), "--split", "test"]) == 0
     shown = [line.split() for line in capsys.readouterr().out.splitlines()]
-    values = [line[1] for line in shown if line[0] == "floor"]
-    low = floors(path)
+    values = [line[1] for line in shown if line[0] == "baseline"]
+    low = baselines(path)
     assert values == [f"{low[k]:.4f}" for k in low] + [f"{low[k] / 20:.4f}" for k in low]

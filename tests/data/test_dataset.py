@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from pyro_vrnn.data import dataset as dataset_module
 from pyro_vrnn.data import reader, writer
-from pyro_vrnn.data.baselines import floors
+from pyro_vrnn.data.baselines import baselines
 from pyro_vrnn.data.batch import padded, standardised
 from pyro_vrnn.data.batching import epoch_plan, in_order
 from pyro_vrnn.data.dataset import SequenceDataset, collate
@@ -422,7 +422,7 @@ def test_describe_of_real_data(tmp_path: Path) -> None:
     about = describe(tmp_path / "x.h5")
     json.dumps(about, allow_nan=False)
     assert about["splits"]["train"] == {"sequences": 5, "steps": 26, "shortest": 1, "median": 5.0, "longest": 11}
-    assert about["floors"] == floors(tmp_path / "x.h5")
+    assert about["floors"] == baselines(tmp_path / "x.h5")
     assert about["skipped"] == [{"id": "f", "why": "empty"}]
     assert read_info(tmp_path / "x.h5").steps_per_second is None
 

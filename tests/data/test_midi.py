@@ -73,7 +73,7 @@ class TestMidi:
 
     @pytest.mark.parametrize("rate", [3.0, 20.0, 2.0])
     def test_a_long_roll_does_not_drift(self, tmp_path: Path, rate: float) -> None:
-        """At 3 steps a second a whole number of microseconds is 1e-6 too short: 50 ticks after 150,000 steps."""
+        """At 3 steps per second a whole number of microseconds is 1e-6 too short: 50 ticks after 150,000 steps."""
         roll = np.zeros((150_000, 88), np.uint8)
         roll[-2, 40] = 1
         about = write_midi(roll, tmp_path / "a.mid", steps_per_second=rate)

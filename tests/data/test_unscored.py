@@ -13,7 +13,7 @@ from small import B, make_batch, make_net, write_small
 
 import pyro_vrnn as pv
 from pyro_vrnn import cli
-from pyro_vrnn.data.baselines import floors
+from pyro_vrnn.data.baselines import baselines
 from pyro_vrnn.data.batching import pieces
 from pyro_vrnn.data.dataset import SequenceDataset, collate
 from pyro_vrnn.data.schema import read_info
@@ -105,7 +105,7 @@ def test_a_sequence_with_nothing_to_score_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="a sequence of one step"):
         SequenceDataset(info.path, "test")
     with pytest.raises(DataError, match="a sequence of one step"):
-        floors(info.path)
+        baselines(info.path)
 
 
 def test_inspect_leaves_it_out_too(tmp_path: Path) -> None:
@@ -141,5 +141,5 @@ def test_the_authors_own_files(name: str, steps: int, markov1: float, shared: Pa
     info = pianoroll.prepare(tmp_path / "d.h5", shared / "data" / "pianoroll" / "srnn_variant" / f"{name}.npz")
     test = SequenceDataset(info.path, "test")
     assert int((test.lengths - test.given).sum()) == steps
-    assert floors(info.path)["last"] == pytest.approx(markov1, abs=0.03)
+    assert baselines(info.path)["last"] == pytest.approx(markov1, abs=0.03)
     assert read_info(info.path).splits["train"].sequences == 16

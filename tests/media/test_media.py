@@ -197,7 +197,7 @@ def test_beginnings_of_another_kind(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "short.wav", np.zeros(10), 8000)
     (tmp_path / "text.wav").write_text("no sound")
     faults = {
-        "slow.wav": "4000 samples a second",
+        "slow.wav": "4000 samples per second",
         "short.wav": "shorter",
         "text.wav": "text.wav",
         "cut.wav": "cut short: its header says 4000 samples, there are 3000",

@@ -1,4 +1,4 @@
-"""Direct connections: x_t starts at what x_{t-1} says, and the model goes on from there."""
+"""Direct connections: x_t starts at what x_{t-1} says, and the model continues from there."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pyro_vrnn.system.errors import ConfigError
 
 @pytest.mark.parametrize("model", ["rnn", "vrnn", "srnn", "dmm", "storn", "vrae"])
 def test_it_starts_at_the_score_of_the_last_value(model: str, tmp_path: Path) -> None:
-    """Without logits of its own, the steps after the first score what `floors` measures."""
+    """Without logits of its own, the steps after the first score what `baselines` measures."""
     data = write_small(tmp_path / "small.h5")
     info, dataset = read_info(data), SequenceDataset(data, "test")
     net = make_net(f"model.name={model}", "model.direct=true")
@@ -38,7 +38,7 @@ def test_it_starts_at_the_score_of_the_last_value(model: str, tmp_path: Path) ->
         nll = -net.p_x(states, z).log_prob(x)[1:][batch.alive[1:]].sum()
     _, last = test.nll(train, firsts=False)
     assert float(nll) == pytest.approx(last, rel=1e-6)
-    assert set(baselines.floors(data)) >= {"last"}
+    assert set(baselines.baselines(data)) >= {"last"}
 
 
 def test_a_weight_a_column_and_no_other_way_for_it() -> None:

@@ -158,4 +158,4 @@ def test_repeating_a_finished_command_changes_nothing(trained: list[Path], tmp_p
     assert first is not None
     assert second is not None
     assert (second.best_step, second.best_nll) == (first.best_step, first.best_nll)
-    assert first.best_step == 3  # the look at its stop, which resuming goes on without
+    assert first.best_step == 3  # the look at its stop, which resuming continues without

@@ -18,7 +18,7 @@ from pyro_vrnn.system.errors import ConfigError, DataError
 from pyro_vrnn.training.parallel import Ranks
 
 REFUSED = {
-    "vrae-carry": ("rolls", ["model.name=vrae", "data.window=8", "data.carry=true"], "one z a sequence"),
+    "vrae-carry": ("rolls", ["model.name=vrae", "data.window=8", "data.carry=true"], "one z per sequence"),
     "dmm-noise": ("rolls", ["model.name=dmm", "training.input_noise=0.1"], "nothing is fed back"),
     "dmm-scheduled": ("rolls", ["model.name=dmm", "training.scheduled_sampling=0.1"], "nothing is fed back"),
     "dither-rolls": ("rolls", ["data.dither=true"], "is pianoroll"),

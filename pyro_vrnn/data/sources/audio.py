@@ -51,7 +51,7 @@ def prepare(
     and counted in the file's `extra` as `tail_samples`; what is skipped, and why, is there too, as are `recordings` (or
     parts of them) and those that are all one value (`silent_recordings`) in each split, samples at either end of 16
     bits (`full_scale_samples`; those beyond it before they were rounded are `clipped_samples`), and how many files are
-    sound of a type that is not read (`unread_types`). If it is interrupted, the same call goes on behind the last
+    sound of a type that is not read (`unread_types`). If it is interrupted, the same call continues behind the last
     recording that was decoded (spool.py).
 
     Args:
@@ -59,8 +59,8 @@ def prepare(
         source: a file of sound, a folder of any depth, or several. An npz with an array `train` keeps its splits.
             A folder with index.csv and train.flac is read by its index, which gives the splits too.
         index: the name of that index, in the folder or elsewhere.
-        sample_rate: samples a second of the sequences.
-        frame: samples a step.
+        sample_rate: samples per second of the sequences.
+        frame: samples per step.
         seconds: of a window; the last one of a recording may be shorter. None for whole recordings.
         resample: convert recordings of other sample rates, which are refused otherwise.
         splits: percentages of train, valid and test; each that is not 0 gets at least one.
@@ -142,7 +142,7 @@ def convert(
     Args:
         source: see `prepare`.
         out: the folder to put them in.
-        sample_rate: samples a second.
+        sample_rate: samples per second.
         to: "wav" or "npy".
         resample: convert recordings of other sample rates, which are refused otherwise.
         strict: DataError for the first file that would be skipped.

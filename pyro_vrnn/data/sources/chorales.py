@@ -30,7 +30,7 @@ from pyro_vrnn.system.errors import ConfigError, DataError, choose
 
 RESOLUTIONS = {"quarter": Fraction(1), "eighth": Fraction(1, 2), "sixteenth": Fraction(1, 4)}
 NUMBERS = range(1, 372)
-QUARTERS_PER_MINUTE = 100  # assumed: the scores have no tempo; it is used to play samples and to say steps a second
+QUARTERS_PER_MINUTE = 100  # assumed: the scores have no tempo; it is used to play samples and to say steps per second
 INSTALL = "pip install 'pyro-vrnn[chorales]'"
 VOICES = ("Soprano", "Alto", "Tenor", "Bass")
 SPLIT_RULE = (

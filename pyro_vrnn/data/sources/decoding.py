@@ -79,7 +79,7 @@ class Decoder:
     """Reads recordings at one rate, one after another; a file stays open while the next recording is in it too.
 
     Args:
-        rate: samples a second to give.
+        rate: samples per second to give.
         resample: take files of other rates too.
     """
 
@@ -120,7 +120,7 @@ class Decoder:
         rate = sound.rate or self.rate
         if rate != self.rate and not self.resample:
             hint = f"resample with --resample, or prepare at --sample-rate {rate}"
-            raise DataError(f"{recording.name}: {rate} samples a second, not {self.rate}", hint, path=recording.path)
+            raise DataError(f"{recording.name}: {rate} samples per second, not {self.rate}", hint, path=recording.path)
         wanted = recording.length
         if wanted is None and sound.claimed is not None:
             wanted = sound.claimed - recording.start
@@ -210,7 +210,7 @@ def _sound(file: FileIO, stack: ExitStack) -> _Sound:
     if sound.format not in FORMATS:
         raise NotSound(f"not a sound file, but {sound.format_info}")
     if sound.samplerate not in RATES or sound.channels > MOST_CHANNELS:
-        raise Unusable(f"its header says {sound.samplerate} samples a second, {sound.channels} channels")
+        raise Unusable(f"its header says {sound.samplerate} samples per second, {sound.channels} channels")
     claimed = _claimed(sound, head, tagged)
     if sound.format not in ("MP3", "FLAC") and claimed is not None and claimed > sound.frames:
         raise Unusable(_short(claimed, sound.frames))

@@ -1,7 +1,7 @@
 """Recordings cut into frames, in two passes: one finds out what is fit to use, how long and how loud, one writes.
 
 So a long recording is never in memory as a whole, and a file that turns out to be damaged at its end leaves nothing.
-What the first pass decodes lies in a spool (spool.py), from which the second one writes and a later run goes on.
+What the first pass decodes lies in a spool (spool.py), from which the second one writes and a later run continues.
 """
 
 from __future__ import annotations

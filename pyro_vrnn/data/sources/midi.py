@@ -1,4 +1,4 @@
-"""Piano-rolls from a folder of MIDI files, at a fixed number of steps a second."""
+"""Piano-rolls from a folder of MIDI files, at a fixed number of steps per second."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def prepare(
         seed: of the split.
         strict: nothing is skipped: DataError.
         splits: percentages of the songs for train, valid and test.
-        rate: steps a second.
+        rate: steps per second.
         window: steps of a sequence; whole songs without it. What is left of a song's end is counted in
             `steps_left_out`; a song that is shorter than a window is skipped.
         hop: steps from one window to the next; the window by default.
@@ -64,7 +64,7 @@ def prepare(
     check_free(path, overwrite)
     check_shares(splits)
     if not 0 < rate <= 1000:
-        raise ConfigError(f"rate={rate}: more than 0 steps a second and at most 1000", "20 is usual")
+        raise ConfigError(f"rate={rate}: more than 0 steps per second and at most 1000", "20 is usual")
     at_least("window", 1 if window is None else window, 1)
     at_least("hop", 1 if hop is None else hop, 1)
     if hop is not None and window is None:

@@ -130,7 +130,7 @@ def _end_to_end(arrays: Any, split: str, path: str | Path) -> list[Array]:
 
 
 def _from_lanes(arrays: Any, path: str | Path) -> Splits:
-    """The SRNN authors' minibatches: chunk i + 16 goes on where chunk i stopped, and u is x a step before.
+    """The SRNN authors' minibatches: chunk i + 16 continues where chunk i stopped, and u is x a step before.
 
     A lane of chunks becomes one sequence; its first step, the first u, is only read (Fraccaro et al. 2016's code scores
     steps 2 to T of a test song, too).

@@ -1,4 +1,4 @@
-"""Decoded samples on disk while a data file is made: nothing is decoded twice, and an interrupted `prepare` goes on.
+"""Decoded samples on disk while a data file is made: nothing is decoded twice, and an interrupted `prepare` continues.
 
 Beside the file OUT that is to be made: `.OUT.samples`, int16 samples end to end, and `.OUT.heard`, a line of JSON for
 what they are of and one, with a checksum, for each recording that is done. Both are gone when OUT is there, or when it
@@ -77,7 +77,7 @@ class Spool:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *_: object) -> None:
         if isinstance(error, KeyboardInterrupt):
             kept = f"{2 * self.end / 1e6:.0f} MB of decoded samples are kept in {self.samples_path}"
-            error.args = (f"{kept}; the same command goes on",)
+            error.args = (f"{kept}; the same command continues",)
         if kind is None or issubclass(kind, UserError):  # while it is still locked, where open files can be removed
             for path in (self.samples_path, self.journal_path):
                 with suppress(OSError):

@@ -30,7 +30,7 @@ from pyro_vrnn.data.sources import SOURCES, matfile, pianoroll, plain_pickle, ro
 from pyro_vrnn.data.sources.chorales import Note, chorale_rolls, read_notes, sample, split_of
 from pyro_vrnn.system.errors import ConfigError, DataError
 
-SETS = {  # file in shared/data/pianoroll: our name, and floors from its README
+SETS = {  # file in shared/data/pianoroll: our name, and baselines from its README
     "jsb_chorales": ("jsb", 11.06, 10.47),
     "nottingham": ("nottingham", 10.25, 5.16),
     "muse_data": ("muse", 11.51, 8.56),
@@ -106,7 +106,7 @@ def same(a: dict[str, list[Array]], b: dict[str, list[Array]]) -> bool:
 
 @pytest.mark.parametrize("file", SETS)
 def test_standard_sets(tmp_path: Path, shared: Path, file: str) -> None:
-    """Recognised by content; the counts and floors of their README."""
+    """Recognised by content; the counts and baselines of their README."""
     name, independent, last = SETS[file]
     info = pianoroll.prepare(tmp_path / "x.h5", shared / "data" / "pianoroll" / f"{file}.npz")
     about = describe(info.path)

@@ -216,7 +216,7 @@ def test_what_is_not_finite_is_refused(tmp_path: Path, bad: float) -> None:
 def test_other_rates_are_refused_or_resampled(tmp_path: Path) -> None:
     x = noise(44100 // 2, seed=1)
     put(tmp_path / "s", a_wav=encoded(X), b_flac=encoded(x, "FLAC", rate=44100))
-    with pytest.raises(DataError, match=r"b.flac: 44100 samples a second, not 16000") as error:
+    with pytest.raises(DataError, match=r"b.flac: 44100 samples per second, not 16000") as error:
         prepared(tmp_path, tmp_path / "s")
     assert "--resample" in error.value.hint
     assert "--sample-rate 44100" in error.value.hint
@@ -312,7 +312,7 @@ HOSTILE = {
     "no samples": (wav(b""), "0 samples, less than a frame of 200"),
     "one sample": (wav(b"\1\0"), "1 samples, less than a frame of 200"),
     "rate 0": (wav(PCM, rate=0), ""),
-    "highest rate": (wav(PCM, rate=2**31 - 1), "its header says 2147483647 samples a second"),
+    "highest rate": (wav(PCM, rate=2**31 - 1), "its header says 2147483647 samples per second"),
     "1024 channels": (wav(PCM * 2, channels=1024), "1024 channels"),
     "no channels": (wav(PCM, channels=0), "Channel count is zero"),
     "no bits": (wav(PCM, bits=0), "cannot be decoded"),
@@ -753,7 +753,7 @@ def test_a_wrong_index(tmp_path: Path, row: list[Any], words: str) -> None:
 def test_spoken_digits(tmp_path: Path, shared: Path) -> None:
     """Counts and moments of its README (whose moments are of all samples, ours of all whole frames)."""
     folder = shared / "data" / "speech_digits"
-    with pytest.raises(DataError, match="8000 samples a second, not 16000"):
+    with pytest.raises(DataError, match="8000 samples per second, not 16000"):
         prepared(tmp_path, folder)
     info = prepared(tmp_path, folder, sample_rate=8000, frame=1)
     assert [info.splits[split].sequences for split in SPLITS] == [2400, 300, 300]
@@ -1007,7 +1007,7 @@ def test_conversion(tmp_path: Path, to: str) -> None:
     )
     skipped: list[tuple[str, str]] = []
     options: dict[str, Any] = {"sample_rate": RATE, "to": to}
-    with pytest.raises(DataError, match="44100 samples a second, not 16000"):
+    with pytest.raises(DataError, match="44100 samples per second, not 16000"):
         audio.convert(folder, tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
     options["resample"] = True

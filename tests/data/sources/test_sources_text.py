@@ -237,7 +237,7 @@ def test_japanese_vowels(tmp_path: Path, shared: Path) -> None:
     assert info.splits["train"].steps + info.splits["valid"].steps == 4274
     assert info.splits["test"].steps == 5687
     assert (info.kind, info.support, info.x_dim) == ("vectors", "real", 12)
-    # README: 17.10 nats a step, independent Gaussians fitted to all 270
+    # README: 17.10 nats per step, independent Gaussians fitted to all 270
     test = np.concatenate(list(sequences(info)["test"].values()))
     z = (test - info.mean) / info.std
     assert 0.5 * (z**2 + np.log(2 * np.pi)).sum(axis=1).mean() == pytest.approx(17.10, abs=0.3)

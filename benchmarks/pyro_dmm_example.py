@@ -1,4 +1,9 @@
-"""A DMM as Pyro's own example has it (examples/dmm.py): what `bench` and benchmarks/gpu.py time ours against.
+"""A DMM as Pyro's own example has it (examples/dmm.py), and ours timed against it, interleaved in one process.
+
+    OMP_NUM_THREADS=1 python benchmarks/pyro_dmm_example.py [--repeats N]
+
+Pyro's checks are on in the example, and so they are here in `example_ms`; without them, as ours is timed, it is
+`example_unchecked_ms`. benchmarks/gpu.py times the same on a GPU.
 
 A site and a mask for every step, an annealed scale around each z_t, a packed nn.RNN. The networks are ours, so that
 both ways compute the same.
@@ -6,10 +11,19 @@ both ways compute the same.
 
 from __future__ import annotations
 
+import argparse
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import pyro
+import torch
 from pyro import poutine
+from pyro.infer import Trace_ELBO
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from pyro_vrnn.cli.bench import CASES, time_case
 from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.models import DMM
 from pyro_vrnn.models.networks import reverse_padded
@@ -49,3 +63,25 @@ class Example:
                 with poutine.scale(scale=annealing):
                     q_z = self.net.q_z(state, h[t]).base_dist.mask(self.alive[t])
                     state = (pyro.sample(f"z_{t}", q_z.to_event(1)),)
+
+
+def examples(net: Any, batch: Batch) -> dict[str, Callable[[], Any]]:
+    """Loss and gradients of the example's way, with Pyro's checks and without."""
+    pyros = Example(net, batch)
+    example = partial(Trace_ELBO().loss_and_grads, pyros.model, pyros.guide)
+    return {"example_ms": pyro.validation_enabled(True)(example), "example_unchecked_ms": example}
+
+
+def main() -> None:
+    """Time the case dmm-jsb and print it with the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=7, help="timed rounds, of which medians are taken")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    found = time_case("dmm-jsb", CASES["dmm-jsb"], device="cpu", repeats=options.repeats, others=examples)
+    ratios = {f"stacked_of_{key}": found["stacked_ms"] / found[key] for key in ("example_ms", "example_unchecked_ms")}
+    print(json.dumps(found | ratios, indent=1))
+
+
+if __name__ == "__main__":
+    main()
