@@ -12,7 +12,7 @@ from pyro_vrnn.cli.terminal import out
 
 @command
 def recipes() -> dict[str, Any]:
-    """The shipped recipes; with -v also how their data is prepared."""
+    """List the shipped recipes; with -v also how their data is prepared."""
     from pyro_vrnn.config.recipes import names as shipped
     from pyro_vrnn.config.recipes import text
 
@@ -34,7 +34,10 @@ def config(
     ] = None,
     sets: SetOption = None,
 ) -> dict[str, Any]:
-    """The settings that a recipe resolves to, and where each comes from; with -v also what each means."""
+    """Show the settings of a recipe, and where each comes from.
+
+    With -v also what each means. Where the data is at hand, what `train` would refuse is refused here too.
+    """
     from pyro_vrnn import config as settings
     from pyro_vrnn.config.reference import of_run
     from pyro_vrnn.data import catalogue
@@ -88,7 +91,7 @@ def bench(
 
 @command
 def doctor() -> dict[str, Any]:
-    """Versions, devices, codecs; what is missing and how to get it."""
+    """Tell versions, devices and codecs; what is missing and how to get it."""
     from pyro_vrnn.cli.doctor import report
 
     found = report()

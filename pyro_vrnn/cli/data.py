@@ -20,7 +20,7 @@ def data(
         typer.Argument(metavar="FILE", help="A prepared .h5 file, or a data set's name.", show_default=False),
     ],
 ) -> dict[str, Any]:
-    """What is in a data set: counts, lengths, rates, simple reference scores, where it is from."""
+    """Tell what is in a data set: counts, lengths, rates and baselines."""
     from pyro_vrnn.data import catalogue
     from pyro_vrnn.data.description import describe
 

@@ -19,21 +19,27 @@ def sample(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Length of each, a given beginning included; default: the data's, or 64.")
     ] = None,
-    seconds: Annotated[float | None, typer.Option(help="The same in seconds.")] = None,
-    temperature: Annotated[float, typer.Option(help="Below 1 surer, above 1 wilder.")] = 1.0,
+    seconds: Annotated[float | None, typer.Option(help="Length of each in seconds, in the place of --steps.")] = None,
+    temperature: Annotated[
+        float, typer.Option(help="Of each step's distribution: below 1 is surer, above 1 wilder.")
+    ] = 1.0,
     prime: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A file of the same kind to continue from.")
     ] = None,
     prime_index: Annotated[
-        str | None, typer.Option(metavar="I", help="Continue this test sequence (number or id).")
+        str | None, typer.Option(metavar="I", help="Continue this sequence of the test split (number or id).")
     ] = None,
     prime_steps: Annotated[int | None, typer.Option(help="How many steps of it; default 16.")] = None,
-    seed: Annotated[int, typer.Option(help="The same seed draws the same.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed; the same seed gives the same samples.")] = 0,
     out_: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Default: RUN/samples.")] = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> dict[str, Any]:
-    """Draw sequences, or continue from a given one: .mid, .wav, .svg or .txt, a picture, and a .json to repeat it."""
+    """Sample sequences, or continue a given one.
+
+    Writes .mid, .wav, .svg, .txt or .csv, a picture, and a .json that repeats it. For example:
+    pyro-vrnn sample runs/bach --num 4 --prime-index 0
+    """
     set_threads(threads)
     from pyro_vrnn import runs
     from pyro_vrnn.cli.console import counting
@@ -63,11 +69,11 @@ def inspect(
     run: RunArgument,
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
     sequence: Annotated[str, typer.Option(metavar="I|ID", help="Which sequence of the split.")] = "0",
-    particles: Annotated[int, typer.Option(min=1, help="Draws of the posterior; means are shown.")] = 1,
-    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    particles: Annotated[int, typer.Option(min=1, help="Samples of the posterior; their means are shown.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the samples.")] = 0,
     out_: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="DIR", help="For the figures; default: RUN/figures."),
+        typer.Option("--out", "-o", metavar="DIR", help="Folder of the figures; default: RUN/figures."),
     ] = None,
     export: Annotated[
         Path | None, typer.Option(metavar="FILE.nc", help="The posterior as NetCDF that ArviZ reads.")
@@ -75,7 +81,10 @@ def inspect(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> dict[str, Any]:
-    """The posterior trace of one sequence: its sites, their log-probabilities, KL by step and by latent unit."""
+    """Look into the posterior of one sequence.
+
+    Lists the sites of its trace with their log-probabilities, and draws the KL by step and by latent unit.
+    """
     set_threads(threads)
     from pyro_vrnn import runs
     from pyro_vrnn.runs import inspection
@@ -128,15 +137,18 @@ def reconstruct(
     steps: Annotated[int | None, typer.Option(min=1, help="Its first steps; default: all.")] = None,
     noise: Annotated[float, typer.Option(help="Spoil what the model is given: deviation, or share of bits.")] = 0.0,
     hide: Annotated[str | None, typer.Option(metavar="A:B", help="Hide steps A to B - 1, and fill them in.")] = None,
-    draw: Annotated[bool, typer.Option("--draw", help="Draws of x in the place of means.")] = False,
-    seed: Annotated[int, typer.Option(help="Of all that is random.")] = 0,
+    draw: Annotated[bool, typer.Option("--draw", help="Write samples of x in the place of means.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of everything that is random.")] = 0,
     out_: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="DIR", help="Default: RUN/reconstructions.")
     ] = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> dict[str, Any]:
-    """Through the posterior and back: what the model makes of a sequence; --noise cleans it, --hide fills a hole."""
+    """Send a sequence through the posterior and back.
+
+    --noise spoils what the model is given and lets it clean up; --hide A:B hides steps and lets it fill them in.
+    """
     set_threads(threads)
     from pyro_vrnn import runs
     from pyro_vrnn.runs import reconstruction
@@ -178,14 +190,17 @@ def interpolate(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Of each piece; default: as long as A, or as a window of the data.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the samples.")] = 0,
     out_: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="DIR", help="Default: RUN/interpolations.")
     ] = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> dict[str, Any]:
-    """Between two sequences: draws from points on the line between their z, and a medley of all (vrae)."""
+    """Sample between two sequences (vrae).
+
+    Points on the line between their z give a piece each, and a medley of all.
+    """
     set_threads(threads)
     from pyro_vrnn import runs
     from pyro_vrnn.runs import latent_space
@@ -203,12 +218,12 @@ def encode(
     run: RunArgument,
     file: Annotated[str | None, typer.Argument(metavar="FILE", help="Other data of the same kind (.h5).")] = None,
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
-    seed: Annotated[int, typer.Option(help="Of the map.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the map.")] = 0,
     out_: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Default: RUN/latents.")] = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> dict[str, Any]:
-    """Latents of a split as arrays (.npz), and their map."""
+    """Write the latents of a split as arrays (.npz), and a map of them."""
     set_threads(threads)
     from pyro_vrnn import runs
     from pyro_vrnn.runs import latent_space

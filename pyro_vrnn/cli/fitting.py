@@ -45,7 +45,7 @@ def train(
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Sequences an update.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of weights, order and samples.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights, order of the data, and samples.")] = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     out_: Annotated[
@@ -182,13 +182,16 @@ def evaluate(
     particles: Annotated[
         int | None, typer.Option(help="Samples of z, K; iwae with 100 is what is usually reported.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the samples of z.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the samples of z.")] = 0,
     repeats: Annotated[int, typer.Option(min=1, help="Estimate so often, and tell the spread.")] = 1,
     batch_size: Annotated[int, typer.Option(min=1, help="Sequences at once.")] = 32,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> dict[str, Any]:
-    """A bound on log p(x) of a split, always at KL weight 1."""
+    """Estimate a bound on log p(x) of a split, always at KL weight 1.
+
+    The usual report is:  pyro-vrnn evaluate RUN --objective iwae --particles 100
+    """
     set_threads(threads)
     from pyro_vrnn import runs
     from pyro_vrnn.cli.console import counting
@@ -253,7 +256,10 @@ def compare(
         Path | None, typer.Option("--out", "-o", metavar="DIR", help="For the figure; default: here.")
     ] = None,
 ) -> dict[str, Any]:
-    """Runs side by side: settings that differ; validation bounds by updates, by sequences seen, and by time."""
+    """Put runs side by side: settings that differ, and bounds.
+
+    Validation bounds are drawn by updates, by sequences seen, and by time; seeds of one setting are grouped.
+    """
     from pyro_vrnn.runs.comparison import compare as compare_runs
 
     found = compare_runs(run_folders, out_)
@@ -294,6 +300,6 @@ def _differences(found: dict[str, Any]) -> list[tuple[object, ...]]:
 
 
 def _short(value: object) -> str:
-    """As one cell of a table; of a long one, such as a path, the end."""
+    """Shorten a value to one cell of a table; of a long one, such as a path, the end is kept."""
     text = "-" if value is None else str(value)
     return text if len(text) <= LONGEST_CELL else f"…{text[1 - LONGEST_CELL :]}"

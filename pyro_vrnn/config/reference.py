@@ -106,7 +106,7 @@ def _named(setting: str, table: Mapping[str, type[Any]]) -> list[str]:
 
 
 def _first_line(cls: type[Any]) -> str:
-    """Of its docstring, or of that of its module, which it may refer to."""
+    """The first line of a class's docstring, or of its module's where it refers to that."""
     text, module = (inspect.getdoc(what) or "" for what in (cls, sys.modules[cls.__module__]))
     return (module if text.startswith("See the module") else text).splitlines()[0]
 

@@ -199,7 +199,7 @@ def _moments(sums: Array) -> tuple[Array, Array]:
 
 
 def _sums(x: Array) -> Array:
-    """Of [T, X]: how many, their sum, that of their squares. [3, X]."""
+    """Count the rows of [T, X], and add up values and squares. [3, X]."""
     return np.stack([np.full(x.shape[1], float(len(x))), x.sum(0), np.einsum("tx,tx->x", x, x)])
 
 

@@ -101,7 +101,7 @@ class SequenceDataset:
         return self.encoding.encode(self.stored(i, begin, steps))
 
     def stored(self, i: int, begin: int, steps: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """The same before it is encoded, into `out` if given. [T, columns]."""
+        """Read a piece as it is stored, before it is encoded, into `out` if given. [T, columns]."""
         if not -len(self) <= i < len(self):
             raise IndexError(f"sequence {i} of {len(self)}")
         x, first = self._rows(), int(self.starts[i])

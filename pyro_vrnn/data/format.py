@@ -55,7 +55,7 @@ class DataFormat:
         return round(self.steps_per_second * self.frame_length)
 
     def by_sample(self, nll_per_step: float) -> dict[str, Any]:
-        """Of audio, the NLL of each sample and the unit of amplitude that its density is over; else nothing."""
+        """The NLL of each sample of audio, and the unit of amplitude of its density; nothing for other kinds."""
         if not self.traits.sampled:
             return {}
         nats = nll_per_step / self.frame_length

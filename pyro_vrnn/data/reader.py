@@ -160,7 +160,7 @@ class RandomRows:
         return found
 
     def _fill(self, values: Array, place: int, name: Callable[[], str]) -> None:
-        """With the file's bytes from a place on."""
+        """Fill an array with the file's bytes from a place on."""
         try:
             if read_into(self.descriptor, values, place) < values.nbytes:
                 raise ValueError("the file has become shorter")

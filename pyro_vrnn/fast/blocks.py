@@ -136,7 +136,7 @@ class DenseStep:
         return self._end(t)
 
     def given(self, t: int) -> Tensor:
-        """The same where W v is in the buffer, with the bias if there is one."""
+        """One step where W v is in the buffer already, with the bias if there is one."""
         if self.moving:
             _shared(self.ys[t], self.consts[t]).add_(self.consts[t])
         return self._end(t)
@@ -159,7 +159,7 @@ class DenseStep:
         self.slopes = act.slope(self.y).unbind() if act else ()
 
     def back(self, t: int, after: DenseStep) -> None:
-        """From the gradient before the next layer's activation to the one before this layer's."""
+        """Carry the gradient from before the next layer's activation to before this layer's."""
         grad = torch.mm(after.grads[t], after.layer.weight, out=self.of_outs[t])
         if self.slopes:
             torch.mul(grad, self.slopes[t], out=self.grads[t])
@@ -176,7 +176,7 @@ class DenseStep:
         return found
 
     def of_parameters(self, v: Tensor) -> list[Tensor]:
-        """Of `layer.parameters`, from all inputs [T, N, in]."""
+        """Gradients of `layer.parameters`, from all inputs [T, N, in]."""
         return [product(self.grad, v), *([] if self.moving else [self.grad.sum((0, 1))]), *self.of_fed()]
 
 

@@ -116,7 +116,7 @@ class _Run(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """Of z, loc, scale and the states."""
+        """Gradients of z, loc, scale and the states, carried back to the inputs."""
         _ = ctx.saved_tensors  # an error, if one has changed
         return None, *ctx.loop.back(*grads)
 
@@ -159,7 +159,7 @@ class _Loop:
         self.weights += [v for layer in self.transition for v in layer.parameters]
 
     def run(self, start: Sequence[Tensor], *, keep: bool) -> tuple[Tensor, ...]:
-        """From the first state [N, ·] to z, loc, scale, a residual prior's [loc, raw] and the states before each step.
+        """Run from the first state [N, ·]: z, loc, scale, a residual prior's [loc, raw], the states before each step.
 
         With `keep`, buffers are kept for the way back.
         """

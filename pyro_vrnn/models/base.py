@@ -65,7 +65,7 @@ class ModelConfig:
         return Layers(self.network_dims, activation=activation, norm=self.norm == "layer")
 
     def dropped(self, activation: type[nn.Module] = nn.ReLU) -> Layers:
-        """The same off the recurrent path."""
+        """Hidden layers off the recurrent path, where dropout is possible."""
         return replace(self.layers(activation), dropout=self.dropout)
 
 

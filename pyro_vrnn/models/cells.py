@@ -49,7 +49,7 @@ class CellStep(ABC):
         return own
 
     def __init__(self, own: Tensor, states: Sequence[Tensor], width: int, kept: int) -> None:
-        """Of buffers [T, N, ·]."""
+        """Take views of the buffers [T, N, ·]."""
         self.width, self.steps = width, len(states[0]) - 1
         self.states = [part.unbind() for part in states]
         self.own_buffer, self.state_buffers = own, states
@@ -61,7 +61,7 @@ class CellStep(ABC):
 
     @abstractmethod
     def step(self, t: int, given: Tensor | None, own: Tensor) -> None:
-        """From the state before t to the one after."""
+        """Step from the state before t to the one after."""
 
     @abstractmethod
     def ready(self, grads: Tensor) -> None:
@@ -69,7 +69,7 @@ class CellStep(ABC):
 
     @abstractmethod
     def back(self, t: int, after: Sequence[Tensor], into: Sequence[Tensor]) -> list[Tensor]:
-        """From the state after t to what goes straight to the one before, added to what comes `into` that."""
+        """Carry gradients from the state after t straight to the one before, added to what comes `into` that."""
 
 
 class GRUStep(CellStep):
@@ -82,7 +82,7 @@ class GRUStep(CellStep):
 
     @staticmethod
     def order(own: Tensor) -> Tensor:
-        """From r, u, n."""
+        """n, r, u, from torch's r, u, n."""
         return own.roll(len(own) // 3, 0)
 
     def start(self, empty: Callable[..., Tensor], kept: int, rows: int) -> None:
@@ -244,7 +244,7 @@ class _Unrolled(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """To u, the weights and the start."""
+        """Gradients of u, the weights and the start."""
         cell, states, (u, weight, own_weight) = ctx.cell, ctx.states, ctx.saved_tensors
         T, N, H = grads[0].shape
         both = weight.new_empty(T, N, len(own_weight) + cell.tail * H)

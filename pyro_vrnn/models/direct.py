@@ -61,40 +61,40 @@ class Direct(SequenceModel):
         self.likelihood.fit_start(half, half)
 
     def start(self, size: int) -> State:
-        """Its own, and x_0 = 0."""
+        """The wrapped model's start, and x_0 = 0."""
         return *self.net.start(size), self.hold.new_zeros(size, self.x_dim)
 
     def features(self, x: Tensor) -> Tensor:
-        """Its own, and x. [..., X] -> [..., F + X]."""
+        """The wrapped model's features, and x. [..., X] -> [..., F + X]."""
         return torch.cat([self.net.features(x), x], dim=-1)
 
     def p_z(self, state: State) -> Distribution:
-        """Its own."""
+        """The wrapped model\'s prior."""
         return self.net.p_z(state[:-1])
 
     def p_x(self, state: State, z: Tensor) -> Distribution:
-        """Its own logits and a * x_{t-1}."""
+        """The wrapped model's logits plus a * x_{t-1}."""
         own = self.net.p_x(state[:-1], z)
         held = torch.lerp(self.zero, self.one + self.hold, state[-1])
         return dist.Bernoulli(logits=own.base_dist.logits + held).to_event(1)
 
     def next(self, state: State, z: Tensor, features: Tensor) -> State:
-        """Its own, and x_t."""
+        """The wrapped model's next state, and x_t."""
         return *self.net.next(state[:-1], z, self.own_features(features)), features[..., -self.x_dim :]
 
     def encode(self, batch: Batch, features: Tensor) -> Tensor:
-        """Its own."""
+        """The wrapped model\'s guide features."""
         if batch.memory is not None:
             state, own = batch.memory
             batch = replace(batch, memory=(state[:-1], own))
         return self.net.encode(batch, self.own_features(features))
 
     def q_z(self, state: State, e_t: Tensor) -> Distribution:
-        """Its own."""
+        """The wrapped model\'s posterior."""
         return self.net.q_z(state[:-1], e_t)
 
     def remember(self, batch: Batch, features: Tensor) -> State:
-        """Its own."""
+        """The wrapped model\'s memory of its guide."""
         return self.net.remember(batch, self.own_features(features))
 
     def own_features(self, features: Tensor) -> Tensor:

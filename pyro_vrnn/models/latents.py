@@ -51,7 +51,7 @@ class Ladder(TorchDistribution):
         return Ladder(self.layer, self.layers, torch.Size(batch_shape), self.drawn)
 
     def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
-        """From the top down. [..., L Z]."""
+        """Draw the layers from the top down. [..., L Z]."""
         shape = torch.Size(sample_shape) + self.batch_shape
         path = [self.top.expand(shape).rsample()]
         while len(path) < self.layers:
@@ -196,7 +196,7 @@ def _kl_ladder(q: Ladder, p: Ladder) -> Tensor:
 
 @register_kl(Flowed, dist.Independent)
 def _kl_flowed(q: Flowed, p: Distribution) -> Tensor:
-    """Likewise; an estimate by that one draw. [...]."""
+    """KL of a flowed Gaussian, estimated by the last draw. [...]."""
     return kl_by_unit(q, p, q.drawn[0][0]).sum(-1)
 
 

@@ -63,7 +63,7 @@ class _Rows(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        """Likewise."""
+        """The gradient's rows in the same order."""
         found: Tensor = _Rows.apply(grad, *ctx.saved_tensors)  # type: ignore[no-untyped-call]
         return found, None
 
@@ -105,7 +105,7 @@ class MLP(nn.Sequential):
         self.out_dim = layers.dims[-1] if layers.dims else in_dim
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """Of inputs side by side, which broadcast; what particles have in common is multiplied out once."""
+        """The output for inputs side by side, which broadcast; what particles share is multiplied out once."""
         first = self[0] if len(self) else None
         if len(inputs) == 1 or not isinstance(first, nn.Linear):
             found: Tensor = super().forward(cat(*inputs))  # type: ignore[no-untyped-call]

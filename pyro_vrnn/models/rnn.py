@@ -59,7 +59,7 @@ class RNN(SequenceModel):
         return self.phi_x(x)
 
     def p_z(self, state: State) -> Distribution:
-        """Of width 0."""
+        """A distribution of width 0: there is no latent variable."""
         return no_latent(state)
 
     def p_x(self, state: State, z: Tensor) -> Distribution:
@@ -75,5 +75,5 @@ class RNN(SequenceModel):
         return features[..., :0]
 
     def q_z(self, state: State, e_t: Tensor) -> Distribution:
-        """Of width 0."""
+        """A distribution of width 0: there is no latent variable."""
         return no_latent(state)

@@ -96,7 +96,7 @@ class VRAE(SequenceModel):
         return torch.cat([marked[None], marked.new_zeros(len(h) - 1, *marked.shape)])
 
     def q_z(self, state: State, e_t: Tensor) -> Distribution:
-        """From h_T^enc at t = 1; N(0, I) after."""
+        """N(mu, sigma of h_T^enc) at t = 1; N(0, I) after it."""
         first, q = e_t[..., -1:] > 0, self.phi_enc(e_t[..., :-1]).base_dist
         loc = torch.where(first, q.loc, torch.zeros_like(q.loc))
         return dist.Normal(loc, torch.where(first, q.scale, torch.ones_like(q.scale))).to_event(1)

@@ -52,7 +52,7 @@ class Objective(ABC):
         """The bound at beta = 1 for each sequence, nats. All three are [draws, B]; the result is [B]."""
 
     def tensor_loss(self, net: SequenceModel) -> Estimator:
-        """The same loss as `loss`, without waiting for the device: what a CUDA graph can hold."""
+        """The loss of `loss` as an estimator that does not wait for the device, as a CUDA graph needs it."""
         own = self.loss(net)
         return own if isinstance(own, Estimator) else TensorLoss(self.draws, self.weigh)
 

@@ -64,7 +64,7 @@ class FivoObjective(Weighted):
     def estimate(
         self, program: Program, batch: Batch, *, values_at_once: int, progress: Callable[[int], None]
     ) -> tuple[Tensor, Tensor]:
-        """The same by the particle filter, which needs all particles at once: sequences in chunks."""
+        """Estimate by the particle filter, which needs all particles at once: sequences go in chunks."""
         size = max(1, values_at_once // (self.particles * widest(program)))
         assert batch.x is not None
         bounds, kls = [], []

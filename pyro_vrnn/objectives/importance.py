@@ -120,7 +120,7 @@ class CiwaeObjective(Weighted):
             loss.mix = ramp(step, self.mix_start, self.mix, self.mix_steps, self.mix_schedule)
 
     def bound(self, log_weights: Tensor, nll: Tensor, kl: Tensor) -> Tensor:
-        """At the final mix."""
+        """The mixed bound at the final mix."""
         return (1 - self.mix) * log_weights.mean(0) + self.mix * log_mean_exp(log_weights)
 
 

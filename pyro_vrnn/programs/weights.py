@@ -34,7 +34,7 @@ def traces(
 def _traces(
     model: Side, guide: Side, batch: Batch, particles: int, beta: float | Tensor
 ) -> tuple[poutine.Trace, poutine.Trace]:
-    """The same without log-probabilities."""
+    """Both traces without log-probabilities."""
     drawn = poutine.trace(_with_particles(guide, particles)).get_trace(batch, beta)
     return drawn, poutine.trace(poutine.replay(_with_particles(model, particles), trace=drawn)).get_trace(batch, beta)
 
@@ -139,7 +139,7 @@ def terms(model: Side, guide: Side, batch: Batch, particles: int, beta: float | 
 
 
 def _kl_steps(q: Any, p: Any) -> Tensor:
-    """Of one site, or of a stacked site's steps, without beta; zero where a sequence has ended. [steps, ..., B]."""
+    """KL of one site, or of a stacked site's steps, without beta; zero where a sequence has ended. [steps, ..., B]."""
     if isinstance(q["fn"], StackedSteps):
         return kl_by_step(q["fn"], p["fn"])
     kl = kl_by_unit(q["fn"], p["fn"], q["value"]).sum(-1)

@@ -55,7 +55,7 @@ class Posterior:
         return total
 
     def log_prob(self, side: str, name: str) -> Tensor:
-        """Of one site, nats. [K]."""
+        """Log-probability of one site, nats. [K]."""
         value: Tensor = getattr(self, side).nodes[name]["log_prob"]
         return value.reshape(-1)
 

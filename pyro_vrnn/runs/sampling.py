@@ -161,7 +161,7 @@ def write(
     stem = f"{seed}{source}" + ("" if temperature == 1.0 else f"-at-{temperature:g}")
     for i, sequence in enumerate(stored):
         name = f"sample-{stem}-{i:0{width}d}"
-        title = f"{run.config.model.name}, {run.folder.name}, seed {seed}, draw {i}"
+        title = f"{run.config.model.name}, {run.folder.name}, seed {seed}, sample {i}"
         medium, picture, facts = media.write(form, sequence, folder / name, title=title, given=first)
         about = folder / f"{name}.json"
         write_json(
@@ -187,13 +187,13 @@ def write(
         others += [about] if picture is None else [picture, about]
         if progress is not None:
             progress(i + 1, num)
-    titles = [f"draw {i}" for i in range(num)]
+    titles = [f"sample {i}" for i in range(num)]
     picture = media.overview(form, stored, folder / f"samples-{stem}.png", titles, first)
     return [*files, *others, *([] if picture is None else [picture])]
 
 
 def _usual_steps(sequence_steps: int, first: int) -> int:
-    """How long a draw is that continues from `first` steps; `sequence_steps` as in `DataFormat`."""
+    """How long a sample is that continues from `first` steps; `sequence_steps` as in `DataFormat`."""
     return sequence_steps if first < sequence_steps <= MOST_STEPS else first + DEFAULT_STEPS
 
 

@@ -94,7 +94,7 @@ def _request(
     overwrite: bool,
     max_seconds: float | None,
 ) -> _Request:
-    """With the run folder checked."""
+    """Check the run folder and what was asked of it, before any work."""
     from_folder: Path | None = None
     if resume not in ("auto", "never"):
         folder, from_folder = checkpoint.find(Path(resume), "LATEST")

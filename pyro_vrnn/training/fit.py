@@ -80,7 +80,7 @@ class _Fit:
         return self.trainer.state.continuing(batch, piece.rows) if piece.rows else batch, indices
 
     def read(self, indices: list[int], piece: Piece) -> Batch:
-        """From the file; for a GPU in one of few shapes, and into memory that it can copy from by itself."""
+        """Read a batch; for a GPU in one of few shapes, and into memory that it can copy from by itself."""
         batch = collate(self.train, indices, piece.begin, piece.steps, raw=self.units is not None)
         if self.trainer.padded:
             data = self.trainer.state.config.data
@@ -93,7 +93,7 @@ class _Fit:
         self.metrics.close()
 
     def seconds(self) -> float:
-        """Of this call."""
+        """Seconds since this call began."""
         return time.monotonic() - self.began
 
     def write(self, row: dict[str, Any]) -> None:
@@ -162,7 +162,7 @@ class _Fit:
         return ""
 
     def validation_is_due(self) -> bool:
-        """At the end of an epoch whose turn it is, unless it has been done."""
+        """Whether this is the end of an epoch whose turn it is, and it has not been validated yet."""
         at, every = self.at, self.training.validate_every
         ended = at.position == 0 and at.epoch > at.validated
         return ended and (at.epoch % every == 0 or at.epoch >= self.training.epochs)
@@ -194,7 +194,7 @@ class _Fit:
         self.save(best=best)
 
     def unscheduled(self, stop: Stop) -> None:
-        """At a stop between validations: save what resuming continues from, as if there had been none; then look.
+        """Stop between validations: save what a resumed run continues from, and only then validate.
 
         What came since the last validation may be the best, so BEST may point here; the row is cut off on resume.
         """

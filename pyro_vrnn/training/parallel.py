@@ -51,7 +51,7 @@ class Ranks:
         return found
 
     def add_gradients(self, parameters: Sequence[Tensor]) -> None:
-        """Likewise, of all gradients in one call."""
+        """Add up all gradients over the ranks in one call."""
         if self.world == 1:
             return
         grads = [p.grad for p in parameters if p.grad is not None]

@@ -85,7 +85,7 @@ class TrainingState:
         """Where model and guide stood after the last batch, for the pieces that continue it."""
 
     def schedule(self) -> tuple[float, float, float]:
-        """Of the next update: the KL weight, the learning rate, and the share of the average that is replaced."""
+        """For the next update: the KL weight, the learning rate, and the share of the average that is replaced."""
         training, step = self.config.training, self.at.step
         learning_rate = decayed(
             step,

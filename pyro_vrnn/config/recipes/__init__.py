@@ -6,7 +6,7 @@ from importlib import resources
 
 
 def names() -> list[str]:
-    """Of all shipped recipes."""
+    """The names of all shipped recipes."""
     return sorted(f.name.removesuffix(".toml") for f in resources.files(__name__).iterdir() if f.name.endswith(".toml"))
 
 

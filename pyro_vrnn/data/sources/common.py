@@ -63,7 +63,7 @@ def check_shares(splits: Sequence[float]) -> None:
 
 
 def shares_option(splits: Sequence[float]) -> dict[str, list[float]]:
-    """Of a data file's options, the percentages; nothing for the usual ones, which older files do not name."""
+    """The percentages among a data file's options; nothing for the usual ones, which older files do not name."""
     return {} if tuple(splits) == SHARES else {"splits": list(splits)}
 
 

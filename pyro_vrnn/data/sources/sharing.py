@@ -17,7 +17,7 @@ UNITS = ("file", "folder", "time")
 
 
 def share_out(heard: Sequence[Heard], splits: Sequence[float], split_by: str, seed: int) -> list[Heard]:
-    """The same with a split each: the one that the source gives, else one dealt out by percentages."""
+    """Give each recording a split: the one that its source names, else one dealt out by percentages."""
 
     def unit(recording: Recording) -> tuple[str, ...]:
         return (recording.folder,) if split_by == "folder" else (recording.folder, recording.name)

@@ -78,7 +78,7 @@ def positive(raw: Tensor) -> Tensor:
 
 
 def raw_scale(scale: Tensor, floor: float | Tensor = SCALE_FLOOR) -> Tensor:
-    """The inverse of softplus + floor. A scale under ten floors (a column that never changes) starts at ten."""
+    """The inverse of softplus + floor. A scale below ten times the floor (a column that never changes) starts there."""
     above = torch.maximum(scale, 10 * torch.as_tensor(floor).to(scale)) - floor
     return above + torch.log(-torch.expm1(-above))
 

@@ -40,7 +40,7 @@ class Chain(TorchDistribution):
         return type(self)(given, self.weights, self.event_shape[0], self.temperature)
 
     def temper(self, temperature: float) -> Chain:
-        """The same at a temperature."""
+        """The distribution at a temperature."""
         return type(self)(self.given, self.weights, self.event_shape[0], self.temperature * temperature)
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ class BinaryChain(Chain):
 
     @abstractmethod
     def logits(self, value: Tensor) -> Tensor:
-        """Of every column given those before it. [..., X] -> [..., X]."""
+        """Logits of every column given those before it. [..., X] -> [..., X]."""
 
     def log_conditionals(self, value: Tensor) -> Tensor:
         """See Chain."""

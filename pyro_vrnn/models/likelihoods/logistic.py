@@ -137,7 +137,7 @@ class DiscretisedLogistics(TorchDistribution):
 
     @property
     def mean(self) -> Tensor:
-        """Of what the edges leave of the mixture: exact up to half a bin. [..., X].
+        """The mean of what the edges leave of the mixture, exact up to half a bin. [..., X].
 
         E[clamp(x, low, high)] = low + integral of P(x > y) dy from low to high, a difference of softplus.
         """

@@ -55,7 +55,7 @@ class BivariateMixturePen(Likelihood):
 
     @torch.no_grad()
     def fit_start(self, mean: Tensor, std: Tensor) -> None:
-        """As gmm's on (dx, dy), no correlation within a component; the pen's bias at its rate."""
+        """Start (dx, dy) as a gmm without correlation within a component, and the pen's bias at its rate."""
         loc, scale = around(mean[:2], std[:2], self.components)
         nn.init.zeros_(self.logits.bias)
         nn.init.zeros_(self.raw_rho.bias)
