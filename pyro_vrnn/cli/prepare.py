@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect as signatures
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,71 +41,69 @@ Frame = Annotated[int | None, typer.Option(min=1, help="Samples in a step; defau
 Seconds = Annotated[float | None, typer.Option(help="Length of a sequence; 0 keeps whole recordings.")]
 Clip = Annotated[float | None, typer.Option(help="The longest move that is kept, in standard deviations; default 10.")]
 
+WITHOUT_SOURCE = ("chorales",)
+"""Kinds whose raw data comes with a package."""
 
-def kind(function: Callable[..., dict[str, Any]]) -> Callable[..., None]:
-    """Register one kind of source."""
-    return kinds.command()(talking(function))
+
+def kind(options: Callable[..., None]) -> Callable[..., None]:
+    """Register one kind of source by a function whose parameters are its own options; those that all have are added."""
+    name = options.__name__
+
+    def command(
+        source: Sources = None,
+        out_: Out = None,
+        seed: Seed = None,
+        strict: Strict = None,
+        jobs: Jobs = None,
+        overwrite: Overwrite = False,
+        **own: Any,
+    ) -> dict[str, Any]:
+        return _prepare(name, source, out_, overwrite, **own, seed=seed, strict=strict, jobs=jobs)
+
+    shared = signatures.signature(command, eval_str=True).parameters  # before the wrapper takes the other's annotations
+    functools.update_wrapper(command, options)
+    first, *last = [p for p in shared.values() if p.kind is not signatures.Parameter.VAR_KEYWORD]
+    own = signatures.signature(options, eval_str=True).parameters.values()
+    takes_source = [] if name in WITHOUT_SOURCE else [first]
+    command.__signature__ = signatures.Signature([*takes_source, *own, *last])  # type: ignore[attr-defined]
+    return kinds.command(name)(talking(command))
 
 
 @kind
 def chorales(
-    out_: Out = None,
     resolution: Annotated[
         str | None, typer.Option(help="Length of a step: quarter (default), eighth or sixteenth.")
     ] = None,
-    seed: Seed = None,
-    strict: Strict = None,
-    jobs: Jobs = None,
-    overwrite: Overwrite = False,
-) -> dict[str, Any]:
+) -> None:
     """Bach's 371 chorales, from music21's own corpus: nothing is downloaded.
 
     Needs the extra `chorales`. The result is a piano-roll with a column for each key.
     """
-    return _prepare("chorales", None, out_, overwrite, resolution=resolution, seed=seed, strict=strict, jobs=jobs)
 
 
 @kind
-def pianoroll(
-    source: Sources = None,
-    out_: Out = None,
-    seed: Seed = None,
-    strict: Strict = None,
-    jobs: Jobs = None,
-    overwrite: Overwrite = False,
-) -> dict[str, Any]:
+def pianoroll() -> None:
     """Files that are already piano-rolls: pickle, .mat, npz, or JSON of note lists.
 
     SOURCE may also be jsb, nottingham, muse or piano: that set is downloaded and checked by its sha256.
     """
-    return _prepare("pianoroll", source, out_, overwrite, seed=seed, strict=strict, jobs=jobs)
 
 
 @kind
 def midi(
-    source: Sources = None,
-    out_: Out = None,
     rate: Annotated[float | None, typer.Option(help="Steps per second; default 20.")] = None,
     window: Annotated[int | None, typer.Option(min=1, help="Steps of a sequence; default: whole songs.")] = None,
     hop: Annotated[int | None, typer.Option(min=1, help="Steps from one window to the next; default: WINDOW.")] = None,
     splits: Splits = None,
-    seed: Seed = None,
-    strict: Strict = None,
-    jobs: Jobs = None,
-    overwrite: Overwrite = False,
-) -> dict[str, Any]:
+) -> None:
     """A folder of MIDI songs, sampled at a fixed rate into piano-rolls.
 
     Drums, velocities and pedals are left out. For example: prepare midi my_songs/ --window 50 --hop 25
     """
-    options = {"rate": rate, "window": window, "hop": hop, "splits": splits}
-    return _prepare("midi", source, out_, overwrite, **options, seed=seed, strict=strict, jobs=jobs)
 
 
 @kind
 def audio(
-    source: Sources = None,
-    out_: Out = None,
     sample_rate: Annotated[int | None, typer.Option(min=1, help="Samples per second; default 16000.")] = None,
     frame: Frame = None,
     seconds: Seconds = None,
@@ -116,115 +116,63 @@ def audio(
         str | None, typer.Option(metavar="INDEX.csv", help="Table of one FLAC per split; its folder is the source.")
     ] = None,
     normalise: Annotated[str | None, typer.Option(help="standard (deviation) or range (max - min).")] = None,
-    seed: Seed = None,
-    strict: Strict = None,
-    jobs: Jobs = None,
-    overwrite: Overwrite = False,
-) -> dict[str, Any]:
+) -> None:
     """Recordings: wav, flac, ogg, mp3, and npy or npz of samples, in folders of any depth.
 
     They are cut into sequences of SECONDS, each step a frame of samples. Ctrl-C stops; the same command continues.
     For example: prepare audio my_recordings/ --seconds 0.5 --resample
     """
-    if index is not None and not source:
-        source = [str(Path(index).parent)]
-    options: dict[str, Any] = {"sample_rate": sample_rate, "frame": frame, "seconds": seconds, "resample": resample}
-    options |= {"splits": splits, "split_by": split_by, "index": index, "normalise": normalise}
-    return _prepare("audio", source, out_, overwrite, **options, seed=seed, strict=strict, jobs=jobs)
 
 
 @kind
 def timit(
-    source: Sources = None,
-    out_: Out = None,
     frame: Frame = None,
     seconds: Seconds = None,
-    seed: Seed = None,
-    strict: Strict = None,
-    jobs: Jobs = None,
-    overwrite: Overwrite = False,
-) -> dict[str, Any]:
+) -> None:
     """The TIMIT corpus: TRAIN and TEST folders of NIST SPHERE files.
 
     The test set is kept; 5% of the TRAIN recordings become the validation split.
     """
-    options = {"frame": frame, "seconds": seconds}
-    return _prepare("timit", source, out_, overwrite, **options, seed=seed, strict=strict, jobs=jobs)
 
 
 @kind
 def iamondb(
-    source: Sources = None,
-    out_: Out = None,
     clip: Clip = None,
-    seed: Seed = None,
-    strict: Strict = None,
-    jobs: Jobs = None,
-    overwrite: Overwrite = False,
-) -> dict[str, Any]:
+) -> None:
     """The IAM-OnDB handwriting corpus: a folder of lineStrokes XML files."""
-    return _prepare("iamondb", source, out_, overwrite, clip=clip, seed=seed, strict=strict, jobs=jobs)
 
 
 @kind
 def strokes(
-    source: Sources = None,
-    out_: Out = None,
     clip: Clip = None,
-    seed: Seed = None,
-    strict: Strict = None,
-    jobs: Jobs = None,
-    overwrite: Overwrite = False,
-) -> dict[str, Any]:
+) -> None:
     """Pen strokes: npz, JSON, or the MNIST stroke text files. A step is (dx, dy, pen lifted)."""
-    return _prepare("strokes", source, out_, overwrite, clip=clip, seed=seed, strict=strict, jobs=jobs)
 
 
 @kind
 def text(
-    source: Sources = None,
-    out_: Out = None,
     level: Annotated[str | None, typer.Option(help="What a symbol is: char (default) or word.")] = None,
     window: Annotated[int | None, typer.Option(min=1, help="Symbols of a sequence; default 200.")] = None,
-    seed: Seed = None,
-    strict: Strict = None,
-    jobs: Jobs = None,
-    overwrite: Overwrite = False,
-) -> dict[str, Any]:
+) -> None:
     """A text file in UTF-8, by characters or words, cut into windows."""
-    options = {"level": level, "window": window}
-    return _prepare("text", source, out_, overwrite, **options, seed=seed, strict=strict, jobs=jobs)
 
 
 @kind
 def symbols(
-    source: Sources = None,
-    out_: Out = None,
     splits: Splits = None,
-    seed: Seed = None,
-    strict: Strict = None,
-    jobs: Jobs = None,
-    overwrite: Overwrite = False,
-) -> dict[str, Any]:
+) -> None:
     """One sequence of tokens per line, with spaces between; or a table of openings."""
-    return _prepare("symbols", source, out_, overwrite, splits=splits, seed=seed, strict=strict, jobs=jobs)
 
 
 @kind
 def vectors(
-    source: Sources = None,
-    out_: Out = None,
     binary: Annotated[bool | None, typer.Option("--binary", help="Turn pixels of images into bits.")] = None,
-    seed: Seed = None,
-    strict: Strict = None,
-    jobs: Jobs = None,
-    overwrite: Overwrite = False,
-) -> dict[str, Any]:
+) -> None:
     """Sequences of numbers: a CSV with a `sequence` column, a folder of CSVs, npy [N, T, X], or npz."""
-    return _prepare("vectors", source, out_, overwrite, binary=binary, seed=seed, strict=strict, jobs=jobs)
 
 
-@kind
+@kinds.command()
+@talking
 def convert(
     source: Sources = None,
     out_: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="The folder to write to.")] = None,

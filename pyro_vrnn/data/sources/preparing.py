@@ -85,6 +85,8 @@ def plan(kind: str, sources: Sequence[str], out: Path | None, options: dict[str,
         options["splits"] = _shares(options["splits"])
     if options.get("seconds") == 0:
         options["seconds"] = None
+    if "index" in options and not sources:
+        sources = [str(Path(options["index"]).parent)]
     if "source" not in known:
         if sources:
             raise ConfigError(f"prepare {kind} takes no SOURCE", "the chorales are music21's own")
