@@ -131,7 +131,7 @@ def timit(
 ) -> None:
     """The TIMIT corpus: TRAIN and TEST folders of NIST SPHERE files.
 
-    The test set is kept; 5% of the TRAIN recordings become the validation split.
+    The corpus's own test set is kept; 5% of the TRAIN speakers, chosen by --seed, become the validation split.
     """
 
 

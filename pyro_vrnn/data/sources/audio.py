@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from pyro_vrnn.data.schema import DataInfo
-from pyro_vrnn.data.sources.common import check_shares
+from pyro_vrnn.data.sources.common import Progress, check_shares
 from pyro_vrnn.data.sources.decoding import Decoder
-from pyro_vrnn.data.sources.framing import Heard, Progress, again, check_frames, listen, store
+from pyro_vrnn.data.sources.framing import Heard, again, check_frames, listen, store
 from pyro_vrnn.data.sources.recordings import Left, describe_sources, find, named
 from pyro_vrnn.data.sources.sharing import UNITS, share_by_time, share_out
 from pyro_vrnn.data.sources.spool import Spool

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +24,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from pyro_vrnn.data.schema import SPLITS, Array, DataInfo
+from pyro_vrnn.data.sources.common import Progress
 from pyro_vrnn.data.sources.rolls import HIGHEST, KEYS, LOWEST
 from pyro_vrnn.data.writer import check_free, write_sequences
 from pyro_vrnn.system.errors import ConfigError, DataError, choose
@@ -52,7 +53,7 @@ def prepare(
     *,
     resolution: str = "quarter",
     overwrite: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> DataInfo:
     """Write the chorales to a data file, uint8 [T, 88], column k = MIDI note 21 + k.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from pyro_vrnn.system.files import read_plain_file
 MAX_BYTES = 512 * 2**20  # of an npz, and of what it unpacks to
 MAX_TABLE_BYTES = 64 * 2**20  # tables take many times their size as Python objects
 SKIPS_KEPT = 100
+Progress = Callable[[int, int], None]
+"""Called with how much is done and how much there is in all."""
 SHARES = (80.0, 10.0, 10.0)
 """Percentages of train, valid and test."""
 

@@ -7,7 +7,7 @@ What the first pass decodes lies in a spool (spool.py), from which the second on
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from pyro_vrnn.data.schema import SPLITS, Array, DataInfo
+from pyro_vrnn.data.sources.common import Progress
 from pyro_vrnn.data.sources.decoding import BLOCK, RATES, Decoder, NotSound, Recording, Tally, Unusable
 from pyro_vrnn.data.sources.recordings import Left, names
 from pyro_vrnn.data.sources.spool import Spool
@@ -22,8 +23,6 @@ from pyro_vrnn.data.writer import write_sequences
 from pyro_vrnn.system.errors import ConfigError, DataError, at_least
 
 LONGEST_SEQUENCE = 2**24  # samples: the writer holds a sequence, several times over
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,15 @@ downwards, in units of the whiteboard's sensor. The times are not used: points a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 from xml.parsers import expat
 
 from pyro_vrnn.data.schema import Array, DataInfo
 from pyro_vrnn.data.sources.common import find_files, seeded_split
+from pyro_vrnn.data.sources.request import Request, reads
 from pyro_vrnn.data.sources.strokes import Drawings, joined
-from pyro_vrnn.data.writer import check_free
 from pyro_vrnn.system.errors import DataError, at_least
 from pyro_vrnn.system.files import read_plain_file
 
@@ -23,14 +23,10 @@ LISTS = {"trainset.txt": "train", "testset_v.txt": "valid", "testset_t.txt": "te
 LICENCE = "free for non-commercial research, after registration with the University of Bern; cite the paper"
 
 
+@reads
 def prepare(
-    path: str | Path,
+    request: Request,
     *,
-    source: str | Path,
-    overwrite: bool = False,
-    progress: Callable[[int, int], None] | None = None,
-    seed: int = 0,
-    strict: bool = False,
     clip: float = 10.0,
 ) -> DataInfo:
     """Write lines of handwriting to a data file, float32 [T, 3] = dx, dy, pen (strokes.py), dy upwards.
@@ -40,12 +36,7 @@ def prepare(
     Without lists 90/5/5 of the forms are chosen by the seed: a form is by one writer, but a writer wrote several.
 
     Args:
-        path: the file to make.
-        source: the folder that has lineStrokes, or that is it.
-        overwrite: replace an existing file.
-        progress: told (files read, files).
-        seed: of the split.
-        strict: nothing is skipped: DataError.
+        request: its source is the folder lineStrokes or the one that holds it; its progress counts files.
         clip: see strokes.py.
 
     Raises:
@@ -53,14 +44,13 @@ def prepare(
             incomplete or overlap, or nothing is left to train on.
         ConfigError: the file exists, or clip is below 1.
     """
-    check_free(path, overwrite)
     at_least("clip", clip, 1)
-    source = Path(source)
+    source = request.source
     root = source / "lineStrokes"
     files = find_files(root if root.is_dir() else source, [".xml"])
     listed = _listed(source)
-    split_of = listed or seeded_split(map(_form, files), seed, (90, 5, 5))
-    drawings = Drawings(source, strict)
+    split_of = listed or seeded_split(map(_form, files), request.seed, (90, 5, 5))
+    drawings = Drawings(request)
     left_out = 0
     for done, (name, file) in enumerate(files.items(), start=1):
         split = split_of.get(_form(name))
@@ -75,13 +65,10 @@ def prepare(
                 drawings.skips.add(name, error.message.removeprefix(f"{file}: "), "file")
             except ValueError as error:
                 drawings.skips.add(name, str(error), "file")
-        if progress is not None:
-            progress(done, len(files))
+        request.report(done, len(files))
     return drawings.write(
-        path,
-        overwrite=overwrite,
         clip=clip,
-        options={"seed": seed, "lists": bool(listed)},
+        options={"seed": request.seed, "lists": bool(listed)},
         extra={"left_out": left_out},
         source="IAM On-Line Handwriting Database, lineStrokes",
         licence=LICENCE,

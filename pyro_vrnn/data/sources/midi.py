@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,8 @@ import numpy as np
 from pyro_vrnn.data.midi import HIGHEST_NOTE, LOWEST_NOTE, MIDI_BYTES, held_notes, midi_events, read_midi
 from pyro_vrnn.data.schema import SPLITS, Array, DataInfo
 from pyro_vrnn.data.sources.common import SHARES, Skips, check_shares, find_files, seeded_split, shares_option
-from pyro_vrnn.data.writer import check_free, write_sequences
+from pyro_vrnn.data.sources.request import Request, reads
+from pyro_vrnn.data.writer import write_sequences
 from pyro_vrnn.system.errors import ConfigError, DataError, at_least
 from pyro_vrnn.system.files import read_plain_file
 
@@ -19,14 +20,10 @@ KEYS = HIGHEST_NOTE - LOWEST_NOTE + 1
 NOTE_ON, DRUMS = 9, 9  # status, channel
 
 
+@reads
 def prepare(
-    path: str | Path,
+    request: Request,
     *,
-    source: str | Path,
-    overwrite: bool = False,
-    progress: Callable[[int, int], None] | None = None,
-    seed: int = 0,
-    strict: bool = False,
     splits: Sequence[float] = SHARES,
     rate: float = 20.0,
     window: int | None = None,
@@ -44,12 +41,7 @@ def prepare(
     at every step.
 
     Args:
-        path: the file to make.
-        source: a folder of .mid files, of any depth.
-        overwrite: replace an existing file.
-        progress: told (files read, files).
-        seed: of the split.
-        strict: nothing is skipped: DataError.
+        request: its source is a folder of .mid files, of any depth; its progress counts files.
         splits: percentages of the songs for train, valid and test.
         rate: steps per second.
         window: steps of a sequence; whole songs without it. What is left of a song's end is counted in
@@ -61,7 +53,6 @@ def prepare(
         ConfigError: the file exists, a rate not from 0 to 1000, a window or hop below 1, a hop without a window,
             or splits that do not add up to 100.
     """
-    check_free(path, overwrite)
     check_shares(splits)
     if not 0 < rate <= 1000:
         raise ConfigError(f"rate={rate}: more than 0 steps per second and at most 1000", "20 is usual")
@@ -69,10 +60,9 @@ def prepare(
     at_least("hop", 1 if hop is None else hop, 1)
     if hop is not None and window is None:
         raise ConfigError(f"hop={hop} without a window", "give --window too")
-    source = Path(source)
-    skips = Skips(source, strict)
-    songs, outside = _read_songs(source, rate, window or 1, skips, progress)
-    split_of = seeded_split(songs, seed, splits)
+    skips = request.skips()
+    songs, outside = _read_songs(request, rate, window or 1, skips)
+    split_of = seeded_split(songs, request.seed, splits)
     names = {split: [name for name in songs if split_of[name] == split] for split in SPLITS}
     skips.check_left(names["train"])
     used = sum(_unpack(songs[name]).sum(axis=0, dtype=np.int64) for name in names["train"])
@@ -91,7 +81,7 @@ def prepare(
                 yield roll[start : start + window] if window else roll
 
     return write_sequences(
-        path,
+        request.path,
         {split: rolls(split) for split in SPLITS},
         ids={
             split: [f"{name}#{k}" if window else name for name in names[split] for k in range(len(starts[name]))]
@@ -100,14 +90,14 @@ def prepare(
         kind="pianoroll",
         support="binary",
         steps_per_second=rate,
-        source=f"the folder {source.name}, {len(songs)} songs",
+        source=f"the folder {request.source.name}, {len(songs)} songs",
         licence="unknown",
         options={
-            "source": source.name,
+            "source": request.source.name,
             "rate": rate,
             "window": window,
             "hop": hop,
-            "seed": seed,
+            "seed": request.seed,
             **shares_option(splits),
         },
         extra={
@@ -120,18 +110,16 @@ def prepare(
             else 0,
             **skips.extra(),
         },
-        overwrite=overwrite,
+        overwrite=request.overwrite,
     )
 
 
-def _read_songs(
-    folder: Path, rate: float, shortest: int, skips: Skips, progress: Callable[[int, int], None] | None
-) -> tuple[dict[str, Array], int]:
+def _read_songs(request: Request, rate: float, shortest: int, skips: Skips) -> tuple[dict[str, Array], int]:
     """The songs of a folder by name, packed to bits, [T, 11] each; and how many notes are not on a piano.
 
     A name is the path in the folder without its ending, if no other file has the same.
     """
-    files = find_files(folder, [".mid", ".midi"])
+    files = find_files(request.source, [".mid", ".midi"])
     stems = Counter(name.rpartition(".")[0] for name in files)
     songs: dict[str, Array] = {}
     outside = 0
@@ -146,8 +134,7 @@ def _read_songs(
         else:
             songs[stem if stems[stem] == 1 else path] = np.packbits(roll, axis=1)
             outside += lost
-        if progress is not None:
-            progress(done, len(files))
+        request.report(done, len(files))
     return songs, outside
 
 

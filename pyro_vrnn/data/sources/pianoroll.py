@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import urlopen
@@ -13,6 +13,7 @@ from urllib.request import urlopen
 import numpy as np
 
 from pyro_vrnn.data.schema import SPLITS, Array, DataInfo
+from pyro_vrnn.data.sources.common import Progress
 from pyro_vrnn.data.sources.rolls import LOWEST, MAX_NOTE_LIST_BYTES, Splits, has_lanes, parse_rolls, read_source
 from pyro_vrnn.data.writer import check_free, write_sequences
 from pyro_vrnn.system.errors import DataError
@@ -68,7 +69,7 @@ def prepare(
     source: str | Path,
     *,
     overwrite: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> DataInfo:
     """Write a set of piano-rolls to a data file, uint8 [T, 88].
 
@@ -141,7 +142,7 @@ def recognise(splits: Mapping[str, list[Array]]) -> str | None:
     return None
 
 
-def _downloaded(name: str, progress: Callable[[int, int], None] | None) -> Splits:
+def _downloaded(name: str, progress: Progress | None) -> Splits:
     """A standard set from where Pyro's example takes it, checked to be that set."""
     known = KNOWN[name]
     hint = f"get {known.url} another way and run: pyro-vrnn prepare pianoroll FILE"

@@ -14,15 +14,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pyro_vrnn.data.schema import SPLITS, Array, DataInfo
-from pyro_vrnn.data.sources.common import MAX_BYTES, MAX_TABLE_BYTES, Skips, cut, instead_of, read_npz, seeded_split
-from pyro_vrnn.data.writer import check_free, write_sequences
+from pyro_vrnn.data.sources.common import MAX_BYTES, MAX_TABLE_BYTES, cut, instead_of, read_npz, seeded_split
+from pyro_vrnn.data.sources.request import Request, reads
+from pyro_vrnn.data.writer import write_sequences
 from pyro_vrnn.system.errors import DataError, at_least
 from pyro_vrnn.system.files import read_plain_file
 
@@ -31,17 +32,11 @@ MAX_TEXT_BYTES = 2 * 2**20  # of an MNIST stroke file
 MNIST_NAME = re.compile(r"(train|test)img-(\d+)-inputdata\.txt")
 LAYOUTS = "an npz with x, y, pen, a folder of *img-*-inputdata.txt, or JSON drawings of strokes of [x, y]"
 
-Progress = Callable[[int, int], None]
 
-
+@reads
 def prepare(
-    path: str | Path,
+    request: Request,
     *,
-    source: str | Path,
-    overwrite: bool = False,
-    progress: Progress | None = None,
-    seed: int = 0,
-    strict: bool = False,
     clip: float = 10.0,
 ) -> DataInfo:
     """Write drawings to a data file, float32 [T, 3], in the units of the source.
@@ -54,12 +49,7 @@ def prepare(
     skipped and listed in the file.
 
     Args:
-        path: the file to make.
-        source: the file or folder to read; LAYOUTS.
-        overwrite: replace an existing file.
-        progress: told (files read, files) of a folder.
-        seed: of the split.
-        strict: nothing is skipped: DataError.
+        request: its source is a file or folder, see LAYOUTS; its progress counts the files of a folder.
         clip: dx and dy are cut at so many deviations from their mean, both of the training split; how many were is
             in the file (`clipped_values`).
 
@@ -67,12 +57,11 @@ def prepare(
         DataError: the source is missing, damaged, hostile or none of the layouts, or nothing is left to train on.
         ConfigError: the file exists, or clip is below 1.
     """
-    check_free(path, overwrite)
     at_least("clip", clip, 1)
-    source = Path(source)
-    drawings = Drawings(source, strict)
+    source, seed = request.source, request.seed
+    drawings = Drawings(request)
     if source.is_dir():
-        _from_folder(source, drawings, seed, progress)
+        _from_folder(drawings)
     else:
         data = read_plain_file(source, MAX_BYTES)
         if data.startswith(b"PK"):
@@ -81,20 +70,19 @@ def prepare(
             _from_json(data, source, drawings, seed)
         else:
             raise DataError(f"{source}: none of the layouts that are read", f"give {LAYOUTS}", source)
-    return drawings.write(path, overwrite=overwrite, clip=clip, options={"seed": seed})
+    return drawings.write(clip=clip, options={"seed": seed})
 
 
 class Drawings:
     """Drawings as they are read, and their file.
 
     Args:
-        source: the file or folder they are from.
-        strict: see `prepare`.
+        request: the data file that is asked for.
     """
 
-    def __init__(self, source: Path, strict: bool) -> None:
-        self.source = source
-        self.skips = Skips(source, strict)
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.skips = request.skips()
         self.splits: dict[str, list[Array]] = {split: [] for split in SPLITS}
         self.ids: dict[str, list[str]] = {split: [] for split in SPLITS}
 
@@ -115,9 +103,7 @@ class Drawings:
 
     def write(
         self,
-        path: str | Path,
         *,
-        overwrite: bool,
         clip: float,
         options: dict[str, Any],
         extra: dict[str, Any] | None = None,
@@ -128,17 +114,17 @@ class Drawings:
         self.skips.check_left(self.ids["train"])
         clipped = clip_offsets(self.splits, clip)
         return write_sequences(
-            path,
+            self.request.path,
             self.splits,
             ids=self.ids,
             kind="strokes",
             support="real",
             steps_per_second=None,
-            source=source or f"the {'folder' if self.source.is_dir() else 'file'} {self.source.name}",
+            source=source or self.request.origin,
             licence=licence,
-            options={"source": self.source.name, "clip": clip, **options},
+            options={"source": self.request.source.name, "clip": clip, **options},
             extra={"clipped_values": clipped, **(extra or {}), **self.skips.extra()},
-            overwrite=overwrite,
+            overwrite=self.request.overwrite,
         )
 
 
@@ -267,8 +253,9 @@ def joined(strokes: Any) -> Array:
     return np.concatenate(parts)
 
 
-def _from_folder(folder: Path, drawings: Drawings, seed: int, progress: Progress | None) -> None:
-    """One file a drawing; a tenth of the training files goes to valid."""
+def _from_folder(drawings: Drawings) -> None:
+    """Read one drawing per file; a tenth of the training files goes to valid."""
+    folder, seed = drawings.request.source, drawings.request.seed
     found = sorted((m[1], int(m[2]), m[0]) for m in (MNIST_NAME.fullmatch(p.name) for p in folder.iterdir()) if m)
     if not found:
         hint = instead_of(folder, LAYOUTS, (".npz", ".json"))
@@ -283,8 +270,7 @@ def _from_folder(folder: Path, drawings: Drawings, seed: int, progress: Progress
             drawings.skips.add(name, str(error), "file")
         else:
             drawings.add(part.get(name, "test"), name.removesuffix("-inputdata.txt"), points)
-        if progress is not None:
-            progress(done, len(found))
+        drawings.request.report(done, len(found))
 
 
 def _read_mnist(data: bytes) -> Array:

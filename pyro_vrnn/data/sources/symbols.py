@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from pyro_vrnn.data.schema import SPLITS, DataInfo
 from pyro_vrnn.data.sources.common import SHARES, Skips, check_shares, seeded_split, shares_option
+from pyro_vrnn.data.sources.request import Request, reads
 from pyro_vrnn.data.sources.text import numbered, read_text
-from pyro_vrnn.data.writer import check_free, write_sequences
+from pyro_vrnn.data.writer import write_sequences
 
 MOVES = ("uci", "san", "pgn")  # columns with moves, the best first
 LAYOUTS = "a text file in UTF-8 with a sequence of tokens a line, or openings as a .tsv"
@@ -26,14 +26,10 @@ class Line(NamedTuple):
     tokens: list[str]
 
 
+@reads
 def prepare(
-    path: str | Path,
+    request: Request,
     *,
-    source: str | Path,
-    overwrite: bool = False,
-    progress: Callable[[int, int], None] | None = None,
-    seed: int = 0,
-    strict: bool = False,
     splits: Sequence[float] = SHARES,
 ) -> DataInfo:
     """Write sequences of tokens to a data file: their numbers, [T, 1] uint8, or int16 for more than 256 symbols.
@@ -44,44 +40,37 @@ def prepare(
     `numbered`. Nothing marks the end of a sequence.
 
     Args:
-        path: the file to make.
-        source: the file to read, UTF-8.
-        overwrite: replace an existing file.
-        progress: told (sequences, sequences) at the end.
-        seed: of the split.
-        strict: lines without tokens or columns are not skipped: DataError.
+        request: its source is a file in UTF-8, of which lines without tokens or columns are skipped; its progress is
+            told the number of sequences at the end.
         splits: percentages for train, valid and test, of sequences that may be apart.
 
     Raises:
         DataError: the source is missing, not UTF-8, too large, or nothing is left to train on.
         ConfigError: the file exists, or splits that do not add up to 100.
     """
-    check_free(path, overwrite)
     check_shares(splits)
-    source = Path(source)
-    skips = Skips(source, strict)
+    skips = request.skips()
     lines = _read(
-        read_text(source, LAYOUTS, (".txt", ".tsv")).replace("\r\n", "\n").removesuffix("\n").split("\n"), skips
+        read_text(request.source, LAYOUTS, (".txt", ".tsv")).replace("\r\n", "\n").removesuffix("\n").split("\n"), skips
     )
-    split_of = seeded_split([line.group for line in lines], seed, splits)
+    split_of = seeded_split([line.group for line in lines], request.seed, splits)
     chosen = {split: [line for line in lines if split_of[line.group] == split] for split in SPLITS}
     ids = {split: [line.name for line in chosen[split]] for split in SPLITS}
     skips.check_left(ids["train"])
     numbers, symbols, unknown = numbered({split: [line.tokens for line in chosen[split]] for split in SPLITS})
-    if progress is not None:
-        progress(len(lines), len(lines))
+    request.report(len(lines), len(lines))
     return write_sequences(
-        path,
+        request.path,
         numbers,
         ids=ids,
         kind="symbols",
         support="categorical",
         steps_per_second=None,
-        source=f"the file {source.name}",
+        source=request.origin,
         licence="unknown",
-        options={"source": source.name, "seed": seed, **shares_option(splits)},
+        options={"source": request.source.name, "seed": request.seed, **shares_option(splits)},
         extra={"symbols": symbols, "level": "token", "unknown": unknown, **skips.extra()},
-        overwrite=overwrite,
+        overwrite=request.overwrite,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, repeat
 from pathlib import Path
 
@@ -11,7 +11,8 @@ import numpy as np
 
 from pyro_vrnn.data.schema import SPLITS, Array, DataInfo
 from pyro_vrnn.data.sources.common import instead_of, read_file
-from pyro_vrnn.data.writer import check_free, write_sequences
+from pyro_vrnn.data.sources.request import Request, reads
+from pyro_vrnn.data.writer import write_sequences
 from pyro_vrnn.system.errors import DataError, at_least, choose
 
 MAX_BYTES = 128 * 2**20  # as Python objects it is ten times as much
@@ -22,14 +23,10 @@ FOLDERS = ("ptb.{}.txt", "{}.txt")
 LEVELS = ("char", "word")
 
 
+@reads
 def prepare(
-    path: str | Path,
+    request: Request,
     *,
-    source: str | Path,
-    overwrite: bool = False,
-    progress: Callable[[int, int], None] | None = None,
-    seed: int = 0,
-    strict: bool = False,
     level: str = "char",
     window: int = 200,
 ) -> DataInfo:
@@ -41,23 +38,19 @@ def prepare(
     symbols are those of the training split, at most 10,000: see `numbered`.
 
     Args:
-        path: the file to make.
-        source: a text file in UTF-8, or a folder.
-        overwrite: replace an existing file.
-        progress: told (splits done, 3).
-        seed, strict: as for other sources; a text has nothing to choose and nothing to skip.
-        level: of the symbols: char or word.
+        request: its source is a text file in UTF-8, or a folder; its progress counts splits. The seed and `strict` have
+            no effect, as a text has nothing to choose and nothing to skip.
+        level: what a symbol is, char or word.
         window: symbols of a sequence; the text is cut into them one after another, the last may be shorter.
 
     Raises:
         DataError: the source is missing, not UTF-8, larger than 128 MiB, or empty.
         ConfigError: the file exists, an unknown level, or a window below 1.
     """
-    check_free(path, overwrite)
     at_least("window", window, 1)
     if level not in LEVELS:
         raise choose("level", level, LEVELS)
-    source = Path(source)
+    source = request.source
     tokens = _folder(source, level) if source.is_dir() else _file(source, level)
     numbers, symbols, unknown = numbered({split: [found] for split, found in tokens.items()})
     if not len(tokens["train"]):
@@ -66,20 +59,19 @@ def prepare(
     for done, split in enumerate(SPLITS, start=1):
         [whole] = numbers[split]
         splits[split] = [whole[i : i + window] for i in range(0, len(whole), window)]
-        if progress is not None:
-            progress(done, len(SPLITS))
+        request.report(done, len(SPLITS))
     return write_sequences(
-        path,
+        request.path,
         splits,
         ids={split: [f"{split}-{k}" for k in range(len(pieces))] for split, pieces in splits.items()},
         kind="symbols",
         support="categorical",
         steps_per_second=None,
-        source=f"the {'folder' if source.is_dir() else 'file'} {source.name}",
+        source=request.origin,
         licence="unknown",
         options={"source": source.name, "level": level, "window": window},
         extra={"symbols": symbols, "level": level, "unknown": unknown},
-        overwrite=overwrite,
+        overwrite=request.overwrite,
     )
 
 

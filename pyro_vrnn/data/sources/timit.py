@@ -14,10 +14,10 @@ import numpy as np
 
 from pyro_vrnn.data.schema import DataInfo
 from pyro_vrnn.data.sources.decoding import Decoder, Recording
-from pyro_vrnn.data.sources.framing import Progress, check_frames, listen, store
+from pyro_vrnn.data.sources.framing import check_frames, listen, store
 from pyro_vrnn.data.sources.recordings import Left, clean, describe_sources, walk
+from pyro_vrnn.data.sources.request import Request, reads
 from pyro_vrnn.data.sources.spool import Spool
-from pyro_vrnn.data.writer import check_free
 from pyro_vrnn.system.errors import DataError, check_seed
 
 RATE = 16000
@@ -25,46 +25,44 @@ VALID_SHARE = 0.05  # of the training speakers
 LAYOUT = "give the folder that holds TRAIN and TEST, and in them dialect/speaker/*.WAV"
 
 
+@reads
 def prepare(
-    path: str | Path,
+    request: Request,
     *,
-    source: str | Path,
     frame: int = 200,
     seconds: float | None = None,
-    seed: int = 0,
-    strict: bool = False,
-    overwrite: bool = False,
-    progress: Progress | None = None,
 ) -> DataInfo:
-    """Write TIMIT to a data file, int16 [T, frame] each, 16 kHz; the arguments are those of `audio.prepare`.
+    """Write TIMIT to a data file, int16 [T, frame] each, 16 kHz.
 
     Args:
-        source: the folder that holds TRAIN and TEST, or one that holds that folder.
-        seconds: of a window; None for whole utterances.
-        seed: of the choice of validation speakers.
+        request: its source is the folder that holds TRAIN and TEST, or one that holds that folder; its seed chooses the
+            validation speakers.
+        frame: samples per step.
+        seconds: length of a window; None for whole utterances.
 
     Raises:
         ConfigError: an argument out of range, or the file exists.
         DataError: no TIMIT there, another sample rate, fewer than two training speakers, nothing to train on.
     """
     window = check_frames(RATE, frame, seconds)
-    check_seed(seed)
-    check_free(path, overwrite)
-    left = Left(Path(source).name, strict)
-    train, test = _halves(Path(source))
+    check_seed(request.seed)
+    left = Left(request.source.name, request.strict)
+    train, test = _halves(request.source)
     recordings = list(_utterances(train, "train", left))
     speakers = sorted({recording.folder for recording in recordings})
     if len(speakers) < 2:
         raise DataError(f"{train}: {len(speakers)} speakers, too few for a validation split", LAYOUT, train)
     count = max(1, round(VALID_SHARE * len(speakers)))
-    valid = {speakers[i] for i in np.random.default_rng(seed).permutation(len(speakers))[:count]}
+    valid = {speakers[i] for i in np.random.default_rng(request.seed).permutation(len(speakers))[:count]}
     recordings = [replace(r, split="valid") if r.folder in valid else r for r in recordings]
     recordings += _utterances(test, "test", left)
     decided = {"frame": frame, "whole": window is None}
-    with Decoder(RATE, resample=False) as decoder, Spool(path, recordings, decided) as spool:
-        heard = listen(decoder, recordings, left, frame=frame, whole=window is None, spool=spool, progress=progress)
+    with Decoder(RATE, resample=False) as decoder, Spool(request.path, recordings, decided) as spool:
+        heard = listen(
+            decoder, recordings, left, frame=frame, whole=window is None, spool=spool, progress=request.progress
+        )
         return store(
-            path,
+            request.path,
             spool,
             heard,
             left,
@@ -73,10 +71,15 @@ def prepare(
             window=window,
             source="TIMIT Acoustic-Phonetic Continuous Speech Corpus, LDC93S1",
             licence="the LDC's user agreement",
-            options={"source": describe_sources(source), "frame": frame, "seconds": seconds, "seed": seed},
-            overwrite=overwrite,
+            options={
+                "source": describe_sources(request.source),
+                "frame": frame,
+                "seconds": seconds,
+                "seed": request.seed,
+            },
+            overwrite=request.overwrite,
             reads=2 * len(recordings),
-            progress=progress,
+            progress=request.progress,
         )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ from pyro_vrnn.data.sources.common import (
     read_npz,
     seeded_split,
 )
-from pyro_vrnn.data.writer import check_free, write_sequences
+from pyro_vrnn.data.sources.request import Request, reads
+from pyro_vrnn.data.writer import write_sequences
 from pyro_vrnn.system.errors import ConfigError, DataError
 
 BRIGHT = 127  # a pixel above it is a 1
@@ -39,14 +40,10 @@ LAYOUTS = (
 )
 
 
+@reads
 def prepare(
-    path: str | Path,
+    request: Request,
     *,
-    source: str | Path,
-    overwrite: bool = False,
-    progress: Callable[[int, int], None] | None = None,
-    seed: int = 0,
-    strict: bool = False,
     binary: bool = False,
 ) -> DataInfo:
     """Write sequences of numbers to a data file, float32 [T, X] (bits of images: uint8).
@@ -56,21 +53,14 @@ def prepare(
     CSV's columns are kept, and so is that a sequence is an image: `columns` and `image` in the file's `extra`.
 
     Args:
-        path: the file to make.
-        source: the file or folder to read; LAYOUTS.
-        overwrite: replace an existing file.
-        progress: told (sequences, sequences) at the end.
-        seed: of the split.
-        strict: nothing is skipped: DataError.
-        binary: of images, pixels above 127 to 1 and others to 0; without it they are divided by 255.
+        request: its source is a file or folder, see LAYOUTS; its progress is told the number of sequences at the end.
+        binary: whether pixels of images above 127 become 1 and others 0; otherwise they are divided by 255.
 
     Raises:
         DataError: the source is missing, damaged, hostile or none of the layouts, or nothing is left to train on.
         ConfigError: the file exists, or `binary` without images.
     """
-    check_free(path, overwrite)
-    source = Path(source)
-    skips = Skips(source, strict)
+    source, seed, skips = request.source, request.seed, request.skips()
     splits: Mapping[str, Iterable[Array]]
     extra: dict[str, Any] = {}
     tables = find_files(source, (".csv",)) if source.is_dir() and any(source.rglob("*.[cC][sS][vV]")) else {}
@@ -90,20 +80,20 @@ def prepare(
             read = _from_tables(tables, seed, skips) if tables else _from_csv(data, source, seed, skips)
             found, extra["columns"] = read
         splits, ids = _whole(found, skips)
-    if progress is not None:
-        progress(sum(map(len, ids.values())), sum(map(len, ids.values())))
+    count = sum(map(len, ids.values()))
+    request.report(count, count)
     return write_sequences(
-        path,
+        request.path,
         splits,
         ids=ids,
         kind="vectors",
         support="binary" if binary else "real",
         steps_per_second=None,
-        source=f"the {'folder' if source.is_dir() else 'file'} {source.name}",
+        source=request.origin,
         licence="unknown",
         options={"source": source.name, "seed": seed, "binary": binary},
         extra=extra | skips.extra(),
-        overwrite=overwrite,
+        overwrite=request.overwrite,
     )
 
 
@@ -244,6 +234,3 @@ def _whole(
             ids[split].append(name)
     skips.check_left(ids["train"])
     return splits, ids
-
-
-# ------------------------------------------------------------------------------------------- for other sources
