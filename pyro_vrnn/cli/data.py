@@ -60,6 +60,8 @@ def print_description(path: Path, found: dict[str, Any]) -> None:
     used = {name: value for name, value in found["options"].items() if value is not None and value is not False}
     if used:
         out.print(f"  options: {', '.join(f'{name}={_words(value)}' for name, value in used.items())}")
+    if hidden := found["extra"].get("hidden_files"):
+        out.print(f"  hidden files passed over: {hidden}")
     for line in _skipped(found["skipped"], found["extra"].get("skipped_count")):
         out.print(f"  {line}")
     for line in found["warnings"]:
@@ -91,11 +93,22 @@ def _duration(seconds: float) -> str:
 
 
 def _notes(extra: dict[str, Any]) -> list[str]:
-    """A line on notes that valid and test songs had and the file has not."""
-    dropped = extra.get("notes_dropped")
-    if not dropped:
-        return []
-    return [f"notes left out: {dropped} of valid and test, of pitches that no training song has"]
+    """Lines on what a piano-roll leaves out of its songs, and on what their headers had wrong."""
+    from pyro_vrnn.data.description import counts_in
+
+    left = {
+        "of valid and test, of pitches that no training song has": extra.get("notes_dropped"),
+        "that are not on a piano": extra.get("notes_outside"),
+        "of the drums": extra.get("drum_notes"),
+    }
+    parts = [f"{count} {words}" for words, count in left.items() if type(count) is int and count]
+    lines = [f"notes left out: {', '.join(parts)}"] if parts else []
+    if "drum_notes" in extra:
+        lines.append("velocities and pedals are not kept")
+    if mended := counts_in(extra, "mended"):
+        wrong = ", ".join(f"{what} ({count} file{'s' if count > 1 else ''})" for what, count in mended.items())
+        lines.append(f"read in spite of their headers: {wrong}")
+    return lines
 
 
 def _columns(extra: dict[str, Any]) -> list[str]:

@@ -91,14 +91,21 @@ def pianoroll() -> None:
 
 @kind
 def midi(
+    grid: Annotated[
+        str | None, typer.Option(help="Where steps lie: time (default), or beats of the score whatever the tempo.")
+    ] = None,
     rate: Annotated[float | None, typer.Option(help="Steps per second; default 20.")] = None,
+    per_beat: Annotated[
+        int | None, typer.Option(min=1, help="Steps per quarter note, with --grid beats; default 4.")
+    ] = None,
     window: Annotated[int | None, typer.Option(min=1, help="Steps of a sequence; default: whole songs.")] = None,
     hop: Annotated[int | None, typer.Option(min=1, help="Steps from one window to the next; default: WINDOW.")] = None,
     splits: Splits = None,
 ) -> None:
-    """A folder of MIDI songs, sampled at a fixed rate into piano-rolls.
+    """A folder of MIDI songs, sampled into piano-rolls at a fixed rate, or on the grid of the score.
 
     Drums, velocities and pedals are left out. For example: prepare midi my_songs/ --window 50 --hop 25
+    or: prepare midi my_songs/ --grid beats --per-beat 4
     """
 
 

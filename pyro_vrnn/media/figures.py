@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from pyro_vrnn.data.midi import LOWEST_NOTE, held_notes
+from pyro_vrnn.data.notes import LOWEST_NOTE, held_notes
 from pyro_vrnn.system.files import write_bytes
 
 if TYPE_CHECKING:

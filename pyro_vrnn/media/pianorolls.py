@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from pyro_vrnn.data.format import DataFormat
-from pyro_vrnn.data.midi import read_midi
+from pyro_vrnn.data.sources.midifile import read_midi
 from pyro_vrnn.media import figures
 from pyro_vrnn.media.medium import Array, Medium, beside
-from pyro_vrnn.media.midi import write_midi
+from pyro_vrnn.media.midi_writer import write_midi
 from pyro_vrnn.media.pictures import Caption
 from pyro_vrnn.system.errors import DataError
 

@@ -14,7 +14,7 @@ import torch
 from small import X, make_net, write_small
 
 import pyro_vrnn as pv
-from pyro_vrnn.data.midi import read_midi
+from pyro_vrnn.data.sources.midifile import read_midi
 from pyro_vrnn.data.writer import write_sequences
 from pyro_vrnn.runs.sampling import draw, log_joint
 from pyro_vrnn.system.errors import ConfigError, DataError, UserError

@@ -23,9 +23,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from pyro_vrnn.data.notes import HIGHEST_NOTE, KEYS, LOWEST_NOTE
 from pyro_vrnn.data.schema import SPLITS, Array, DataInfo
 from pyro_vrnn.data.sources.common import Progress
-from pyro_vrnn.data.sources.rolls import HIGHEST, KEYS, LOWEST
 from pyro_vrnn.data.writer import check_free, write_sequences
 from pyro_vrnn.system.errors import ConfigError, DataError, choose
 
@@ -88,7 +88,7 @@ def prepare(
         source=f"J. S. Bach, 371 chorales by Riemenschneider's numbers, scores of music21 {version('music21')}",
         licence="music in the public domain; for the encodings see music21/corpus/license.txt",
         options={"resolution": resolution},
-        extra={"lowest_pitch": LOWEST, "quarters_per_minute": QUARTERS_PER_MINUTE, "split_rule": SPLIT_RULE},
+        extra={"lowest_pitch": LOWEST_NOTE, "quarters_per_minute": QUARTERS_PER_MINUTE, "split_rule": SPLIT_RULE},
         overwrite=overwrite,
     )
 
@@ -124,9 +124,9 @@ def sample(notes: Iterable[Note], step: Fraction) -> Array:
     steps = -(-max(note.end for note in notes) // step)
     roll = np.zeros((steps, KEYS), np.uint8)
     for note in notes:
-        if not LOWEST <= note.pitch <= HIGHEST:
-            raise DataError(f"MIDI note {note.pitch} is not on a piano of notes {LOWEST} to {HIGHEST}")
-        roll[-(-note.onset // step) : -(-note.end // step), note.pitch - LOWEST] = 1
+        if not LOWEST_NOTE <= note.pitch <= HIGHEST_NOTE:
+            raise DataError(f"MIDI note {note.pitch} is not on a piano of notes {LOWEST_NOTE} to {HIGHEST_NOTE}")
+        roll[-(-note.onset // step) : -(-note.end // step), note.pitch - LOWEST_NOTE] = 1
     return roll
 
 

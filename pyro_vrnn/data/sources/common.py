@@ -36,6 +36,8 @@ class Skips:
         self.source, self.strict = source, strict
         self.kept: list[dict[str, str]] = []
         self.count = 0
+        self.hidden = 0
+        """Files that only an operating system made (`._x`, `.DS_Store`, `__MACOSX`): passed over, and no fault."""
 
     def add(self, name: str, reason: str, what: str = "id") -> None:
         """One more; `name` is that of a sequence ("id") or a "file"."""
@@ -53,7 +55,8 @@ class Skips:
 
     def extra(self) -> dict[str, Any]:
         """For the data file."""
-        return {"skipped": self.kept, "skipped_count": self.count}
+        found: dict[str, Any] = {"skipped": self.kept, "skipped_count": self.count}
+        return found | ({"hidden_files": self.hidden} if self.hidden else {})
 
 
 def check_shares(splits: Sequence[float]) -> None:
@@ -111,10 +114,15 @@ def instead_of(folder: Path, wanted: str, endings: Sequence[str]) -> str:
     return f"give {wanted}" + (f": {fitting[0]}" if len(fitting) == 1 else "")
 
 
-def find_files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
+def is_hidden(path: str | Path) -> bool:
+    """Whether a path in a folder is one that users do not see: a part of it begins with a dot, or is `__MACOSX`."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in Path(path).parts)
+
+
+def find_files(folder: Path, suffixes: Sequence[str], skips: Skips | None = None) -> dict[str, Path]:
     """The files below a folder with one of these endings, by their path in it; links to folders are not followed.
 
-    A file with such an ending is given back as it is.
+    A file with such an ending is given back as it is. Hidden files are passed over, and counted in `skips`.
 
     Raises:
         DataError: neither, or none in it.
@@ -125,9 +133,12 @@ def find_files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
         what = "no such file or folder" if not folder.exists() else "not a folder"
         raise DataError(f"{folder}: {what}", f"give a folder of {', '.join(suffixes)} files, or one of them", folder)
     files = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.suffix.lower() in suffixes}
-    if not files:
+    seen = {name: path for name, path in files.items() if not is_hidden(name)}
+    if skips is not None:
+        skips.hidden += len(files) - len(seen)
+    if not seen:
         raise DataError(f"{folder}: no {' or '.join(suffixes)} file in it", "check the path", folder)
-    return dict(sorted(files.items()))
+    return dict(sorted(seen.items()))
 
 
 def read_npz(data: bytes, path: Path) -> dict[str, Array]:

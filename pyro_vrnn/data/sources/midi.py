@@ -1,23 +1,25 @@
-"""Piano-rolls from a folder of MIDI files, at a fixed number of steps per second."""
+"""Piano-rolls from a folder of MIDI files, with a fixed number of steps per second or per quarter note."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import numpy as np
 
-from pyro_vrnn.data.midi import HIGHEST_NOTE, LOWEST_NOTE, MIDI_BYTES, held_notes, midi_events, read_midi
+from pyro_vrnn.data.notes import KEYS, LOWEST_NOTE, held_notes
 from pyro_vrnn.data.schema import SPLITS, Array, DataInfo
 from pyro_vrnn.data.sources.common import SHARES, Skips, check_shares, find_files, seeded_split, shares_option
+from pyro_vrnn.data.sources.midifile import Song, read_song
 from pyro_vrnn.data.sources.request import Request, reads
 from pyro_vrnn.data.writer import write_sequences
-from pyro_vrnn.system.errors import ConfigError, DataError, at_least
-from pyro_vrnn.system.files import read_plain_file
+from pyro_vrnn.system.errors import ConfigError, DataError, at_least, choose
 
-KEYS = HIGHEST_NOTE - LOWEST_NOTE + 1
-NOTE_ON, DRUMS = 9, 9  # status, channel
+GRIDS = ("time", "beats")
 
 
 @reads
@@ -25,7 +27,9 @@ def prepare(
     request: Request,
     *,
     splits: Sequence[float] = SHARES,
-    rate: float = 20.0,
+    grid: str = "time",
+    rate: float | None = None,
+    per_beat: int | None = None,
     window: int | None = None,
     hop: int | None = None,
 ) -> DataInfo:
@@ -34,8 +38,9 @@ def prepare(
     A note is on from its start to its end, rounded to steps, and at least one step long; how loud is not kept. Drums,
     the pedal, and the silence before the first and after the last note are left out. The songs are dealt out to the
     splits by the seed, at least one each as long as there are so many. `pitches` in the file has the MIDI note of each
-    column; `notes_outside` counts notes that are not on a piano (21 to 108), `notes_dropped` those of valid and test
-    songs that no training song has. Songs that cannot be read, or have no notes to keep, are skipped and listed.
+    column; `notes_outside` counts notes that are not on a piano (21 to 108), `drum_notes` those of the drums,
+    `notes_dropped` those of valid and test songs that no training song has, `mended` the files by what their headers
+    had wrong. Songs that cannot be read, or have no notes to keep, are skipped and listed.
 
     VRAE (Fabius, van Amersfoort 2014) is `rate=20` with `window=50`, or `window=40, hop=20`; `hop=1` gives a window
     at every step.
@@ -43,25 +48,29 @@ def prepare(
     Args:
         request: its source is a folder of .mid files, of any depth; its progress counts files.
         splits: percentages of the songs for train, valid and test.
-        rate: steps per second.
+        grid: "time", where a step is a part of a second, or "beats", where it is a part of a quarter note of the score
+            whatever the tempo; samples are then played at the songs' median tempo.
+        rate: steps per second on a grid of time; 20 by default.
+        per_beat: steps per quarter note on a grid of beats; 4 by default.
         window: steps of a sequence; whole songs without it. What is left of a song's end is counted in
             `steps_left_out`; a song that is shorter than a window is skipped.
         hop: steps from one window to the next; the window by default.
 
     Raises:
         DataError: not a folder, no .mid file in it, or nothing is left to train on.
-        ConfigError: the file exists, a rate not from 0 to 1000, a window or hop below 1, a hop without a window,
-            or splits that do not add up to 100.
+        ConfigError: the file exists, a rate not from 0 to 1000, more than 64 steps or fewer than 1 in a beat, a rate
+            for beats or beats for a rate, a window or hop below 1, a hop without a window, or splits that do not add up
+            to 100.
     """
     check_shares(splits)
-    if not 0 < rate <= 1000:
-        raise ConfigError(f"rate={rate}: more than 0 steps per second and at most 1000", "20 is usual")
+    by_score = _is_by_score(grid, rate, per_beat)
+    steps = (4 if per_beat is None else per_beat) if by_score else (20.0 if rate is None else rate)
     at_least("window", 1 if window is None else window, 1)
     at_least("hop", 1 if hop is None else hop, 1)
     if hop is not None and window is None:
         raise ConfigError(f"hop={hop} without a window", "give --window too")
     skips = request.skips()
-    songs, outside = _read_songs(request, rate, window or 1, skips)
+    songs, about = _read_songs(request, steps, by_score, window or 1, skips)
     split_of = seeded_split(songs, request.seed, splits)
     names = {split: [name for name in songs if split_of[name] == split] for split in SPLITS}
     skips.check_left(names["train"])
@@ -89,12 +98,12 @@ def prepare(
         },
         kind="pianoroll",
         support="binary",
-        steps_per_second=rate,
+        steps_per_second=about.per_second(steps) if by_score else steps,
         source=f"the folder {request.source.name}, {len(songs)} songs",
         licence="unknown",
         options={
             "source": request.source.name,
-            "rate": rate,
+            **({"grid": grid, "per_beat": steps} if by_score else {"rate": steps}),
             "window": window,
             "hop": hop,
             "seed": request.seed,
@@ -103,7 +112,8 @@ def prepare(
         extra={
             "pitches": (columns + LOWEST_NOTE).tolist(),
             "lowest_pitch": int(columns[0]) + LOWEST_NOTE,
-            "notes_outside": outside,
+            **about.extra(),
+            **({"quarters_per_minute": about.tempo} if by_score else {}),
             "notes_dropped": sum(len(held_notes(_unpack(song)[:, others])) for song in rest),
             "steps_left_out": sum(len(song) - starts[name][-1] - window for name, song in songs.items())
             if window
@@ -114,52 +124,85 @@ def prepare(
     )
 
 
-def _read_songs(request: Request, rate: float, shortest: int, skips: Skips) -> tuple[dict[str, Array], int]:
-    """The songs of a folder by name, packed to bits, [T, 11] each; and how many notes are not on a piano.
+def _is_by_score(grid: str, rate: float | None, per_beat: int | None) -> bool:
+    """Whether steps are parts of a beat; ConfigError where the arguments do not fit each other."""
+    if grid not in GRIDS:
+        raise choose("grid", grid, GRIDS)
+    if grid == "time" and per_beat is not None:
+        raise ConfigError(f"per_beat={per_beat} on a grid of time", "give --grid beats too")
+    if grid == "beats" and rate is not None:
+        raise ConfigError(f"rate={rate:g} on a grid of beats", "give --per-beat, or leave out --grid")
+    if rate is not None and not 0 < rate <= 1000:
+        raise ConfigError(f"rate={rate}: more than 0 steps per second and at most 1000", "20 is usual")
+    if per_beat is not None and not 1 <= per_beat <= 64:
+        raise ConfigError(f"per_beat={per_beat}: 1 to 64 steps in a quarter note", "4 is usual: sixteenth notes")
+    return grid == "beats"
+
+
+@dataclass
+class _Counts:
+    """What was met in all songs."""
+
+    outside: int = 0
+    drums: int = 0
+    mended: Counter[str] = field(default_factory=Counter)
+    tempi: list[float] = field(default_factory=list)
+
+    def add(self, song: Song) -> None:
+        """One more song."""
+        self.outside += song.outside
+        self.drums += song.drums
+        self.mended.update(song.mended)
+        self.tempi.append(song.quarters_per_minute)
+
+    @property
+    def tempo(self) -> float:
+        """The median of the songs' first tempi, in quarter notes per minute, within what a data file may say."""
+        return min(1000.0, max(1.0, median(self.tempi)))
+
+    def per_second(self, per_beat: float) -> float:
+        """Steps per second at that tempo."""
+        return per_beat * self.tempo / 60
+
+    def extra(self) -> dict[str, Any]:
+        """For the data file."""
+        return {"notes_outside": self.outside, "drum_notes": self.drums, "mended": dict(sorted(self.mended.items()))}
+
+
+def _read_songs(
+    request: Request, steps: float, by_score: bool, shortest: int, skips: Skips
+) -> tuple[dict[str, Array], _Counts]:
+    """The songs of a folder by name, packed to bits, [T, 11] each, and what was met in them.
 
     A name is the path in the folder without its ending, if no other file has the same.
     """
-    files = find_files(request.source, [".mid", ".midi"])
+    files = find_files(request.source, [".mid", ".midi"], skips)
     stems = Counter(name.rpartition(".")[0] for name in files)
     songs: dict[str, Array] = {}
-    outside = 0
+    about = _Counts()
     for done, (path, file) in enumerate(files.items(), start=1):
         stem = path.rpartition(".")[0]
         try:
-            roll, lost = read_song(file, rate)
-            if len(roll) < shortest:
-                raise DataError(f"{file}: {len(roll)} steps, a window has {shortest}")
+            read = read_song(file, steps_per_beat=steps) if by_score else read_song(file, steps_per_second=steps)
+            song = trimmed(read, file)
+            if len(song.roll) < shortest:
+                raise DataError(f"{file}: {len(song.roll)} steps, a window has {shortest}")
         except DataError as error:
             skips.add(path, error.message.removeprefix(f"{file}: "), "file")
         else:
-            songs[stem if stems[stem] == 1 else path] = np.packbits(roll, axis=1)
-            outside += lost
+            songs[stem if stems[stem] == 1 else path] = np.packbits(song.roll, axis=1)
+            about.add(song)
         request.report(done, len(files))
-    return songs, outside
+    return songs, about
 
 
-def read_song(file: Path, rate: float) -> tuple[Array, int]:
-    """The piano-roll of a MIDI file without silent ends, uint8 [T, 88], and how many notes are not on a piano.
-
-    Raises:
-        DataError: as `read_midi`; no notes, or drums only.
-    """
-    outside = _outside(file)
-    roll = read_midi(file, steps_per_second=rate)
-    sounding = np.flatnonzero(roll.any(axis=1))
+def trimmed(song: Song, file: Path) -> Song:
+    """A song without silent ends; DataError if it has no notes, or drums only."""
+    sounding = np.flatnonzero(song.roll.any(axis=1))
     if not len(sounding):
-        raise DataError(f"{file}: no notes", path=file)
-    return roll[sounding[0] : sounding[-1] + 1], outside
-
-
-def _outside(file: Path) -> int:
-    """How many notes are not on a piano."""
-    events = midi_events(read_plain_file(file, MIDI_BYTES), file)
-    played = [(status & 15, *body) for status, body in events if status >> 4 == NOTE_ON and body[1:] != b"\0"]
-    pitches = [pitch for channel, pitch, *_ in played if channel != DRUMS]
-    if not pitches:
-        raise DataError(f"{file}: no notes{' but drums' if played else ''}", path=file)
-    return sum(not LOWEST_NOTE <= pitch <= HIGHEST_NOTE for pitch in pitches)
+        only = " but drums" if song.drums and not song.outside else " on a piano" if song.outside else ""
+        raise DataError(f"{file}: no notes{only}", path=file)
+    return replace(song, roll=song.roll[sounding[0] : sounding[-1] + 1])
 
 
 def _unpack(packed: Array) -> Array:

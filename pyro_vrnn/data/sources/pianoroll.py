@@ -12,9 +12,10 @@ from urllib.request import urlopen
 
 import numpy as np
 
+from pyro_vrnn.data.notes import LOWEST_NOTE
 from pyro_vrnn.data.schema import SPLITS, Array, DataInfo
 from pyro_vrnn.data.sources.common import Progress
-from pyro_vrnn.data.sources.rolls import LOWEST, MAX_NOTE_LIST_BYTES, Splits, has_lanes, parse_rolls, read_source
+from pyro_vrnn.data.sources.rolls import MAX_NOTE_LIST_BYTES, Splits, has_lanes, parse_rolls, read_source
 from pyro_vrnn.data.writer import check_free, write_sequences
 from pyro_vrnn.system.errors import DataError
 
@@ -106,7 +107,7 @@ def prepare(
         licence=LICENCE if known else "unknown",
         options={"source": name},
         extra={
-            "lowest_pitch": LOWEST,
+            "lowest_pitch": LOWEST_NOTE,
             "content_sha256": content_sha256(splits),
             "recognised": recognised,
             **({"unscored": 1} if lanes else {}),

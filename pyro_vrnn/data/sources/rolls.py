@@ -22,12 +22,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from pyro_vrnn.data.notes import HIGHEST_NOTE, KEYS, LOWEST_NOTE
 from pyro_vrnn.data.schema import SPLITS, Array
 from pyro_vrnn.data.sources import matfile, plain_pickle
 from pyro_vrnn.system.errors import DataError
 
-LOWEST, HIGHEST = 21, 108
-KEYS = HIGHEST - LOWEST + 1
 MAX_BYTES = 512 * 2**20  # of a source, and of what it unpacks to
 MAX_NOTE_LIST_BYTES = 64 * 2**20  # note lists take many times their size as Python objects
 LANES = 16  # of the SRNN authors' minibatches
@@ -218,8 +217,8 @@ def _from_notes(sets: Any, path: str | Path) -> Splits:
                 for note in notes:
                     if type(note) is not int:
                         refuse(f"{name}, step {t}", f"has a {type(note).__name__} where a note should be")
-                    if not LOWEST <= note <= HIGHEST:
-                        refuse(f"{name}, step {t}", f"has the note {note}, not from {LOWEST} to {HIGHEST}")
-                    roll[t, note - LOWEST] = 1
+                    if not LOWEST_NOTE <= note <= HIGHEST_NOTE:
+                        refuse(f"{name}, step {t}", f"has the note {note}, not from {LOWEST_NOTE} to {HIGHEST_NOTE}")
+                    roll[t, note - LOWEST_NOTE] = 1
             splits[split].append(roll)
     return splits

@@ -19,18 +19,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pyro_vrnn.data.midi import read_midi
+from pyro_vrnn.data.format import format_of
 from pyro_vrnn.data.schema import SPLITS, Array, DataInfo
 from pyro_vrnn.data.sources import midi
-from pyro_vrnn.media.midi import write_midi
+from pyro_vrnn.data.sources.midifile import read_midi
+from pyro_vrnn.media.midi_writer import write_midi
 from pyro_vrnn.system.errors import ConfigError, DataError
 
 same_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 
 
-def song(*notes: tuple[int, float, float], drums: bool = False) -> bytes:
+def song(*notes: tuple[int, float, float], drums: bool = False, tempo: float = 120) -> bytes:
     """A file of (pitch, start, end) in seconds; with drums, a beat each half second too."""
-    music = pretty_midi.PrettyMIDI(resolution=480, initial_tempo=120)
+    music = pretty_midi.PrettyMIDI(resolution=480, initial_tempo=tempo)
     voice = pretty_midi.Instrument(0)
     voice.notes += [pretty_midi.Note(80 - i % 40, pitch, a, b) for i, (pitch, a, b) in enumerate(notes)]
     music.instruments.append(voice)
@@ -218,8 +219,8 @@ HOSTILE = {
     "empty": (b"", "does not begin with an MThd header"),
     "text": (b"hello, this is not music", "does not begin with an MThd header"),
     "no_division": (file_of(ON + b"\x60" + OFF + END, division=0), "no ticks a quarter note"),
-    "smpte": (file_of(ON + b"\x60" + OFF + END, division=0xE728), "no ticks a quarter note"),
-    "tempo_0": (file_of(b"\x00\xff\x51\x03\x00\x00\x00" + ON + b"\x60" + OFF + END), "near byte"),
+    "smpte": (file_of(ON + b"\x60" + OFF + END, division=0xE428), "no ticks a quarter note"),
+    "tempo_0": (file_of(b"\x00\xff\x51\x03\x00\x00\x00" + ON + b"\x60" + OFF + END), "a tempo of 0"),
     "track_of_2_gb": (file_of(ON, length=2**31), "near byte"),
     "no_end": (file_of(ON + b"\x60")[:-1], "near byte"),
     "data_byte": (file_of(b"\x00\x90\x3c\xff\x00" + END), "near byte"),
@@ -227,11 +228,11 @@ HOSTILE = {
     "2_28_ticks": (file_of(ON + varied(2**28 - 1) + OFF + END), "268435455 ticks long"),
     "10_million_ticks": (file_of(ON + varied(9_999_000) + OFF + END), "9999000 ticks long"),
     "years": (file_of(b"\x00\xff\x51\x03\xff\xff\xff" + ON + varied(2_000_000) + OFF + END, division=1), "lasts"),
-    "hours": (file_of(ON + varied(99_000) + OFF + END, division=1), "990000 steps at 20 a second"),
+    "hours": (file_of(ON + varied(99_000) + OFF + END, division=1), "990000 steps; what is read"),
     "note_without_end": (file_of(ON + END), "lasts 0 s"),
     "no_notes": (file_of(b"\x60\xff\x01\x01a" + END), "no notes"),
     "drums_only": (song(drums=True), "no notes but drums"),
-    "outside_only": (song((5, 0, 1), (120, 0, 1)), "outside MIDI notes 21..108"),
+    "outside_only": (song((5, 0, 1), (120, 0, 1)), "no notes on a piano"),
     "a_million_notes": (file_of((ON + b"\x60" + OFF) * 500_000 + END), "bytes; at most"),
     "many_notes": (file_of(ON + b"\x01\x3c\x00\x00\x3c\x40" * 87_000 + END), "more than 50000 events"),
     "many_programs": (file_of(b"\x00\xc0" + b"\x01\x00" * 260_000 + b"\x01" + END), "more than 50000 events"),
@@ -275,7 +276,7 @@ def test_memory_stays_below_100_mb(tmp_path: Path) -> None:
     code = f"""
 import contextlib, pathlib, resource, sys
 from pyro_vrnn.system.errors import DataError
-from pyro_vrnn.data.midi import read_midi
+from pyro_vrnn.data.sources.midifile import read_midi
 from pyro_vrnn.data.sources import midi
 import mido, pretty_midi
 def peak():
@@ -300,7 +301,7 @@ def test_hostile_files_take_a_moment(tmp_path: Path, case: str) -> None:
     """Each less than a second of the processor, in `prepare` and in `sample --prime`; here five, for slow machines."""
     file = tmp_path / "a.mid"
     file.write_bytes(LONG if case == "long" else HOSTILE[case][0])
-    for read in (lambda: midi.read_song(file, 20), lambda: read_midi(file, steps_per_second=20)):
+    for read in (lambda: midi.read_song(file, steps_per_second=20), lambda: read_midi(file, steps_per_second=20)):
         started = time.process_time()
         with suppress(DataError):
             read()
@@ -313,7 +314,7 @@ def test_cut_at_every_byte(tmp_path: Path) -> None:
     for length in range(len(data)):
         file.write_bytes(data[:length])
         with pytest.raises(DataError):
-            midi.read_song(file, 20)
+            midi.trimmed(midi.read_song(file, steps_per_second=20), file)
 
 
 @same_folder
@@ -323,7 +324,7 @@ def test_garbage(tmp_path: Path, data: bytes, where: int, whole: bool) -> None:
     good = song((60, 0, 1), (64, 0.5, 1))
     (tmp_path / "a.mid").write_bytes(data if whole else good[:where] + data + good[where + len(data) :])
     try:
-        roll, _ = midi.read_song(tmp_path / "a.mid", 20)
+        roll = midi.trimmed(midi.read_song(tmp_path / "a.mid", steps_per_second=20), tmp_path / "a.mid").roll
     except DataError:
         return
     assert roll.shape[1] == 88
@@ -344,6 +345,32 @@ def test_shares_of_the_songs(tmp_path: Path) -> None:
     for splits in [(90, 5), (90, 5, 6), (0, 50, 50), (101, -1, 0)]:
         with pytest.raises(ConfigError, match="--splits"):
             midi.prepare(tmp_path / "d.h5", source=source, splits=splits)
+
+
+def test_the_grid_of_the_score(tmp_path: Path) -> None:
+    """A quarter note is as many steps as asked for at any tempo; what is drawn is played at the songs' own."""
+    songs = {f"s{i}": song((60, 0, 1), (62, 1, 1.5), tempo=(60, 90, 120)[i % 3]) for i in range(12)}
+    source = folder_of(tmp_path / "songs", **songs)
+    info = midi.prepare(tmp_path / "x.h5", source=source, grid="beats", per_beat=2)
+    lengths = {name: len(x) for split in sequences(info).values() for name, x in split.items()}
+    assert [lengths[f"s{i}"] for i in range(3)] == [3, 4, 6]  # a second and a half, in eighth notes
+    assert (info.steps_per_second, info.extra["quarters_per_minute"]) == pytest.approx((3, 90), rel=1e-5)
+    assert format_of(info).steps_per_quarter == 2
+    assert info.options == {
+        "source": "songs", "grid": "beats", "per_beat": 2, "window": None, "hop": None, "seed": 0
+    }  # fmt: skip
+    for options in ({"grid": "beats", "rate": 3}, {"per_beat": 3}, {"grid": "bars"}, {"grid": "beats", "per_beat": 0}):
+        with pytest.raises(ConfigError, match=r"grid|beat"):
+            midi.prepare(tmp_path / "y.h5", source=source, **options)
+
+
+def test_files_of_a_mac_are_passed_over(tmp_path: Path) -> None:
+    """Whatever is in them, and in strict mode as well."""
+    folder_of(tmp_path / "songs", a=song((60, 0, 1)))
+    folder_of(tmp_path / "songs" / "__MACOSX", a=b"x")
+    (tmp_path / "songs" / "._a.mid").write_bytes(b"\0\5\x16\7")
+    info = midi.prepare(tmp_path / "x.h5", source=tmp_path / "songs", strict=True)
+    assert (list(sequences(info)["train"]), info.extra["hidden_files"]) == (["a"], 2)
 
 
 def test_one_song(tmp_path: Path) -> None:

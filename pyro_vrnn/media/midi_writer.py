@@ -1,4 +1,4 @@
-"""Piano-rolls written as MIDI files; data/midi.py reads them."""
+"""Piano-rolls written as MIDI files; data/sources/midifile.py reads them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pyro_vrnn.data.midi import HIGHEST_NOTE, LOWEST_NOTE, MIDI_TICKS, held_notes
+from pyro_vrnn.data.notes import HIGHEST_NOTE, LOWEST_NOTE, held_notes
+from pyro_vrnn.data.sources.miditracks import MIDI_TICKS
 from pyro_vrnn.system.files import write_bytes
 
 
