@@ -44,6 +44,8 @@ def config(
     from pyro_vrnn.runs.plan import plan
 
     resolved = settings.resolve(recipe, sets=sets or [])
+    for note in resolved.notes:
+        out.say(f"note: {note}")
     if catalogue.prepared(resolved.config.data.path) is not None:
         plan(resolved.config)  # what `train` would refuse is refused here
     values, means = resolved.config.to_dict(), of_run(resolved.config) if out.verbose else {}

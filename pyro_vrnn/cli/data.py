@@ -32,6 +32,8 @@ def data(
 
 def print_description(path: Path, found: dict[str, Any]) -> None:
     """A data set's summary for people."""
+    from pyro_vrnn.data.kinds import KINDS
+
     rate = found["steps_per_second"]
     form = [found["kind"], found["support"], f"{found['x_dim']} columns"]
     out.print(f"{path}: {', '.join(form + ([] if rate is None else [f'{rate:.4g} steps per second']))}")
@@ -40,7 +42,7 @@ def print_description(path: Path, found: dict[str, Any]) -> None:
     titles = {key: key for key in ("sequences", "steps", "shortest", "median", "longest")}
     if found["support"] == "binary":
         titles |= {"ones_per_step": "notes per step", "repeated_steps": "repeated"}
-    if found["kind"] == "audio":
+    if KINDS[found["kind"]].sampled:
         titles |= {"duration": "duration"}
     rows: list[tuple[object, ...]] = [("  split", *titles.values())]
     for split, counts in found["splits"].items():
@@ -68,16 +70,16 @@ def print_description(path: Path, found: dict[str, Any]) -> None:
         out.print(f"  warning: {line}")
 
 
-def baseline_lines(low: dict[str, float], kind: str, support: str, frame_length: int) -> list[str]:
+def baseline_lines(scores: dict[str, float], kind: str, support: str, frame_length: int) -> list[str]:
     """The baselines of a data file, for people."""
     from pyro_vrnn.data.kinds import KINDS
 
     words = KINDS[kind].baseline_words(support)
-    lines = [f"baselines on test, nats per step: {', '.join(f'{low[key]:.2f} {words[key]}' for key in words)}"]
+    lines = [f"baselines on test, nats per step: {', '.join(f'{scores[key]:.2f} {words[key]}' for key in words)}"]
     if KINDS[kind].sampled:
-        lines.append(f"  nats per sample: {', '.join(f'{low[key] / frame_length:.4f}' for key in words)}")
-    if "test_sequences" in low:
-        lines.append(f"  measured on {low['test_sequences']} test sequences, by {low['train_sequences']} of train")
+        lines.append(f"  nats per sample: {', '.join(f'{scores[key] / frame_length:.4f}' for key in words)}")
+    if "test_sequences" in scores:
+        lines.append(f"  measured on {scores['test_sequences']} sequences of test, by {scores['train_sequences']}")
     return lines
 
 

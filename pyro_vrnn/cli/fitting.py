@@ -75,8 +75,8 @@ def train(
 
     out.quiet = out.quiet or not leads()
     from pyro_vrnn import config, runs
-    from pyro_vrnn.runs import train as training
     from pyro_vrnn.runs.api import FLAGS
+    from pyro_vrnn.runs.train import train as train_run
 
     given = locals()
     if recipe is None and resume not in ("auto", "never"):  # the settings of the run that continues
@@ -88,7 +88,8 @@ def train(
         out.say(f"note: {note}")
     seconds = _seconds(max_time)
     if dry_run:
-        return _dry_run(resolved, device, init_from) if leads() else None
+        asked = {"out": out_, "resume": resume, "init_from": init_from, "overwrite": overwrite}
+        return _dry_run(resolved, device, **asked) if leads() else None
     from pyro_vrnn.cli.console import ConsoleObserver
     from pyro_vrnn.media import curves
     from pyro_vrnn.system.devices import keep_memory
@@ -96,7 +97,7 @@ def train(
 
     keep_memory()
     observer = ConsoleObserver(out.console(), quiet=out.quiet)
-    run = training.train(
+    run = train_run(
         resolved,
         out=out_,
         resume=resume,
@@ -115,7 +116,7 @@ def train(
     best = {"step": result.best_step, "valid_nll_per_step": result.best_nll} if result.best_step else None
     out.print(f"{run.folder}: {result.steps} updates in {result.seconds:.0f} s, stopped by {result.stopped}")
     if best is not None:
-        bound = f"{run.config.objective.name}, K={run.config.objective.particles}"
+        bound = f"{run.config.validated.name}, K={run.config.validated.particles}"
         out.print(f"best on validation: {result.best_nll:.4f} nats per step ({bound}) at update {result.best_step}")
     if result.signal is not None:  # whoever stopped it wants it stopped: no figure, and the way back
         out.print(
@@ -153,14 +154,14 @@ def _seconds(text: str | None) -> float | None:
     return value
 
 
-def _dry_run(resolved: Any, device: str, init_from: Path | None) -> dict[str, Any]:
+def _dry_run(resolved: Any, device: str, **asked: Any) -> dict[str, Any]:
     """Show what a training would be made of."""
     from pyro_vrnn.data.description import describe
-    from pyro_vrnn.runs.plan import plan
+    from pyro_vrnn.runs.train import check
     from pyro_vrnn.system.devices import device as pick_device
 
     where = pick_device(device)
-    planned = plan(resolved.config, init_from=init_from, say=out.say)
+    planned = check(resolved, **asked, say=out.say)
     print_description(planned.info.path, describe(planned.info.path))
     settings, count = planned.settings, planned.parameters
     out.print(*settings.to_toml().splitlines(), f"# {count:,} parameters, on {where}; nothing was trained")

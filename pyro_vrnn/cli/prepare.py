@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect as signatures
 from collections.abc import Callable
@@ -33,7 +34,7 @@ Out = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace FILE.h5 if it is there.")]
 Seed = Annotated[int | None, typer.Option(min=0, help="Seed of the split into train, valid and test.")]
 Strict = Annotated[bool | None, typer.Option("--strict", help="Stop at the first thing that would be skipped.")]
-Jobs = Annotated[int | None, typer.Option(min=1, help="Processes that decode audio; other kinds use one.")]
+Jobs = Annotated[int | None, typer.Option(min=1, hidden=True, help="Accepted for scripts: one process does it all.")]
 Splits = Annotated[
     str | None, typer.Option(metavar="A,B,C", help="Percentages of train, valid and test, such as 80,10,10.")
 ]
@@ -43,6 +44,8 @@ Clip = Annotated[float | None, typer.Option(help="The longest move that is kept,
 
 WITHOUT_SOURCE = ("chorales",)
 """Kinds whose raw data comes with a package."""
+WITHOUT_CHOICE = ("chorales", "pianoroll")
+"""Kinds that deal nothing out by a seed and skip nothing: --seed and --strict are accepted, and not in the help."""
 
 
 def kind(options: Callable[..., None]) -> Callable[..., None]:
@@ -65,8 +68,17 @@ def kind(options: Callable[..., None]) -> Callable[..., None]:
     first, *last = [p for p in shared.values() if p.kind is not signatures.Parameter.VAR_KEYWORD]
     own = signatures.signature(options, eval_str=True).parameters.values()
     takes_source = [] if name in WITHOUT_SOURCE else [first]
+    if name in WITHOUT_CHOICE:
+        last = [p.replace(annotation=_unlisted(p.annotation)) if p.name in ("seed", "strict") else p for p in last]
     command.__signature__ = signatures.Signature([*takes_source, *own, *last])  # type: ignore[attr-defined]
     return kinds.command(name)(talking(command))
+
+
+def _unlisted(annotation: Any) -> Any:
+    """The annotation of an option, which is then not in the help."""
+    option = copy.copy(annotation.__metadata__[0])
+    option.hidden = True
+    return Annotated[annotation.__origin__, option]
 
 
 @kind

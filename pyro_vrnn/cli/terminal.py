@@ -106,7 +106,10 @@ def _usage(error: Any) -> ConfigError:
     path, command = error.ctx.command_path, error.ctx.command
     name = path.removeprefix("pyro-vrnn ")
     if type(error).__name__ == "NoSuchOption":
-        own = [max(p.opts, key=len) for p in command.params if p.param_type_name == "option"]
+        own = [max(p.opts, key=len) for p in command.params if p.param_type_name == "option" and not p.hidden]
+        if not own:
+            hint = f"options come after KIND: {path} KIND --help lists them"
+            return ConfigError(f"{error.option_name}: {name} has no options of its own", hint)
         close = difflib.get_close_matches(error.option_name, own, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
         return ConfigError(f"{error.option_name}: {name} has no such option", f"{hint}it has {', '.join(own)}")

@@ -19,7 +19,7 @@ from pyro_vrnn.config.run_config import DataConfig, RunConfig, TrainingConfig
 from pyro_vrnn.data.format import DataFormat
 from pyro_vrnn.models import model_class
 from pyro_vrnn.models.likelihoods import LIKELIHOODS
-from pyro_vrnn.objectives import OBJECTIVES, Objective, make_objective
+from pyro_vrnn.objectives import OBJECTIVES, Objective
 from pyro_vrnn.system.errors import ConfigError, choose
 
 MAX_RECIPE_BYTES = 1 << 20
@@ -209,8 +209,7 @@ def build(raw: dict[str, Any]) -> RunConfig:
             f"training.precision=bf16 with {what}: networks run step by step there, in another precision than the draw",
             "use training.precision=tf32 or float32",
         )
-    if training.valid_objective != "own":
-        make_objective(training.valid_objective, training.valid_particles or None, config.objective)
+    _ = config.validated  # refuses particles that its objective cannot have
     if config.model.likelihood not in LIKELIHOODS:
         raise choose("likelihood", config.model.likelihood, LIKELIHOODS)
     return config

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import tomli_w
 
 from pyro_vrnn.data.format import DataFormat
-from pyro_vrnn.objectives import OBJECTIVES, Objective
+from pyro_vrnn.objectives import OBJECTIVES, Objective, make_objective
 from pyro_vrnn.objectives.annealing import Decay
 from pyro_vrnn.system.errors import ConfigError, at_least, choose
 
@@ -155,6 +155,12 @@ class RunConfig:
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     format: DataFormat | None = None
+
+    @property
+    def validated(self) -> Objective:
+        """The bound that is measured on validation data: the objective's own, or `training.valid_objective`."""
+        name, particles = self.training.valid_objective, self.training.valid_particles
+        return self.objective if name == "own" else make_objective(name, particles or None, self.objective)
 
     def to_dict(self) -> dict[str, Any]:
         """Nested plain values; absent parts are left out."""

@@ -31,7 +31,8 @@ class Batch:
     steps: int = UNKNOWN
     """T, the longest length, or more where a batch was padded. It is counted once: to ask a GPU for it would wait."""
     scored_steps: int = UNKNOWN
-    """How many steps of all sequences count: Σ (lengths - given). Counted once likewise."""
+    """How many steps of all sequences count: Σ (lengths - given). Counted once likewise: who gives `replace` other
+    lengths gives UNKNOWN for both counts, or they stay those of before."""
 
     def __post_init__(self) -> None:
         if self.steps == UNKNOWN:
@@ -63,6 +64,11 @@ class Batch:
         found = self.x if self.seen is None else self.seen
         assert found is not None, "a guide needs x"
         return found
+
+    def shortened(self, steps: int) -> Batch:
+        """End the sequences that are longer after so many steps; what is counted is counted anew."""
+        given = None if self.given is None else self.given.clamp(max=steps)
+        return replace(self, lengths=self.lengths.clamp(max=steps), given=given, steps=steps, scored_steps=UNKNOWN)
 
     def to(self, device: torch.device) -> Batch:
         """Copy the batch to another device, without waiting for it."""

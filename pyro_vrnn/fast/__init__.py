@@ -2,7 +2,8 @@
 
 `loop_of(net)` is the one way in. A fast loop knows one model's networks by heart, so it is found by the *exact* type of
 the network: a subclass may override an arrow that the fast loop does not ask, and runs the readable loop instead. So
-does a network of which one object's arrow was replaced (`net.q_z = …`).
+does a network of which one object's arrow was replaced (`net.q_z = …`), and one with a part of somebody else's making
+(`net.phi_enc = MyHead(…)`), whose weights the fast loop would read without calling it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ LOOPS: dict[type[SequenceModel], type[Loop[Any]]] = {
     VRNN: VRNNLoop,
     VRNNI: VRNNLoop,
 }
+OURS = ("pyro_vrnn.models.", "torch.nn.")
 ARROWS = ("features", "p_z", "p_x", "next", "encode", "q_z", "start", "begin")
 
 
@@ -38,4 +40,11 @@ def loop_of(net: SequenceModel) -> Loop[Any]:
         return Loop(net)
     if type(net) is Direct:  # it wraps another model, which has a loop of its own
         return DirectLoop(net, loop_of(net.net))
-    return LOOPS.get(type(net), Loop)(net)
+    fast = LOOPS.get(type(net))
+    return fast(net) if fast is not None and _is_made_of_ours(net) else Loop(net)
+
+
+def _is_made_of_ours(net: SequenceModel) -> bool:
+    """Whether all parts of a network but its likelihood, which no loop asks, are the package's own or torch's."""
+    parts = (m for name, child in net.named_children() if name != "likelihood" for m in child.modules())
+    return all(type(part).__module__.startswith(OURS) and "forward" not in vars(part) for part in parts)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyro_vrnn.models.cells import by_step, product, tanh_slope
-from pyro_vrnn.models.networks import MLP, ClippedLeakyReLU
+from pyro_vrnn.models.networks import MLP, ClippedLeakyReLU, DiagonalNormal
 
 
 @dataclass(frozen=True)
@@ -75,17 +75,29 @@ class Layer:
         return [self.weight, *([self.const] if self.const.dim() == 1 else []), *self.fed]
 
 
-def layers_of(mlp: MLP) -> list[Layer] | None:
-    """Its layers, or None where it has what has no fast form: normalisation, dropout at work, another activation."""
+def layers_of(mlp: nn.Module) -> list[Layer] | None:
+    """The layers of an MLP; None where it is another network, or has what has no fast form: normalisation, dropout at
+    work, another activation."""
+    if type(mlp) is not MLP:
+        return None
     found: list[Layer] = []
     for part in mlp:
-        if isinstance(part, nn.Linear):
+        if type(part) is nn.Linear:
             found.append(Layer(part.weight, part.bias))
         elif type(part) in ACTIVATIONS and found:
             found[-1] = Layer(found[-1].weight, found[-1].const, ACTIVATIONS[type(part)])
         elif not (isinstance(part, nn.Dropout) and not part.training):
             return None
     return found
+
+
+def head_of(head: nn.Module) -> list[Layer] | None:
+    """The layers of a Gaussian head, hidden ones first; None where it is another network, or its layers have no fast
+    form."""
+    if not (isinstance(head, DiagonalNormal) and type(head) is DiagonalNormal):
+        return None
+    hidden = layers_of(head.mlp)
+    return None if hidden is None else [*hidden, Layer(head.linear.weight, head.linear.bias)]
 
 
 def feed(layer: Layer, fed: Tensor, *, first: bool) -> Layer:

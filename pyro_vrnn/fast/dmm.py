@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pyro_vrnn.fast.blocks import ACTIVATIONS, Layer
+from pyro_vrnn.fast.blocks import ACTIVATIONS, Layer, head_of
 from pyro_vrnn.fast.recurrence import draw
 from pyro_vrnn.models.dmm import DMM
 from pyro_vrnn.models.loop import Inference, Loop
@@ -21,13 +21,13 @@ class DMMLoop(Loop[DMM]):
 
     def infer(self, features: Tensor, e: Tensor, start: State, shape: torch.Size) -> Inference:
         """The loop with a backward pass of its own."""
-        if self.net.flows:
+        head = head_of(self.net.posterior)
+        if self.net.flows or head is None or type(self.net.from_z) is not nn.Linear:
             return super().infer(features, e, start, shape)
-        head = self.net.posterior.linear
         return draw(
             [
                 Layer(self.net.from_z.weight, self.net.from_z.bias, ACTIVATIONS[nn.Tanh], plus=e),
-                Layer(0.5 * head.weight, head.bias),
+                Layer(0.5 * head[0].weight, head[0].const),
             ],
             start,
             shape,

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from pyro_vrnn.fast.blocks import Layer, feed, layers_of
+from pyro_vrnn.fast.blocks import feed, head_of
 from pyro_vrnn.fast.recurrence import draw
 from pyro_vrnn.models.base import over_particles
 from pyro_vrnn.models.latents import stack_steps
@@ -27,10 +27,9 @@ class SRNNLoop(Loop[SRNN]):
     def infer(self, features: Tensor, e: Tensor, start: State, shape: torch.Size) -> Inference:
         """The loop, with d and a known before it: only z_{t-1} feeds back."""
         a, d = e.split(self.net.hidden_dim, dim=-1)  # [T, B, H]
-        q, p = (layers_of(net.mlp) for net in (self.net.nn_q, self.net.nn_p))
-        if q is not None and p is not None:
-            posterior = [*q, Layer(self.net.nn_q.linear.weight, self.net.nn_q.linear.bias)]
-            prior = [*p, Layer(self.net.nn_p.linear.weight, self.net.nn_p.linear.bias)] if self.net.res_q else []
+        posterior, p = head_of(self.net.nn_q), head_of(self.net.nn_p)
+        if posterior is not None and p is not None:
+            prior = p if self.net.res_q else []
             drawn = draw(
                 [feed(posterior[0], a, first=False), *posterior[1:]],
                 (start[0],),

@@ -9,7 +9,7 @@ from torch import Tensor
 from pyro_vrnn.fast.recurrence import noise
 from pyro_vrnn.models.base import expand, over_particles
 from pyro_vrnn.models.loop import Inference, Loop
-from pyro_vrnn.models.networks import State, cat
+from pyro_vrnn.models.networks import DiagonalNormal, State, cat
 from pyro_vrnn.models.storn import STORN
 
 
@@ -25,6 +25,8 @@ class STORNLoop(Loop[STORN]):
 
     def infer(self, features: Tensor, e: Tensor, start: State, shape: torch.Size) -> Inference:
         """All z at once: none feeds back into the guide."""
+        if type(self.net.phi_enc) is not DiagonalNormal:
+            return super().infer(features, e, start, shape)
         one = self.net.phi_enc(e).base_dist  # [T, B, Z]; with dropout one mask for all particles
         eps = noise(len(e), shape, self.net.latent_dim, one.loc)
         loc, scale = over_particles(one.loc, eps), over_particles(one.scale, eps)

@@ -9,7 +9,7 @@ from torch import Tensor
 from pyro_vrnn.fast.recurrence import noise
 from pyro_vrnn.models.base import expand, over_particles
 from pyro_vrnn.models.loop import Inference, Loop
-from pyro_vrnn.models.networks import State
+from pyro_vrnn.models.networks import DiagonalNormal, State
 from pyro_vrnn.models.vrae import VRAE
 
 
@@ -26,6 +26,8 @@ class VRAELoop(Loop[VRAE]):
 
     def infer(self, features: Tensor, e: Tensor, start: State, shape: torch.Size) -> Inference:
         """All z at once: none feeds back into the guide."""
+        if type(self.net.phi_enc) is not DiagonalNormal:
+            return super().infer(features, e, start, shape)
         q = self.net.phi_enc(e[0, ..., :-1]).base_dist  # [B, Z]
         eps = noise(len(e), shape, self.net.latent_dim, q.loc)
         loc = torch.cat([q.loc.expand(1, *eps.shape[1:]), torch.zeros_like(eps[1:])])

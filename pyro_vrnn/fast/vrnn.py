@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pyro_vrnn.fast.blocks import Layer, feed, layers_of
+from pyro_vrnn.fast.blocks import feed, head_of, layers_of
 from pyro_vrnn.fast.recurrence import Transition, draw
 from pyro_vrnn.models.base import expand, over_particles
 from pyro_vrnn.models.loop import Inference, Loop
@@ -26,10 +26,10 @@ class VRNNLoop(Loop[VRNN | VRNNI]):
 
     def infer(self, features: Tensor, e: Tensor, start: State, shape: torch.Size) -> Inference:
         """The loop with a backward pass of its own."""
-        hidden, after_z = layers_of(self.net.phi_enc.mlp), layers_of(self.net.phi_z)
-        if self.net.stochastic_layers > 1 or hidden is None or after_z is None:
+        posterior, after_z = head_of(self.net.phi_enc), layers_of(self.net.phi_z)
+        if self.net.stochastic_layers > 1 or posterior is None or after_z is None:
             return super().infer(features, e, start, shape)
-        first, *rest = [*hidden, Layer(self.net.phi_enc.linear.weight, self.net.phi_enc.linear.bias)]
+        first, *rest = posterior
         return draw(
             [feed(first, e, first=True), *rest],
             start,

@@ -30,7 +30,7 @@ class ModelConfig:
 
     name: str
     likelihood: str = "bernoulli"
-    """The distribution of x_t (pyro_vrnn/likelihoods)."""
+    """The distribution of x_t (pyro_vrnn/models/likelihoods)."""
     hidden_dim: int = 128
     """Width of the recurrent state."""
     network_dims: tuple[int, ...] = (128,)

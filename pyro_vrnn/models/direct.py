@@ -49,7 +49,8 @@ class Direct(SequenceModel):
         return self.net.per_step
 
     def fit_start(self, data: Statistics) -> None:
-        """Start at the score of the last value."""
+        """Start the wrapped model as it starts alone, then its outputs at the score of the last value."""
+        self.net.fit_start(data)
         self.fit_direct(*data.after())
 
     @torch.no_grad()

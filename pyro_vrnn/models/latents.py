@@ -185,7 +185,11 @@ def kl_by_unit(q: Distribution, p: Distribution, value: Tensor) -> Tensor:
     if isinstance(q, Flowed):
         sampled: Tensor = q.log_prob_by_unit(value) - p.base_dist.log_prob(value)
         return sampled
-    return kl_divergence(q.base_dist, p.base_dist)
+    try:
+        return kl_divergence(q.base_dist, p.base_dist)
+    except NotImplementedError:  # what torch says of a pair of distributions that has no closed form
+        estimate: Tensor = q.base_dist.log_prob(value) - p.base_dist.log_prob(value)
+        return estimate
 
 
 @register_kl(Ladder, Ladder)
@@ -200,9 +204,14 @@ def _kl_flowed(q: Flowed, p: Distribution) -> Tensor:
     return kl_by_unit(q, p, q.drawn[0][0]).sum(-1)
 
 
-def stack_steps(path: list[Distribution], z: Tensor) -> Distribution:
-    """The T steps' distributions [..., B | Z] as one over [T, ..., B | Z], along the path they drew [..., B, T, Z]."""
+def stack_steps(path: list[Distribution], z: Tensor) -> Distribution | None:
+    """The T steps' distributions [..., B | Z] as one over [T, ..., B | Z], along the path they drew [..., B, T, Z].
+
+    None for distributions of a user's own, which are not made of Gaussians.
+    """
     first, z = path[0], z.movedim(-2, 0)
+    if not isinstance(first, Flowed | Ladder) and type(getattr(first, "base_dist", None)) is not dist.Normal:
+        return None
     if isinstance(first, Flowed):
         logs = torch.stack([q.drawn[0][1] for q in path])
         return Flowed(_stack_normals([q.base for q in path]), first.flows, [(z, logs)])

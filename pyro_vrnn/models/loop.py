@@ -26,7 +26,7 @@ class Inference:
     """One path of z that the guide drew over all steps, and what was computed on the way."""
 
     z: Tensor  # [..., B, T, Z]
-    q_z: Distribution  # [T, ..., B | Z]
+    q_z: Distribution | None  # [T, ..., B | Z]; None where it has to be asked from the arrow for the whole path
     states: State  # before each step, each part [T, ..., B, ·]
     p_z: Distribution | None = None  # [T, ..., B | Z], where the loop needed it
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import pyro
 import torch
@@ -77,7 +76,7 @@ class Markov:
         Args:
             batch: its x may be absent or shorter than its lengths; the steps it lacks are drawn.
             beta: KL weight; 1 for everything that is reported.
-            temperature: of the drawn x_t (see likelihoods.py); scored steps are never tempered.
+            temperature: of the drawn x_t (see models/likelihoods/); scored steps are never tempered.
 
         Returns:
             x, [T, ..., B, X].
@@ -109,8 +108,7 @@ class Markov:
         """q(z | x): sites z_1, …, z_T (as many as x has steps), drawn forward in time."""
         register(self.net)
         features = self.net.features(batch.read)  # [T, B, F]
-        given = replace(batch, lengths=batch.lengths.clamp(max=len(features)), steps=len(features))
-        e = self.net.encode(given, seen_by_guide(self.net, batch, features))  # [T, B, E]
+        e = self.net.encode(batch.shortened(len(features)), seen_by_guide(self.net, batch, features))  # [T, B, E]
         state, read, seen = self.net.begin(batch), features.unbind(), e.unbind()
         with pyro.plate("sequences", batch.size, dim=-1):
             for t in pyro.markov(range(1, len(features) + 1)):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pyro_vrnn import config, runs
-from pyro_vrnn.runs import train as training
+from pyro_vrnn.runs.train import train as train_run
 from pyro_vrnn.system.errors import ConfigError
 from pyro_vrnn.training.observer import Observer
 
@@ -44,7 +44,7 @@ def train(
     Args:
         recipe: a shipped name or a TOML file; None is the VRNN on Bach's chorales.
         out: the run folder; None takes a free name under runs/.
-        resume, init_from, device, max_seconds, overwrite, observer: see `training.train`.
+        resume, init_from, device, max_seconds, overwrite, observer: see `runs.train.train`.
         settings: any settings by their dotted names, {"model.latent_dim": 16}.
         flags: `data`, `model`, `likelihood`, `objective`, `particles`, `program`, `epochs`, `max_steps`,
             `batch_size`, `lr`, `seed`.
@@ -55,7 +55,7 @@ def train(
     if unknown := sorted(flags.keys() - FLAGS.keys()):
         raise ConfigError(f"train() has no argument {unknown[0]!r}", f"choose from {', '.join(FLAGS)}")
     given = {FLAGS[k]: str(v) if isinstance(v, Path) else v for k, v in flags.items()} | (settings or {})
-    return training.train(
+    return train_run(
         config.resolve(None if recipe is None else str(recipe), flags=given),
         out=None if out is None else Path(out),
         resume=resume,

@@ -10,7 +10,6 @@ from typing import Any
 
 from pyro_vrnn.config import RunConfig
 from pyro_vrnn.media import curves
-from pyro_vrnn.objectives import make_objective
 from pyro_vrnn.runs.folder import read_config, read_environment, read_metrics
 from pyro_vrnn.system.errors import ConfigError
 from pyro_vrnn.system.files import make_folder
@@ -37,9 +36,7 @@ class Compared:
     @property
     def bound(self) -> str:
         """What its validations measure."""
-        training, found = self.config.training, self.config.objective
-        if training.valid_objective != "own":
-            found = make_objective(training.valid_objective, training.valid_particles or None, found)
+        found = self.config.validated
         values = {k: v for k, v in vars(found).items() if k in BOUND}
         return ", ".join([found.name, f"K={found.particles}", *(f"{k}={v}" for k, v in values.items())])
 

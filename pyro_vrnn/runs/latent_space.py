@@ -27,8 +27,9 @@ from pyro_vrnn.system.files import make_folder, safe_name, write_bytes, write_js
 
 Array = NDArray[Any]
 MOST_POINTS = 1000
+"""Points on a map; of more, one of every so many is drawn."""
 MOST_PIECES = 1000
-"""On a map; of more, every so-manieth."""
+"""Pieces of sequences that are encoded at once."""
 
 
 @dataclass(frozen=True)

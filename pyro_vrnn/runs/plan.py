@@ -75,7 +75,7 @@ def plan(
     Raises:
         ConfigError: settings that do not fit the data, the model or the number of processes.
         DataError: the data file is missing, damaged, or has no validation split.
-        CheckpointError: the run of `init_from` is missing, or has another model.
+        CheckpointError: the run of `init_from` is missing or damaged, has another model, or its weights do not fit.
     """
     ranks = ranks or Ranks()
     _check_ranks(settings, ranks)
@@ -102,6 +102,7 @@ def plan(
     if init_from is not None:
         origin, source = checkpoint.find(Path(init_from))
         _check_same_model(origin, settings)
+        checkpoint.expect(net.state_dict(), checkpoint.load(source).model, source, "the file of weights")
     return Plan(settings, info, train, valid, net, random, source)
 
 
@@ -155,7 +156,7 @@ def _check_model(settings: RunConfig, net: SequenceModel) -> None:
         if getattr(training, key) and not feeds_back(net):
             raise ConfigError(
                 f"training.{key}: what {name!r} draws at t does not depend on the x before t, so nothing is fed back",
-                "choose a model that reads x_{t-1}: vrnn, srnn, storn, rnn",
+                "choose a model that reads x_{t-1}, such as vrnn, srnn or rnn",
             )
     if training.input_noise > 1 and net.likelihood.support != "real":
         raise ConfigError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -71,6 +72,26 @@ def train(
         # The caller's random numbers stay the caller's.
         with torch.random.fork_rng(devices=[ranks.device] if ranks.device.type == "cuda" else []):
             return _train(planned, ranks, watch, request)
+
+
+def check(
+    resolved: Resolved,
+    *,
+    out: Path | None = None,
+    resume: str = "auto",
+    init_from: str | Path | None = None,
+    overwrite: bool = False,
+    say: Callable[[str], None] = lambda message: None,
+) -> Plan:
+    """Refuse what `train` would refuse with these arguments before its first update, and change nothing.
+
+    The number of processes is the one that torchrun says. Raises as `train`.
+    """
+    request = _request(resolved, out, resume, init_from, overwrite, None)
+    planned = plan(resolved.config, ranks=Ranks(world=parallel.world()), init_from=request.init_from, say=say)
+    if request.resuming:
+        _changes(request, planned.settings)
+    return planned
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,9 +207,9 @@ def _set_units(net: SequenceModel, settings: RunConfig) -> None:
         net.likelihood.set_units(torch.tensor(form.center) / FULL_SCALE, torch.tensor(form.scale) / FULL_SCALE)
 
 
-def _resume(trainer: Trainer, request: _Request, settings: RunConfig, watch: Observer) -> None:
-    """Restore the newest whole checkpoint (or the chosen one), after checking that the settings still fit it."""
-    out, chosen = request.out, request.from_folder
+def _changes(request: _Request, settings: RunConfig) -> list[str]:
+    """The settings that a resumed run has otherwise than before; CheckpointError if one of them cannot change."""
+    out = request.out
     before = read_config(out).to_dict()
     now = settings.to_dict()
     changed = [
@@ -205,7 +226,13 @@ def _resume(trainer: Trainer, request: _Request, settings: RunConfig, watch: Obs
             + ("" if any(c.startswith("model.") for c in fatal) else f" (--init-from {out} takes its weights there)"),
             out,
         )
-    for change in changed:
+    return changed
+
+
+def _resume(trainer: Trainer, request: _Request, settings: RunConfig, watch: Observer) -> None:
+    """Restore the newest whole checkpoint (or the chosen one), after checking that the settings still fit it."""
+    out, chosen = request.out, request.from_folder
+    for change in _changes(request, settings):
         watch.said(f"resuming with {change}")
     if chosen is None:
         chosen, saved, warnings = checkpoint.newest(out)

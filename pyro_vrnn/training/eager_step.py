@@ -36,7 +36,7 @@ class EagerStep(Step):
         )
         self._carried: tuple[State, State] | None = None  # the next `memory`, until the update is done
 
-    def takes(self, batch: Batch | None) -> bool:
+    def prepares(self, batch: Batch | None) -> bool:
         """Every update."""
         return True
 

@@ -97,8 +97,9 @@ class GraphStep(Step):
         self.at_fault: Batch | None = None
         """The batch of the last update whose numbers were not finite."""
 
-    def takes(self, batch: Batch | None) -> bool:
-        """Whether this update can be one: never the first, whose numbers are checked in the usual way."""
+    def prepares(self, batch: Batch | None) -> bool:
+        """Capture the graph of a new shape; whether there is one: never of the first update, whose numbers are checked
+        in the usual way."""
         if batch is None or self.reason or self.state.at.step == 0:
             return False
         if _shape(batch) not in self.shapes:
@@ -116,7 +117,7 @@ class GraphStep(Step):
         return True
 
     def step(self, batch: Batch | None, *, log: bool, indices: Sequence[int] = ()) -> dict[str, Any] | None:
-        """Make one update on a batch that it `takes`; see Step."""
+        """Make one update on a batch that it `prepares`; see Step."""
         assert batch is not None
         state = self.state
         beta, learning_rate, keep = state.schedule()

@@ -80,9 +80,14 @@ class Ranks:
         self.add(0.0)
 
 
+def world() -> int:
+    """How many processes torchrun has started, of which this is one; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def leads() -> bool:
     """Whether this process is the one that talks and writes."""
-    return int(os.environ.get("WORLD_SIZE", "1")) == 1 or int(os.environ.get("RANK", "0")) == 0
+    return world() == 1 or int(os.environ.get("RANK", "0")) == 0
 
 
 @contextmanager

@@ -23,8 +23,8 @@ class Step(ABC):
         """What people should be told; whoever tells it takes it out."""
 
     @abstractmethod
-    def takes(self, batch: Batch | None) -> bool:
-        """Whether this way can make the next update, on this batch."""
+    def prepares(self, batch: Batch | None) -> bool:
+        """Make ready for the next update, on this batch, and tell whether this way can make it."""
 
     @abstractmethod
     def step(self, batch: Batch | None, *, log: bool, indices: Sequence[int] = ()) -> dict[str, Any] | None:

@@ -10,7 +10,6 @@ import torch
 from pyro_vrnn.config import RunConfig
 from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.models import SequenceModel
-from pyro_vrnn.objectives import make_objective
 from pyro_vrnn.training.eager_step import EagerStep
 from pyro_vrnn.training.graph_step import GraphStep, why_not
 from pyro_vrnn.training.parallel import Ranks
@@ -40,16 +39,12 @@ class Trainer:
         """Ways to make an update, the fastest first."""
         if wanted and not self.no_graphs:
             self.steps.insert(0, GraphStep(self.state, capture=True))
-        self.validated = config.objective
+        self.validated = config.validated
         """The bound that is validated."""
-        if training.valid_objective != "own":
-            self.validated = make_objective(
-                training.valid_objective, training.valid_particles or None, config.objective
-            )
 
     def step(self, batch: Batch | None, *, log: bool, indices: Sequence[int] = ()) -> dict[str, Any] | None:
         """Make one update; see Step."""
-        way = next(way for way in self.steps if way.takes(batch))
+        way = next(way for way in self.steps if way.prepares(batch))
         for other in self.steps:
             if other is not way:
                 other.settle()  # a fault among its updates would not hold this one back

@@ -1,6 +1,6 @@
 """An update that nothing waits for: loss, gradients, clipping, optimiser and average as tensors on the device.
 
-The trainer's own step asks at every update whether the loss is finite, which stalls a GPU; here the answer stays on the
+EagerStep asks at every update whether the loss is finite, which stalls a GPU; here the answer stays on the
 device. Where a number is not finite, that update and all that follow change nothing, until somebody asks.
 """
 

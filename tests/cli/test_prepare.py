@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import typer
 from pyro_vrnn import cli
 from pyro_vrnn.cli.app import app
 from pyro_vrnn.data.sources import SOURCES
+from pyro_vrnn.data.sources.preparing import plan
+from pyro_vrnn.system.errors import ConfigError
 
 COMMON = {"out_", "overwrite", "seed", "strict", "jobs", "json_", "quiet", "verbose", "debug"}
 """Parameters that every kind takes, with or without effect."""
@@ -81,3 +84,23 @@ def test_what_is_prepared_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert told["file"] == str(out)
     assert told["kind"] == "audio"
     assert {k: v["sequences"] for k, v in told["splits"].items()} == {"train": 8, "valid": 4, "test": 4}
+
+
+def test_unknown_options_of_a_plan_are_refused() -> None:
+    with pytest.raises(ConfigError, match="levl"):
+        plan("text", ["t.txt"], None, {"levl": "word"})
+    assert plan("chorales", [], None, {"seed": 3, "strict": True}).options == {"resolution": "quarter"}
+
+
+def test_options_before_the_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli._run(["prepare", "--seed", "1", "text", "t.txt"]) == 2
+    assert "options come after KIND" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_the_help_lists_what_the_kind_uses(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Options that every kind takes and this one ignores are accepted, and not shown."""
+    assert cli._run(["prepare", kind, "--help"]) == 0
+    shown = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+    for option in ("seed", "strict", "jobs"):
+        assert (f"--{option}" in shown) == (option in inspect.signature(SOURCES[kind]).parameters), option

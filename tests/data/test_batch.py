@@ -50,3 +50,11 @@ def test_what_is_standardised_keeps_its_padding() -> None:
 def test_buckets_are_few_and_near(steps: int) -> None:
     assert steps <= bucket(steps) <= steps * 9 / 8 + 1
     assert bucket(bucket(steps)) == bucket(steps)
+
+
+def test_shortened_batches_are_counted_anew() -> None:
+    batch = Batch(torch.tensor([6, 4, 2]), torch.zeros(6, 3, 1), given=torch.tensor([1, 1, 0]))
+    assert (batch.steps, batch.scored_steps) == (6, 10)
+    found = batch.shortened(3)
+    assert (found.lengths.tolist(), found.steps, found.scored_steps) == ([3, 3, 2], 3, 6)
+    assert found.alive.shape == (3, 3)

@@ -99,3 +99,71 @@ def test_no_validation_split(tmp_path: Path) -> None:
     )
     with pytest.raises(DataError, match="no validation"):
         plan(resolve(sets=[f"data.path={path}"]).config)
+
+
+def trained(data: Path, out: Path, *asked: str) -> int:
+    """The exit code of a training of two updates, or of its dry run."""
+    return cli._run(["train", "--data", str(data), "--out", str(out), "--max-steps", "2", *asked])
+
+
+def test_a_dry_run_refuses_what_the_run_folder_refuses(
+    data: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other settings than the run's there, a run to continue that is none, --out beside --resume; processes."""
+    run, rolls = tmp_path / "run", str(data["rolls"])
+    small = ["--set", "model.hidden_dim=8", "--set", "model.latent_dim=4"]
+    assert trained(data["rolls"], run, *small) == 0
+    before = sorted((p.name, p.stat().st_mtime_ns) for p in run.rglob("*"))
+    capsys.readouterr()
+    for asked, code in (
+        (["--data", rolls, *small, "--out", str(run), "--batch-size", "3"], 4),
+        (["--data", rolls, *small, "--resume", str(tmp_path / "nowhere")], 4),
+        (["--data", rolls, *small, "--resume", str(run), "--out", str(tmp_path / "other")], 2),
+        (["--data", rolls, *small, "--out", str(run), "--resume", "never"], 2),
+        (["--data", str(data["tones"]), "--likelihood", "gaussian", "--init-from", str(run)], 4),
+    ):
+        found = refusal(["train", *asked, "--dry-run"], capsys)
+        assert found == refusal(["train", *asked], capsys)
+        assert found["code"] == code
+    assert cli._run(["train", "--data", rolls, *small, "--out", str(run), "--max-steps", "4", "--dry-run"]) == 0
+    assert before == sorted((p.name, p.stat().st_mtime_ns) for p in run.rglob("*"))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    capsys.readouterr()
+    carried = ["--set", "data.window=8", "--set", "data.carry=true"]
+    found = refusal(["train", "--data", rolls, "--out", str(tmp_path / "x"), *carried, "--dry-run"], capsys)
+    assert "several processes" in found["message"]
+
+
+def test_weights_to_start_from_are_looked_at_before(
+    data: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of another width, or damaged: refused by the plan, and so by all commands."""
+    from small import write_small
+
+    run, small = tmp_path / "run", ["--set", "model.hidden_dim=8", "--set", "model.latent_dim=4"]
+    assert trained(data["rolls"], run, *small) == 0
+    other = write_small(tmp_path / "other.h5", x_dim=4)
+    capsys.readouterr()
+    asked = ["train", "--data", str(other), *small, "--init-from", str(run)]
+    found = refusal([*asked, "--dry-run"], capsys)
+    assert found == refusal(asked, capsys)
+    assert found["code"] == 4
+    [weights] = run.glob("checkpoints/step-00000002/model.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    asked[2] = str(data["rolls"])
+    assert refusal([*asked, "--dry-run"], capsys)["code"] == 4
+
+
+def test_what_is_best_is_told_by_the_bound_that_was_validated(
+    data: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--set", "training.valid_objective=iwae", "--set", "training.valid_particles=7"]
+    assert trained(data["rolls"], tmp_path / "run", *asked) == 0
+    assert "nats per step (iwae, K=7)" in capsys.readouterr().out
+
+
+def test_config_tells_what_it_leaves_out(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli._run(["config", "jsb-vrae", "--set", "model.name=vrnn"]) == 0
+    assert "note: model.reverse_input" in capsys.readouterr().err

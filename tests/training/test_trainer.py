@@ -36,7 +36,7 @@ class Small(Step):
         super().__init__(trainer.state)
         self.made, self.settled = 0, 0
 
-    def takes(self, batch: Batch | None) -> bool:
+    def prepares(self, batch: Batch | None) -> bool:
         return batch is not None and batch.size < 3
 
     def step(self, batch: Batch | None, *, log: bool, indices: Sequence[int] = ()) -> dict[str, Any] | None:
@@ -67,7 +67,7 @@ def test_every_update_can_be_made_eagerly() -> None:
     trainer = make_trainer()
     (way,) = trainer.steps
     assert isinstance(way, EagerStep)
-    assert way.takes(None)
+    assert way.prepares(None)
     assert trainer.fault() is None
 
 

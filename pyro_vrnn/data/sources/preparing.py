@@ -16,6 +16,9 @@ from pyro_vrnn.data.writer import check_free
 from pyro_vrnn.system.errors import ConfigError, DataError, choose
 
 GENERAL = ("path", "source", "overwrite", "progress")
+COMMON = ("seed", "strict", "jobs")
+"""Options that every `prepare` takes, so that one script can give them to all; a kind that has no use for one ignores
+it."""
 
 
 def _words(value: Any) -> str:
@@ -80,6 +83,8 @@ def plan(kind: str, sources: Sequence[str], out: Path | None, options: dict[str,
         raise choose("kind of source", kind, [*SOURCES, "convert"])
     make = SOURCES[kind]
     known = inspect.signature(make).parameters
+    if unknown := set(options) - set(known) - set(COMMON):
+        raise choose(f"option of prepare {kind}", min(unknown), sorted({*known} - {*GENERAL}))
     options = {k: v for k, v in options.items() if k in known}
     if "splits" in options:
         options["splits"] = _shares(options["splits"])
