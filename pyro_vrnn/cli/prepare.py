@@ -90,6 +90,7 @@ def chorales(
     """Bach's 371 chorales, from music21's own corpus: nothing is downloaded.
 
     Needs the extra `chorales`. The result is a piano-roll with a column for each key.
+    For example: prepare chorales --resolution eighth
     """
 
 
@@ -98,6 +99,7 @@ def pianoroll() -> None:
     """Files that are already piano-rolls: pickle, .mat, npz, or JSON of note lists.
 
     SOURCE may also be jsb, nottingham, muse or piano: that set is downloaded and checked by its sha256.
+    For example: prepare pianoroll JSB_Chorales.pickle --out data/jsb.h5
     """
 
 
@@ -151,6 +153,7 @@ def timit(
     """The TIMIT corpus: TRAIN and TEST folders of NIST SPHERE files.
 
     The corpus's own test set is kept; 5% of the TRAIN speakers, chosen by --seed, become the validation split.
+    For example: prepare timit /corpora/TIMIT --seconds 2
     """
 
 
@@ -158,14 +161,20 @@ def timit(
 def iamondb(
     clip: Clip = None,
 ) -> None:
-    """The IAM-OnDB handwriting corpus: a folder of lineStrokes XML files."""
+    """The IAM-OnDB handwriting corpus: a folder of lineStrokes XML files.
+
+    For example: prepare iamondb /corpora/iamondb --out data/iamondb.h5
+    """
 
 
 @kind
 def strokes(
     clip: Clip = None,
 ) -> None:
-    """Pen strokes: npz, JSON, or the MNIST stroke text files. A step is (dx, dy, pen lifted)."""
+    """Pen strokes: npz, JSON, or the MNIST stroke text files. A step is (dx, dy, pen lifted).
+
+    For example: prepare strokes my_drawings.json
+    """
 
 
 @kind
@@ -173,21 +182,30 @@ def text(
     level: Annotated[str | None, typer.Option(help="What a symbol is: char (default) or word.")] = None,
     window: Annotated[int | None, typer.Option(min=1, help="Symbols of a sequence; default 200.")] = None,
 ) -> None:
-    """A text file in UTF-8, by characters or words, cut into windows."""
+    """A text file in UTF-8, by characters or words, cut into windows.
+
+    For example: prepare text shakespeare.txt --level word --window 50
+    """
 
 
 @kind
 def symbols(
     splits: Splits = None,
 ) -> None:
-    """One sequence of tokens per line, with spaces between; or a table of openings."""
+    """One sequence of tokens per line, with spaces between; or a table of openings.
+
+    For example: prepare symbols sentences.txt --splits 90,5,5
+    """
 
 
 @kind
 def vectors(
     binary: Annotated[bool | None, typer.Option("--binary", help="Turn pixels of images into bits.")] = None,
 ) -> None:
-    """Sequences of numbers: a CSV with a `sequence` column, a folder of CSVs, npy [N, T, X], or npz."""
+    """Sequences of numbers: a CSV with a `sequence` column, a folder of CSVs, npy [N, T, X], or npz.
+
+    For example: prepare vectors my_sensors/ --out data/sensors.h5
+    """
 
 
 @kinds.command()

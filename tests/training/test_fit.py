@@ -18,17 +18,16 @@ from typing import Any
 import pyro
 import pytest
 import torch
+from fits import CASES, SMALL, fit, losses, weights
 from small import make_batch, make_net, write_small
-from torch import Tensor
 
 import pyro_vrnn as pv
 from pyro_vrnn import runs
 from pyro_vrnn.config import resolve
 from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.data.dataset import SequenceDataset
-from pyro_vrnn.models import MODELS
 from pyro_vrnn.objectives import OBJECTIVES
-from pyro_vrnn.system.errors import CheckpointError, ConfigError, DataError, NumericsError
+from pyro_vrnn.system.errors import CheckpointError, DataError, NumericsError
 from pyro_vrnn.training import checkpoint
 from pyro_vrnn.training import fit as fit_module
 from pyro_vrnn.training.diagnosis import guarded
@@ -36,39 +35,10 @@ from pyro_vrnn.training.observer import Observer
 from pyro_vrnn.training.optimizer import TorchOptim
 from pyro_vrnn.training.trainer import Trainer
 
-SMALL = {
-    "model.latent_dim": 3,
-    "model.hidden_dim": 8,
-    "model.network_dims": [8],
-    "data.batch_size": 5,
-    "training.log_every": 1,
-    "training.validate_every": 1,
-}
-
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     return write_small(tmp_path / "small.h5")
-
-
-def fit(data: Path, out: Path | None, **options: Any) -> runs.Run:
-    settings = SMALL | options.pop("settings", {})
-    if options.get("model") == "rnn":
-        del settings["model.latent_dim"]
-    return pv.train("chorales-vrnn", data=data, out=out, device="cpu", settings=settings, **options)
-
-
-def losses(run: Path) -> list[dict[str, Any]]:
-    """The rows, without what time decides."""
-    return [{k: v for k, v in r.items() if k not in ("seconds", "steps_per_second")} for r in runs.read_metrics(run)]
-
-
-def weights(run: Path) -> dict[str, Tensor]:
-    saved = checkpoint.load(checkpoint.find(run, "LATEST")[1])
-    return saved.model | {f"optimizer.{k}": v for k, v in saved.optimizer.items()}
-
-
-CASES = [(m, "elbo", 0.0) for m in MODELS] + [("vrnn", o, a) for o in OBJECTIVES for a in (0.0, 0.9)]
 
 
 @pytest.mark.parametrize(("model", "objective", "average"), CASES)
@@ -231,113 +201,6 @@ def test_parameters_that_svi_does_not_see_are_a_bug_not_a_silence() -> None:
         optim(torch.nn.Linear(2, 1).parameters())
 
 
-def test_other_model_settings_are_refused_with_a_diff_harmless_ones_are_said(data: Path, tmp_path: Path) -> None:
-    fit(data, tmp_path / "a", max_steps=3)
-    with pytest.raises(CheckpointError, match=r"model.hidden_dim: 8 -> 9") as error:
-        fit(data, tmp_path / "a", max_steps=5, settings={"model.hidden_dim": 9})
-    assert "--overwrite" in error.value.hint
-    with pytest.raises(CheckpointError, match=r"objective.kl_start"):
-        fit(data, tmp_path / "a", max_steps=5, settings={"objective.kl_start": 0.9})
-
-    class Hears(Observer):
-        heard: list[str] = []  # noqa: RUF012
-
-        def said(self, message: str) -> None:
-            self.heard.append(message)
-
-    fit(data, tmp_path / "a", max_steps=5, lr=1e-4, observer=Hears())
-    assert any("training.learning_rate: 0.002 -> 0.0001" in m for m in Hears.heard)
-
-
-def test_resume_never_and_overwrite(data: Path, tmp_path: Path) -> None:
-    fit(data, tmp_path / "a", max_steps=3)
-    with pytest.raises(ConfigError, match="already holds a run") as error:
-        fit(data, tmp_path / "a", max_steps=3, resume="never")
-    assert "--overwrite" in error.value.hint
-    run = fit(data, tmp_path / "a", max_steps=2, overwrite=True)
-    assert run.result.steps == 2
-    log = (tmp_path / "a" / "log.txt").read_text()
-    assert "parameters" in log
-    assert "stopped by max-steps at step 2" in log
-    assert len([r for r in losses(tmp_path / "a") if "loss" in r]) == 2
-
-
-def test_settings_that_cannot_be_are_found_before_a_run_is_removed(data: Path, tmp_path: Path) -> None:
-    fit(data, tmp_path / "a", max_steps=2)
-    before = sorted(tmp_path.rglob("*"))
-    bad = {"training.valid_objective": "iwae", "training.valid_particles": 1}
-    with pytest.raises(ConfigError, match="with one particle"):
-        fit(data, tmp_path / "a", max_steps=2, overwrite=True, settings=bad)
-    assert sorted(tmp_path.rglob("*")) == before
-    with pytest.raises(CheckpointError, match="valid_objective"):
-        fit(data, tmp_path / "a", max_steps=4, settings={"training.valid_objective": "elbo-mc"})
-
-
-def test_folders_that_are_no_place_for_a_run(data: Path, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(ConfigError, match="is a file"):
-        fit(data, tmp_path / "file", max_steps=1)
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "thesis.tex").write_text("x")
-    with pytest.raises(ConfigError, match="no run"):
-        fit(data, tmp_path / "full", max_steps=1, overwrite=True)
-    assert (tmp_path / "full" / "thesis.tex").exists()
-
-
-def test_a_second_process_is_kept_out(data: Path, tmp_path: Path) -> None:
-    fit(data, tmp_path / "a", max_steps=1)
-    import filelock
-
-    with filelock.FileLock(tmp_path / "a" / ".lock"), pytest.raises(ConfigError, match="another process"):
-        fit(data, tmp_path / "a", max_steps=2)
-
-
-def test_only_our_own_files_are_ever_removed(data: Path, tmp_path: Path) -> None:
-    """A folder with somebody else's config.toml is no run; of a run's folder, --overwrite removes what is ours."""
-    foreign = tmp_path / "site"
-    (foreign / "content").mkdir(parents=True)
-    (foreign / "config.toml").write_text('baseURL = "x"\n')
-    for overwrite in (False, True):
-        with pytest.raises(ConfigError, match="no run"):
-            fit(data, foreign, max_steps=1, overwrite=overwrite)
-    assert sorted(f.name for f in foreign.iterdir()) == ["config.toml", "content"]
-    fit(data, tmp_path / "a", max_steps=1)
-    (tmp_path / "a" / "notes.txt").write_text("mine")
-    fit(data, tmp_path / "a", max_steps=1, overwrite=True)
-    assert (tmp_path / "a" / "notes.txt").read_text() == "mine"
-
-
-def test_flags_that_contradict_each_other(data: Path, tmp_path: Path) -> None:
-    fit(data, tmp_path / "a", max_steps=2)
-    with pytest.raises(ConfigError, match="--overwrite make no sense"):
-        fit(data, None, max_steps=3, resume=str(tmp_path / "a"), overwrite=True)
-    with pytest.raises(ConfigError, match="--overwrite make no sense"):
-        fit(data, tmp_path / "b", max_steps=3, resume=str(tmp_path / "a"))
-    with pytest.raises(ConfigError, match="--init-from"):
-        fit(data, tmp_path / "a", max_steps=3, init_from=tmp_path / "a")
-    assert fit(data, None, max_steps=3, resume=str(tmp_path / "a")).result.steps == 3
-
-
-def test_resuming_an_older_checkpoint_makes_it_the_newest(data: Path, tmp_path: Path) -> None:
-    fit(data, tmp_path / "a", max_steps=10)
-    fit(data, tmp_path / "whole", max_steps=12)
-    folder = tmp_path / "a" / "checkpoints"
-    assert (folder / "step-00000005").is_dir()
-    fit(data, None, max_steps=7, resume=str(folder / "step-00000005"))
-    assert checkpoint.read_pointer(folder, "LATEST") == "step-00000007"
-    assert not (folder / "step-00000010").exists()
-    fit(data, tmp_path / "a", max_steps=12)
-    assert losses(tmp_path / "a") == losses(tmp_path / "whole")
-
-
-def test_an_early_stop_stays_stopped(data: Path, tmp_path: Path) -> None:
-    settings = {"training.learning_rate": 1e-12, "training.weight_decay": 0.0, "training.patience": 2}
-    first = fit(data, tmp_path / "a", epochs=100, settings=settings)
-    again = fit(data, tmp_path / "a", epochs=100, settings=settings)
-    assert first.result.stopped == again.result.stopped == "early-stopping"
-    assert first.result.steps == again.result.steps
-
-
 class At(Observer):
     """Does something when so many updates are done."""
 
@@ -391,21 +254,6 @@ def test_divergence_is_exit_5_and_leaves_no_bad_checkpoint(
             assert all(torch.isfinite(v).all() for v in checkpoint.load(folder).model.values())
 
 
-def test_rows_of_a_start_that_left_no_checkpoint_go(data: Path, tmp_path: Path) -> None:
-    fit(data, tmp_path / "a", max_steps=2)
-    import shutil
-
-    shutil.rmtree(tmp_path / "a" / "checkpoints")
-    fit(data, tmp_path / "a", max_steps=3)
-    assert [r["step"] for r in losses(tmp_path / "a") if "loss" in r] == [1, 2, 3]
-
-
-def test_the_callers_random_numbers_stay_the_callers(data: Path, tmp_path: Path) -> None:
-    before = torch.get_rng_state()
-    fit(data, tmp_path / "a", max_steps=2)
-    assert torch.equal(before, torch.get_rng_state())
-
-
 def damage(run: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]) -> None:
     """Change the newest checkpoint's optimiser tensors and state, with a manifest that vouches for them."""
     folder, saved, _ = checkpoint.newest(run)
@@ -438,14 +286,6 @@ def test_a_damaged_training_state_is_a_checkpoint_error(change: Any, data: Path,
     damage(tmp_path / "a", change)
     with pytest.raises(CheckpointError):
         fit(data, tmp_path / "a", max_steps=8)
-
-
-def test_init_from_takes_weights_only(data: Path, tmp_path: Path) -> None:
-    first = fit(data, tmp_path / "a", max_steps=3)
-    second = fit(data, tmp_path / "b", max_steps=1, init_from=tmp_path / "a", objective="iwae", lr=1e-12)
-    assert second.state["step"] == 1
-    for a, b in zip(first.net.parameters(), second.net.parameters(), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-7)
 
 
 def test_no_windows_are_dropped(data: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pyro
 import pytest
 import torch
+from graphs import CPU, graph_step, make_trainer, settings
 from small import LENGTHS, make_batch, make_net, write_small
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -29,88 +30,13 @@ from pyro_vrnn.programs import Stacked
 from pyro_vrnn.programs.stacked import Path as Along
 from pyro_vrnn.runs.run import build_net
 from pyro_vrnn.system.errors import ConfigError, NumericsError
-from pyro_vrnn.training.diagnosis import guarded
 from pyro_vrnn.training.eager_step import fed
 from pyro_vrnn.training.fit import fit
-from pyro_vrnn.training.graph_step import ASK_EVERY, GraphStep, why_not
+from pyro_vrnn.training.graph_step import ASK_EVERY, why_not
 from pyro_vrnn.training.optimizer import TorchOptim
 from pyro_vrnn.training.parallel import Ranks
 from pyro_vrnn.training.trainer import Trainer
 from pyro_vrnn.training.update import Update
-
-CPU = torch.device("cpu")
-
-
-class NoWaiting(TorchDispatchMode):
-    """Refuses what makes the CPU wait for a GPU: numbers and shapes that depend on values."""
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func.__name__
-        waits = name.startswith(("_local_scalar_dense", "nonzero", "masked_select", "equal.", "unique", "_assert_"))
-        if name.startswith("index") and "_put" not in name and len(args) > 1 and isinstance(args[1], list | tuple):
-            waits |= any(isinstance(i, Tensor) and i.dtype == torch.bool for i in args[1])
-        assert not waits, f"{name} waits for the device"
-        return func(*args, **kwargs or {})
-
-
-def graph_step(trainer: Trainer) -> GraphStep:
-    """The way that `make_trainer(graphs=True)` put first."""
-    found = trainer.steps[0]
-    assert isinstance(found, GraphStep)
-    return found
-
-
-def make_trainer(*sets: str, graphs: bool, seed: int = 0) -> Trainer:
-    """As on a GPU, but that nothing is captured; or as ever."""
-    base = ["model.hidden_dim=8", "model.network_dims=8", "data.batch_size=5"]
-    config = resolve(sets=[*base, *sets]).config
-    net = make_net(*[s for s in sets if s.startswith("model.")], dtype=torch.float32)
-    trainer = Trainer(config, net, CPU)
-    if graphs:
-        trainer.state.optim.inner = torch.optim.AdamW(
-            trainer.state.optim.params,
-            lr=torch.tensor(config.training.learning_rate),
-            betas=config.training.adam_betas,
-            weight_decay=config.training.weight_decay,
-            fused=True,
-        )
-        trainer.padded = True
-        trainer.steps.insert(0, GraphStep(trainer.state, capture=False))
-    torch.manual_seed(seed)
-    return trainer
-
-
-def settings(objective: str) -> list[str]:
-    return [f"objective.name={objective}", f"objective.particles={3 if OBJECTIVES[objective].weighted else 1}"]
-
-
-PAIRS = [(m, o) for m in MODELS for o in OBJECTIVES if m != "rnn" or not OBJECTIVES[o].weighted]
-
-
-@pytest.mark.parametrize(("model", "objective"), PAIRS)
-def test_nothing_waits_for_the_device(model: str, objective: str) -> None:
-    trainer = make_trainer(f"model.name={model}", *settings(objective), "training.average=0.9", graphs=True)
-    batch = make_batch(dtype=torch.float32)
-    with pyro.get_param_store().scope(), pyro.validation_enabled(False):
-        trainer.step(batch, log=False)
-        graph_step(trainer).update.set(beta=1.0, steps=batch.scored_steps, keep=0.1)
-        again = replace(batch, lengths=batch.lengths.clone())  # its steps are known beforehand, as of all batches
-        with NoWaiting():
-            graph_step(trainer).update(again)
-        with pytest.raises(AssertionError, match="waits"), NoWaiting():
-            float(graph_step(trainer).update.done)
-
-
-@pytest.mark.parametrize("name", LIKELIHOODS)
-def test_no_likelihood_waits(name: str) -> None:
-    x_dim = 3 if name == "bivariate-gmm-pen" else 20
-    like = LIKELIHOODS[name](6, x_dim)
-    x = torch.zeros(4, 3, x_dim)
-    x[..., 0] = 1.0
-    features = torch.randn(4, 3, 6, requires_grad=True)
-    with pyro.validation_enabled(False), NoWaiting():
-        like(features).log_prob(x).sum().backward()
-    assert features.grad is not None
 
 
 @pytest.mark.parametrize(
@@ -218,37 +144,6 @@ def test_warming_up_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(ZeroDivisionError):
             graphs._warm_up(lambda: graphs.update(batch))
         assert float(graphs.update.bad) == 0
-
-
-def test_a_number_that_is_not_finite_stops_all_that_follows(tmp_path: Path) -> None:
-    """Found out some updates later, the run stands where it stood before it."""
-    trainer = make_trainer("training.average=0.9", graphs=True)
-    good = make_batch(dtype=torch.float32)
-    assert good.x is not None
-    bad = Batch(good.lengths, good.x * float("nan"))
-    with pyro.get_param_store().scope(), pyro.validation_enabled(False):
-        for _ in range(4):
-            trainer.step(good, log=False)
-            trainer.state.at.position += 1
-        before = {k: v.clone() for k, v in [*trainer.state.net.state_dict().items(), *trainer.state.average.items()]}
-        moments = [v.clone() for s in trainer.state.optim.inner.state.values() for v in s.values()]
-        trainer.step(bad, log=False)
-        trainer.state.at.position += 1
-        for _ in range(2):
-            trainer.step(good, log=False)
-            trainer.state.at.position += 1
-        with pytest.raises(NumericsError, match="at step 5; first at guide:z_1") as error:
-            guarded(trainer, good, tmp_path, log=True)
-        assert (trainer.state.at.step, trainer.state.at.position) == (4, 4)
-        assert error.value.exit_code == 5
-        assert json.loads((tmp_path / "diagnostics" / "step-5.json").read_text())["first_site"] == "guide:z_1"
-        after = dict([*trainer.state.net.state_dict().items(), *trainer.state.average.items()])
-        assert all(torch.equal(after[k], before[k]) for k in before)
-        now = [v for s in trainer.state.optim.inner.state.values() for v in s.values()]
-        assert all(torch.equal(a, b) for a, b in zip(moments, now, strict=True))
-        row = trainer.step(good, log=True)  # and it can continue
-        assert row is not None
-        assert row["step"] == 5
 
 
 def test_the_device_is_asked_now_and_then() -> None:
@@ -422,19 +317,6 @@ def test_a_fault_is_found_before_an_ordinary_update(monkeypatch: pytest.MonkeyPa
         now = [*trainer.state.net.state_dict().values(), *trainer.state.average.values()]
         assert all(torch.equal(a, b) for a, b in zip(before, now, strict=True))
         assert trainer.state.at.step == 4
-
-
-def test_products_are_as_asked_for_and_then_as_before() -> None:
-    matmul, rnn = torch.backends.cuda.matmul, torch.backends.cudnn.rnn
-    before = matmul.fp32_precision, rnn.fp32_precision
-    gpu = torch.device("cuda")  # these are flags: none is needed
-    with products("tf32", gpu):
-        assert (matmul.fp32_precision, rnn.fp32_precision) == ("tf32", "tf32")
-        with products("float32", gpu):
-            assert (matmul.fp32_precision, rnn.fp32_precision) == ("ieee", "ieee")
-        with products("float32", CPU):
-            assert matmul.fp32_precision == "tf32"
-    assert (matmul.fp32_precision, rnn.fp32_precision) == before
 
 
 @pytest.mark.parametrize("sets", [settings("fivo"), settings("stl"), settings("dreg"), ["training.program=markov"]])

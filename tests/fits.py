@@ -1,0 +1,43 @@
+"""Short trainings, for the tests of fit and of run folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+import pyro_vrnn as pv
+from pyro_vrnn import runs
+from pyro_vrnn.models import MODELS
+from pyro_vrnn.objectives import OBJECTIVES
+from pyro_vrnn.training import checkpoint
+
+SMALL = {
+    "model.latent_dim": 3,
+    "model.hidden_dim": 8,
+    "model.network_dims": [8],
+    "data.batch_size": 5,
+    "training.log_every": 1,
+    "training.validate_every": 1,
+}
+
+
+def fit(data: Path, out: Path | None, **options: Any) -> runs.Run:
+    settings = SMALL | options.pop("settings", {})
+    if options.get("model") == "rnn":
+        del settings["model.latent_dim"]
+    return pv.train("chorales-vrnn", data=data, out=out, device="cpu", settings=settings, **options)
+
+
+def losses(run: Path) -> list[dict[str, Any]]:
+    """The rows, without what time decides."""
+    return [{k: v for k, v in r.items() if k not in ("seconds", "steps_per_second")} for r in runs.read_metrics(run)]
+
+
+def weights(run: Path) -> dict[str, Tensor]:
+    saved = checkpoint.load(checkpoint.find(run, "LATEST")[1])
+    return saved.model | {f"optimizer.{k}": v for k, v in saved.optimizer.items()}
+
+
+CASES = [(m, "elbo", 0.0) for m in MODELS] + [("vrnn", o, a) for o in OBJECTIVES for a in (0.0, 0.9)]
