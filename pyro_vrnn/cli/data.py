@@ -54,7 +54,7 @@ def print_description(path: Path, found: dict[str, Any]) -> None:
     if found.get("floors"):
         for line in baseline_lines(found["floors"], found["kind"], found["support"], found["frame_length"]):
             out.print(f"  {line}")
-    for line in [*_recordings(found["extra"]), *_notes(found["extra"]), *_columns(found["extra"])]:
+    for line in [*_recordings(found["extra"]), *_notes(found["extra"]), *_columns(found["extra"]), *_table(found)]:
         out.print(f"  {line}")
     for key in ("source", "licence"):
         if found[key]:
@@ -120,6 +120,32 @@ def _columns(extra: dict[str, Any]) -> list[str]:
         return []
     more = [f"and {len(names) - 20} more"] if len(names) > 20 else []
     return [f"columns: {', '.join([*map(str, names[:20]), *more])}"]
+
+
+def _table(found: dict[str, Any]) -> list[str]:
+    """Lines on what a table was read as: its time, what was left out, what is missing."""
+    extra, lines = found["extra"], []
+    when = extra.get("time")
+    if isinstance(when, dict):
+        unit = f", {when['spacing_seconds']:g} s a step" if "spacing_seconds" in when else ""
+        unit = f", {when['spacing']:g} a step" if "spacing" in when else unit
+        lines.append(f"time column: {when.get('column')}{unit}")
+    if isinstance(dropped := extra.get("dropped_columns"), dict):
+        words = ", ".join(f"{name or 'without a name'} ({why})" for name, why in dropped.items())
+        lines.append(f"columns left out: {words}; --columns keeps them")
+    if extra.get("resorted"):
+        lines.append(f"sequences put in the order of time: {extra['resorted']}")
+    if type(count := extra.get("missing_values")) is int:
+        values = sum(split["steps"] for split in found["splits"].values()) * found["x_dim"]
+        lines.append(f"missing values: {count} of {values} ({100 * count / max(1, values):.2f}%)")
+    if extra.get("steps_left_out"):
+        lines.append(f"steps left out at the ends of sequences: {extra['steps_left_out']}")
+    if isinstance(labels := extra.get("labels"), dict):
+        names = sorted({str(label) for part in labels.values() for label in part})
+        lines.append(f"labels: {', '.join(names[:20])}{' …' if len(names) > 20 else ''}")
+    if extra.get("carved"):
+        lines.append(f"validation split: {extra['carved']}")
+    return lines
 
 
 def _recordings(extra: dict[str, Any]) -> list[str]:

@@ -200,11 +200,35 @@ def symbols(
 
 @kind
 def vectors(
+    columns: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Keep these columns of a table; default: all of numbers.")
+    ] = None,
+    drop: Annotated[str | None, typer.Option(metavar="A,B", help="Leave out these columns.")] = None,
+    one_hot: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Columns of text: one of 0 and 1 for each of their values.")
+    ] = None,
+    sequence: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="The column that says whose row it is; default: sequence.")
+    ] = None,
+    missing: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Cells of no value, beside empty ones, NA, NaN and null; -999.")
+    ] = None,
+    window: Annotated[int | None, typer.Option(min=1, help="Steps of a sequence; default: whole ones.")] = None,
+    hop: Annotated[int | None, typer.Option(min=1, help="Steps from one window to the next; default: WINDOW.")] = None,
+    split_by: Annotated[
+        str | None, typer.Option(help="sequence (default), or time: the end of each is held out.")
+    ] = None,
+    splits: Splits = None,
+    drop_outliers: Annotated[
+        bool | None, typer.Option("--drop-outliers", help="Make what is far out of its column a missing value.")
+    ] = None,
     binary: Annotated[bool | None, typer.Option("--binary", help="Turn pixels of images into bits.")] = None,
 ) -> None:
-    """Sequences of numbers: a CSV with a `sequence` column, a folder of CSVs, npy [N, T, X], or npz.
+    """Sequences of numbers: tables (CSV, TSV, Excel), UEA and UCR collections, npy, npz.
 
+    A table has a column `sequence`, or is one of a folder with a sequence each, or is a long one that is cut by time.
     For example: prepare vectors my_sensors/ --out data/sensors.h5
+    or: prepare vectors prices.csv --split-by time --window 50
     """
 
 

@@ -162,9 +162,13 @@ class _Numbers:
             self.first += _sums(x[:1])
         start = max(skip, 1)
         before, now = x[start - 1 : -1], x[start:]
+        if np.isnan(x).any():  # a value after a missing one is scored like a first one
+            self.first += _sums(np.where(np.isnan(before), now, np.nan))
+            both = ~(np.isnan(before) | np.isnan(now))
+            before, now = np.where(both, before, np.nan), np.where(both, now, np.nan)
         self.before += _sums(before)
         self.now += _sums(now)
-        self.products += np.einsum("tx,tx->x", before, now)
+        self.products += np.einsum("tx,tx->x", np.nan_to_num(before), np.nan_to_num(now))
 
     def nll(self, train: _Numbers) -> tuple[float, float]:
         """Nats of all its steps: independent, last."""
@@ -182,7 +186,7 @@ class _Numbers:
 
     def _line(self) -> tuple[Array, Array, Array]:
         """The line from the value before, and the variance around it: offset, slope, variance. [X] each."""
-        if self.now[0, 0] < 2:  # of fewer pairs there is none
+        if self.now[0].min() < 2:  # of fewer pairs there is none
             mean, variance = _moments(self.all)
             return mean, np.zeros_like(mean), variance
         mean, variance = _moments(self.now)
@@ -199,8 +203,10 @@ def _moments(sums: Array) -> tuple[Array, Array]:
 
 
 def _sums(x: Array) -> Array:
-    """Count the rows of [T, X], and add up values and squares. [3, X]."""
-    return np.stack([np.full(x.shape[1], float(len(x))), x.sum(0), np.einsum("tx,tx->x", x, x)])
+    """Count the values of [T, X] that are not missing, and add them up, and their squares. [3, X]."""
+    there = ~np.isnan(x)
+    x = np.where(there, x, 0.0)
+    return np.stack([there.sum(0).astype(np.float64), x.sum(0), np.einsum("tx,tx->x", x, x)])
 
 
 def _squares(sums: Array, mean: Array) -> Array:

@@ -28,6 +28,8 @@ class Batch:
     """Where model and guide stand before the first step, if these steps continue from others; each part [B, ·]."""
     given: Tensor | None = None
     """How many first steps of each sequence are only read, and have no score; none if absent. [B] int64."""
+    observed: Tensor | None = None
+    """Which entries of x were observed; all of them if absent. x is 0 where they were not. [T, B, X] bool."""
     steps: int = UNKNOWN
     """T, the longest length, or more where a batch was padded. It is counted once: to ask a GPU for it would wait."""
     scored_steps: int = UNKNOWN
@@ -59,29 +61,65 @@ class Batch:
         return self.alive & (torch.arange(self.steps, device=self.lengths.device)[:, None] >= self.given)
 
     @property
-    def read(self) -> Tensor:
-        """What the transition reads. [T, B, X]."""
+    def input(self) -> Tensor:
+        """What the transition reads in the place of x, or x. [T, B, X]."""
         found = self.x if self.seen is None else self.seen
         assert found is not None, "a guide needs x"
         return found
+
+    @property
+    def read(self) -> Tensor:
+        """What the features of the transition are made of: `input`, marked. [T, B, X] or [T, B, 2 X]."""
+        return marked(self.input, self.observed)
+
+    @property
+    def shown(self) -> Tensor:
+        """What the features of the guide are made of: x itself, marked. [T, B, X] or [T, B, 2 X]."""
+        assert self.x is not None, "a guide needs x"
+        return marked(self.x, self.observed)
 
     def shortened(self, steps: int) -> Batch:
         """End the sequences that are longer after so many steps; what is counted is counted anew."""
         given = None if self.given is None else self.given.clamp(max=steps)
         return replace(self, lengths=self.lengths.clamp(max=steps), given=given, steps=steps, scored_steps=UNKNOWN)
 
+    @classmethod
+    def of(cls, x: Tensor, lengths: Tensor | None = None, *, given: Tensor | None = None) -> Batch:
+        """A batch of values [T, B, X] in which NaN marks what was not observed; of T steps each by default."""
+        if lengths is None:
+            lengths = torch.full((x.shape[1],), len(x), device=x.device)
+        missing = x.isnan()
+        if not bool(missing.any()):
+            return cls(lengths, x, given=given)
+        return cls(lengths, x.masked_fill(missing, 0.0), given=given, observed=~missing)
+
+    def rows(self, rows: slice) -> Batch:
+        """Some of the sequences, as many steps as the longest of them has."""
+        lengths = self.lengths[rows]
+        steps = int(lengths.max())
+        x, observed = (None if part is None else part[:steps, rows] for part in (self.x, self.observed))
+        return Batch(lengths, x, given=None if self.given is None else self.given[rows], observed=observed)
+
     def to(self, device: torch.device) -> Batch:
         """Copy the batch to another device, without waiting for it."""
         assert self.seen is None
         assert self.memory is None
         lengths = self.lengths.to(device, non_blocking=True)
-        x, given = (None if part is None else part.to(device, non_blocking=True) for part in (self.x, self.given))
-        return replace(self, lengths=lengths, x=x, given=given)
+        x, given, observed = (
+            None if part is None else part.to(device, non_blocking=True) for part in (self.x, self.given, self.observed)
+        )
+        return replace(self, lengths=lengths, x=x, given=given, observed=observed)
 
     def pinned(self) -> Batch:
         """Copy the batch to page-locked memory, which a GPU copies from while the CPU continues."""
-        x, given = (None if part is None else part.pin_memory() for part in (self.x, self.given))
-        return replace(self, lengths=self.lengths.pin_memory(), x=x, given=given)
+        parts = (self.x, self.given, self.observed)
+        x, given, observed = (None if part is None else part.pin_memory() for part in parts)
+        return replace(self, lengths=self.lengths.pin_memory(), x=x, given=given, observed=observed)
+
+
+def marked(x: Tensor, observed: Tensor | None) -> Tensor:
+    """x, and beside it a 1 for each entry that was observed, if not all were. [..., X] -> [..., X] or [..., 2 X]."""
+    return x if observed is None else torch.cat([x, observed.to(x.dtype).expand_as(x)], dim=-1)
 
 
 def standardised(batch: Batch, center: Tensor, scale: Tensor) -> Batch:
@@ -110,6 +148,7 @@ def padded(batch: Batch, size: int, steps: int | None = None) -> Batch:
     What is added has no score and no gradient; a batch's first rows are its own.
     """
     assert batch.x is not None
+    assert batch.observed is None, "what is padded has no missing values"
     steps, more = steps or bucket(len(batch.x)), max(0, size - batch.size)
     x = torch.nn.functional.pad(batch.x, (0, 0, 0, more, 0, steps - len(batch.x)))
     lengths, given = (

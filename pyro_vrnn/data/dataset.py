@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 
 from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.data.encoding import Encoding, encoding_of
-from pyro_vrnn.data.reader import Ids, RandomRows, read_ids, read_offsets, read_rows, read_split
+from pyro_vrnn.data.reader import (
+    Ids,
+    ObservedRows,
+    RandomRows,
+    random_rows,
+    read_ids,
+    read_offsets,
+    read_rows,
+    read_split,
+)
 from pyro_vrnn.data.schema import AGAIN, SPLITS, open_data, unscored
 from pyro_vrnn.data.supports import check_support
 from pyro_vrnn.system.errors import ConfigError, DataError, choose
@@ -82,13 +91,13 @@ class SequenceDataset:
             self.lengths = np.minimum(window, np.repeat(self.lengths, pieces) - k * hop)
             self.starts = np.repeat(self.starts, pieces) + k * hop
             self.given = np.clip(np.repeat(self.given, pieces) - k * hop, 0, self.lengths)
-        self._opened: tuple[int, RandomRows | NDArray[Any]] | None = None
+        self._opened: tuple[int, RandomRows | ObservedRows | NDArray[Any]] | None = None
 
     def __len__(self) -> int:
         return len(self.lengths)
 
     def __getitem__(self, i: int) -> NDArray[np.float32]:
-        """Sequence i, [T_i, X]."""
+        """Sequence i, [T_i, X]; NaN where a value is missing."""
         return self.piece(i, 0, int(self.lengths[i]))
 
     @property
@@ -108,7 +117,8 @@ class SequenceDataset:
         start, stop = first + begin, first + min(begin + steps, int(self.lengths[i]))
         if isinstance(x, np.ndarray):
             values = x[start:stop]
-            check_support(values, self.info.support, f"{self.info.path}: {self._name(i)}", self.info.path)
+            if not self.info.missing:
+                check_support(values, self.info.support, f"{self.info.path}: {self._name(i)}", self.info.path)
         else:
             values = x.read(start, stop, partial(self._name, i), None if self.dither else out)
         if self.encoding.symbols and int(values.max()) >= self.encoding.symbols:
@@ -146,16 +156,16 @@ class SequenceDataset:
         hint = f"a number from 0 to {len(self) - 1}, or an id such as {', '.join(near)}"
         raise ConfigError(f"no sequence {sequence!r} in the {self.split} split", hint, self.info.path)
 
-    def _rows(self) -> RandomRows | NDArray[Any]:
+    def _rows(self) -> RandomRows | ObservedRows | NDArray[Any]:
         """All steps of the split, [steps, X]: an array, or the open file's rows, kept by process."""
         if self._opened is None or self._opened[0] != os.getpid():
             file, _ = open_data(self.info.path)
-            x = file[self.split]["x"]
-            if x.nbytes <= IN_MEMORY_BYTES:
+            group = file[self.split]
+            if group["x"].nbytes <= IN_MEMORY_BYTES:
                 with file:
-                    self._opened = (os.getpid(), read_rows(x, 0, len(x), "all", self.info))
+                    self._opened = (os.getpid(), read_rows(group, 0, len(group["x"]), "all", self.info))
             else:
-                self._opened = (os.getpid(), RandomRows(x, self.info))
+                self._opened = (os.getpid(), random_rows(group, self.info))
         return self._opened[1]
 
 
@@ -163,6 +173,8 @@ def collate(
     dataset: SequenceDataset, indices: Sequence[int], begin: int = 0, steps: int | None = None, *, raw: bool = False
 ) -> Batch:
     """These sequences side by side, or a piece of each: x [T, B, X] float32, zero-padded on the right; lengths [B].
+
+    Of data with missing values the batch says which entries were observed.
 
     With `raw` x is as stored, for `standardised` to finish.
     """
@@ -178,7 +190,18 @@ def collate(
         for b, n in enumerate(lengths):
             x[n:, b] = 0
     given = np.clip(dataset.given[list(indices)] - begin, 0, lengths)
-    return Batch(torch.tensor(lengths), torch.from_numpy(x), given=torch.from_numpy(given) if given.any() else None)
+    observed = None
+    if dataset.info.missing:
+        observed = torch.from_numpy(~np.isnan(x))
+        np.nan_to_num(x, copy=False, nan=0.0)
+        for b, n in enumerate(lengths):
+            observed[n:, b] = False
+    return Batch(
+        torch.tensor(lengths),
+        torch.from_numpy(x),
+        given=torch.from_numpy(given) if given.any() else None,
+        observed=observed,
+    )
 
 
 def moments(dataset: SequenceDataset) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

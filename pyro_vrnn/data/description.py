@@ -14,6 +14,9 @@ from pyro_vrnn.data.kinds import KINDS
 from pyro_vrnn.data.schema import SPLITS, DataInfo, read_info
 from pyro_vrnn.system.errors import DataError
 
+MOST_NAMED = 5
+"""Columns or values that one warning names."""
+
 
 def describe(path: str | Path) -> dict[str, Any]:
     """A data file in numbers, JSON-able, for `pyro-vrnn data`. Lengths in steps, baselines in nats per step.
@@ -81,6 +84,7 @@ def warnings(info: DataInfo) -> list[str]:
     ]
     if info.splits["valid"].sequences == 0:
         lines.append("valid is empty: `train` chooses the best model on it, and refuses this file")
+    lines += _of_columns(info)
     recordings, silent = counts_in(info.extra, "recordings"), counts_in(info.extra, "silent_recordings")
     lines += [
         f"all recordings of {split} are silence"
@@ -90,6 +94,32 @@ def warnings(info: DataInfo) -> list[str]:
     if unread := counts_in(info.extra, "unread_types"):
         types = ", ".join(f"{count} {ending}" for ending, count in unread.items())
         lines.append(f"sound of types that are not read was left out ({types}): convert it to wav or flac")
+    return lines
+
+
+def _of_columns(info: DataInfo) -> list[str]:
+    """What should be known of single columns: constant, outlying, or coarser than float32; and of uneven time."""
+    lines = []
+    names = info.extra.get("columns") or [str(j) for j in range(info.x_dim)]
+    if KINDS[info.kind].columns == "columns" and info.extra.get("image") is not True:
+        still = [str(names[j]) for j in np.flatnonzero(info.std == 0)[:MOST_NAMED]]
+        if still and isinstance(names, list):
+            lines.append(f"column {', '.join(still)} never changes in train: leave it out with --drop")
+    outliers = info.extra.get("outliers")
+    if isinstance(outliers, dict) and isinstance(outliers.get("first"), list):
+        told = [
+            f"{o['sequence']}, step {o['step']}, column {o['column']} ({o['value']:.6g})"
+            for o in outliers["first"][:MOST_NAMED]
+            if isinstance(o, dict) and {"sequence", "step", "column", "value"} <= set(o)
+        ]
+        count = outliers.get("count")
+        what = "made missing" if outliers.get("dropped") else "far out of their columns (--drop-outliers)"
+        lines.append(f"{count} value{'' if count == 1 else 's'} {what}: {'; '.join(told)}")
+    if coarse := info.extra.get("coarse_columns"):
+        lines.append(f"column {', '.join(map(str, coarse))} is finer than what is stored of it (float32)")
+    when = info.extra.get("time")
+    if isinstance(when, dict) and isinstance(when.get("irregular"), float):
+        lines.append(f"{100 * when['irregular']:.1f}% of the steps in time are not as long as the others")
     return lines
 
 

@@ -6,6 +6,7 @@ into samples, points and words without its data file.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,7 +20,7 @@ from pyro_vrnn.system.errors import DataError
 
 Array = NDArray[Any]
 SCALE_FLOOR = 1e-6
-"""Of a column that never changes, as a share of the widest one's scale (or of 1)."""
+"""Of a column that never changes, as a share of the others' median scale (or of 1)."""
 MOST_SYMBOLS = 65_536
 
 
@@ -27,12 +28,16 @@ MOST_SYMBOLS = 65_536
 class Encoding:
     """x = (stored - center) / scale for numbers; a one of `symbols` for categorical data.
 
+    `stored` are the values of a data file; those of its source are `stored + offset`.
+
     `center` and `scale` have one value for each column, or one for all; empty for what is left as it is.
     """
 
     center: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
     symbols: int = 0
+    offset: tuple[float, ...] = ()
+    """What was taken off each column before it was stored, where float32 would have lost its ups and downs."""
 
     def x_dim(self, columns: int) -> int:
         """X of a file with so many stored columns."""
@@ -57,7 +62,12 @@ class Encoding:
             return np.asarray(x).argmax(-1)[..., None]
         center, scale = self._arrays(np.float64)
         values = np.asarray(x, np.float64)
-        return values * scale + center if self.scale else values
+        values = values * scale + center if self.scale else values
+        return values + np.asarray(self.offset) if self.offset else values
+
+    def of_values(self, values: Array) -> NDArray[np.float32]:
+        """`encode` of values as they were in the source, before an offset was taken off: what `decode` gives back."""
+        return self.encode(np.asarray(values, np.float64) - np.asarray(self.offset) if self.offset else values)
 
     def moments(self, mean: Array, std: Array) -> tuple[Array, Array]:
         """Mean and deviation of stored columns, in the units of x. [X] each."""
@@ -97,12 +107,22 @@ def encoding_of(info: DataInfo) -> Encoding:
         if not (isinstance(low, int | float) and isinstance(high, int | float) and low < high):
             raise DataError(f"{info.path}: /extra: low {low!r}, high {high!r} are no range", AGAIN, info.path)
         scale = np.full_like(scale, high - low)
-    scale = np.maximum(scale, SCALE_FLOOR * max(float(scale.max()), 1.0))
+    usual = float(np.median(scale[scale > 0])) if (scale > 0).any() else 1.0  # not the widest: it may be an outlier's
+    scale = np.maximum(scale, SCALE_FLOOR * max(usual, 1.0))
     if KINDS[info.kind].pen:
         center[-1], scale[-1] = 0.0, 1.0
     if info.frame_length > 1:
         center, scale = center[:1], scale[:1]
-    return Encoding(tuple(float(v) for v in center), tuple(float(v) for v in scale))
+    return Encoding(tuple(float(v) for v in center), tuple(float(v) for v in scale), offset=_offset(info))
+
+
+def _offset(info: DataInfo) -> tuple[float, ...]:
+    """What was taken off each column; DataError if it is not a number for each."""
+    found = info.extra.get("offset", [])
+    good = isinstance(found, list) and all(type(v) in (int, float) and math.isfinite(v) for v in found)
+    if not good or len(found) not in (0, info.x_dim):
+        raise DataError(f"{info.path}: /extra: offset is not {info.x_dim} numbers", AGAIN, info.path)
+    return tuple(float(v) for v in found)
 
 
 def _is_text(symbol: str) -> bool:

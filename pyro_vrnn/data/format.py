@@ -32,6 +32,8 @@ class DataFormat:
     """Subtracted from stored values; one for each column, or one for all."""
     scale: tuple[float, ...] = ()
     """What they are then divided by."""
+    offset: tuple[float, ...] = ()
+    """What was taken off each column of the source before it was stored."""
     symbols: tuple[str, ...] = ()
     """The symbols by number, for text and the like."""
     level: str = ""
@@ -40,6 +42,8 @@ class DataFormat:
     """Names of the columns, of vectors that have some."""
     image: bool = False
     """Whether a sequence of vectors is an image, a row of pixels a step."""
+    missing: bool = False
+    """Whether some values may be missing."""
     sequence_steps: int = 0
     """Steps of a training sequence, if all have as many; what is drawn has as many then."""
 
@@ -99,10 +103,12 @@ def format_of(info: DataInfo) -> DataFormat:
         frame_length=info.frame_length,
         center=reads.center,
         scale=reads.scale,
+        offset=reads.offset,
         symbols=tuple(info.extra["symbols"]) if reads.symbols else (),
         level=str(info.extra.get("level", "")),
         columns=tuple(columns),
         image=image,
+        missing=info.missing,
         sequence_steps=train.longest if train.shortest == train.longest and train.sequences > 1 else 0,
         steps_per_quarter=1 if quarters is None or rate is None else min(64, max(1, round(60 * rate / quarters))),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, overload
@@ -23,7 +24,7 @@ MOST_SUMMED = 2**19
 
 
 def read_split(path: str | Path, split: str, chosen: Sequence[int] | None = None) -> Iterator[Array]:
-    """A split's sequences, or those chosen, [T_i, X] in the stored dtype, one at a time.
+    """A split's sequences, or those chosen, [T_i, X] in the stored dtype, one at a time; NaN where a value is missing.
 
     Raises:
         DataError: see `storage.read_info`; and damaged values, or values outside the support.
@@ -33,9 +34,9 @@ def read_split(path: str | Path, split: str, chosen: Sequence[int] | None = None
         offsets = read_offsets(file, split, info)
         if chosen is None:
             for i in range(len(offsets) - 1):
-                yield read_rows(file[split]["x"], offsets[i], offsets[i + 1], f"{split} sequence {i}", info)
+                yield read_rows(file[split], offsets[i], offsets[i + 1], f"{split} sequence {i}", info)
             return
-        rows = RandomRows(file[split]["x"], info)
+        rows = random_rows(file[split], info)
         for i in chosen:
             yield rows.read(int(offsets[i]), int(offsets[i + 1]), partial("{} sequence {}".format, split, i))
 
@@ -88,11 +89,28 @@ def read_ids(file: h5py.File, split: str, info: DataInfo) -> Ids:
         return Ids(names)
 
 
-def read_rows(x: h5py.Dataset, start: int, stop: int, name: str, info: DataInfo) -> Array:
-    """Rows start to stop of an `x`, [stop - start, X] in the stored dtype, damage and support checked."""
+def read_rows(group: h5py.Group, start: int, stop: int, name: str, info: DataInfo) -> Array:
+    """Rows start to stop of a split's `x`, [stop - start, X] in the stored dtype, damage and support checked; NaN where
+    a value is missing."""
+    values = _read(group["x"], start, stop, name, info)
+    return hidden(values, _read(group["observed"], start, stop, name, marks(info))) if info.missing else values
+
+
+def _read(x: h5py.Dataset, start: int, stop: int, name: str, info: DataInfo) -> Array:
     with refusing(info.path, f"{x.name} ({name})"):
         values: Array = x[int(start) : int(stop)]
     check_support(values, info.support, f"{info.path}: {name}", info.path)
+    return values
+
+
+def marks(info: DataInfo) -> DataInfo:
+    """What the `observed` of a file is like: bits."""
+    return replace(info, support="binary")
+
+
+def hidden(values: Array, observed: Array) -> Array:
+    """The values, NaN where they are missing."""
+    values[observed == 0] = np.nan
     return values
 
 
@@ -166,6 +184,28 @@ class RandomRows:
                 raise ValueError("the file has become shorter")
         except (OSError, ValueError) as error:
             raise damaged(self.info.path, f"{self.name} ({name()})", error) from error
+
+
+class ObservedRows:
+    """Rows of an `x` whose missing values become NaN.
+
+    Args:
+        x: its rows.
+        observed: those of the marks.
+    """
+
+    def __init__(self, x: RandomRows, observed: RandomRows) -> None:
+        self.x, self.observed = x, observed
+
+    def read(self, start: int, stop: int, name: Callable[[], str], out: Array | None = None) -> Array:
+        """What `read_rows` reads, into `out` if given; `name` is asked for in errors."""
+        return hidden(self.x.read(start, stop, name, out), self.observed.read(start, stop, name))
+
+
+def random_rows(group: h5py.Group, info: DataInfo) -> RandomRows | ObservedRows:
+    """The rows of a split's `x`, in any order."""
+    rows = RandomRows(group["x"], info)
+    return ObservedRows(rows, RandomRows(group["observed"], marks(info))) if info.missing else rows
 
 
 def fletcher32(data: NDArray[np.uint8]) -> int:

@@ -4,6 +4,8 @@
         x         [sum of lengths, X] uint8, int16 or float32: the sequences end to end
         offsets   [N + 1] int64: sequence i is x[offsets[i]:offsets[i + 1]]
         ids       [N] fixed-width UTF-8 bytes, unique within the split
+        observed  [sum of lengths, X] uint8, 1 where a value was observed and 0 where it is missing (x is 0 there);
+                  in all splits, or in none if nothing is missing
     attributes of /   format, schema, kind, support, steps_per_second (absent where time has no unit),
                       frame_length, mean and std [X] float64 of the training split alone, source, licence,
                       options and extra (JSON)
@@ -74,6 +76,8 @@ class DataInfo:
     options: dict[str, Any]
     extra: dict[str, Any]
     splits: dict[str, SplitInfo]
+    missing: bool = False
+    """Whether some values may be missing: the file says which were observed."""
 
 
 def read_info(path: str | Path) -> DataInfo:
@@ -175,6 +179,13 @@ class _Checker:
         if splits["train"].sequences == 0:
             self.refuse("no training sequence")
         x_dim = int(self.file["train"]["x"].shape[1])
+        missing = "observed" in self.file["train"]
+        if any(("observed" in self.file[split]) != missing for split in SPLITS):
+            self.at = "observed"
+            self.refuse("in some of the splits, and not in all")
+        if missing and self.file["train"]["x"].dtype.kind != "f":
+            self.at = "/train/observed"
+            self.refuse("missing values are for real numbers")
         if frame_length not in ((1, x_dim) if KINDS[kind].sampled else (1,)):
             self.at = "attribute 'frame_length'"
             self.refuse(f"{frame_length} samples per step of {x_dim} columns, of kind {kind}")
@@ -192,16 +203,19 @@ class _Checker:
             options=self.json("options"),
             extra=self.json("extra"),
             splits=splits,
+            missing=missing,
         )
 
     def split(self, name: str) -> SplitInfo:
         """A split's counts."""
         group = self.child(self.file, name, h5py.Group)
-        self.members(group, ("x", "offsets", "ids"))
+        self.members(group, ("x", "offsets", "ids", "observed"))
         ids = self.dataset(group, "ids", "|S", 1)
         x = self.dataset(group, "x", ("|u1", "<i2", "<f4"), 2)
         if x.shape[1] != self.file["train"]["x"].shape[1]:
             self.refuse("another width than /train/x")
+        if group.id.links.exists(b"observed") and self.dataset(group, "observed", "|u1", 2).shape != x.shape:
+            self.refuse("another shape than x")
         offsets = self.dataset(group, "offsets", "<i8", 1)[()]
         lengths = np.diff(offsets)
         falls = bool((offsets[1:] <= offsets[:-1]).any())  # not of the differences: those can wrap around

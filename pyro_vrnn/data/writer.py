@@ -42,6 +42,7 @@ def write_sequences(
     licence: str,
     options: Mapping[str, Any] | None = None,
     extra: Mapping[str, Any] | None = None,
+    missing: bool = False,
     overwrite: bool = False,
 ) -> DataInfo:
     """Write a data file: all of it, or nothing. The same arguments give the same bytes.
@@ -57,6 +58,7 @@ def write_sequences(
         frame_length: samples per step: X for audio, whose moments are then those of all samples together; else 1.
         options: what the data set was made with; JSON values.
         extra: anything more a reader may want (the pitch of the first column, ...); JSON values.
+        missing: whether NaN marks values that were not observed, of real numbers; else it is refused.
         overwrite: replace an existing file.
 
     Raises:
@@ -86,7 +88,7 @@ def write_sequences(
                     _write_attributes(file, kind, support, frame_length, source, licence, options or {}, extra or {})
                     if steps_per_second is not None:
                         file.attrs["steps_per_second"] = np.float64(steps_per_second)
-                    writer = _Writer(file, support, frame_length)
+                    writer = _Writer(file, support, frame_length, missing)
                     for split in SPLITS:
                         writer.write(split, splits.get(split, ()), ids.get(split, ()))
             finally:
@@ -169,27 +171,34 @@ class _Disk:
 class _Writer:
     """Streams the splits into an open file; the first sequence of `train` settles X and the dtype."""
 
-    def __init__(self, file: h5py.File, support: str, frame_length: int) -> None:
-        self.file, self.support, self.frame_length = file, support, frame_length
+    def __init__(self, file: h5py.File, support: str, frame_length: int, missing: bool) -> None:
+        self.file, self.support, self.frame_length, self.missing = file, support, frame_length, missing
         self.dtype: np.dtype[Any] | None = None
         self.x_dim = 0
 
     def write(self, split: str, sequences: Iterable[Array], ids: Sequence[str]) -> None:
         """One split: x, offsets, ids; and for `train` the moments."""
         group = self.file.create_group(split)
-        x, lengths, moments = _Rows(group), [], Moments(pooled=self.frame_length > 1)
+        x, lengths, moments = _Rows(group, "x"), [], Moments(pooled=self.frame_length > 1)
+        observed = _Rows(group, "observed") if self.missing else None
         for i, raw in enumerate(sequences):
             values = self._checked(raw, split, i, ids)
             lengths.append(len(values))
-            x.add(values)
             if split == "train":
-                moments.add(values)
+                moments.add(values, missing=self.missing)
+            if observed is not None:
+                observed.add((~np.isnan(values)).astype(np.uint8))
+                values = np.nan_to_num(values, nan=0.0)
+            x.add(values)
         if split == "train":
             if not lengths:
                 raise DataError("no training sequence", "give at least one sequence for the training split")
+            moments.check()
             ones = np.ones(self.x_dim)
             self.file.attrs["mean"], self.file.attrs["std"] = moments.mean * ones, moments.std * ones
         x.finish(np.empty((0, self.x_dim), self.dtype))
+        if observed is not None:
+            observed.finish(np.empty((0, self.x_dim), np.uint8))
         offsets = np.cumsum([0, *lengths], dtype="<i8")
         _create(group, "offsets", offsets, len(offsets))
         names = _encoded(split, ids, len(lengths))
@@ -201,6 +210,8 @@ class _Writer:
         raw = np.asarray(raw)
         if raw.ndim != 2 or raw.shape[1] == 0:
             raise DataError(f"{name} has shape {list(raw.shape)}", "a sequence is [steps, values a step]")
+        if self.missing and raw.dtype.kind != "f":
+            raise DataError(f"{name} is of dtype {raw.dtype}", "NaN, which marks what is missing, is for real numbers")
         if str(raw.dtype) not in DTYPES:
             raise DataError(f"{name} is of dtype {raw.dtype}", f"convert to one of {', '.join(DTYPES)}")
         with np.errstate(over="ignore"):  # what overflows float32 becomes inf and is refused below
@@ -215,15 +226,15 @@ class _Writer:
             raise DataError(f"{name} has {values.shape[1]} values a step, the first had {self.x_dim}")
         if values.dtype != self.dtype:
             raise DataError(f"{name} is of dtype {values.dtype}, the first was {self.dtype}")
-        check_support(values, self.support, name)
+        check_support(np.nan_to_num(values, nan=0.0) if self.missing else values, self.support, name)
         return values
 
 
 class _Rows:
-    """The `x` of a split as it grows, about a chunk at a time."""
+    """The `x` of a split as it grows, about a chunk at a time; or what goes beside it, row by row."""
 
-    def __init__(self, group: h5py.Group) -> None:
-        self.group = group
+    def __init__(self, group: h5py.Group, name: str) -> None:
+        self.group, self.name = group, name
         self.data: h5py.Dataset | None = None
         self.waiting: list[Array] = []
         self.held = 0  # values
@@ -242,7 +253,7 @@ class _Rows:
     def flush(self, rows: Array) -> None:
         self.waiting, self.held = [], 0
         if self.data is None:
-            self.data = _create(self.group, "x", rows[:0], len(rows))
+            self.data = _create(self.group, self.name, rows[:0], len(rows))
         start = len(self.data)
         self.data.resize(start + len(rows), axis=0)
         self.data[start:] = rows

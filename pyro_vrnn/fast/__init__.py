@@ -20,6 +20,7 @@ from pyro_vrnn.fast.vrnn import VRNNLoop
 from pyro_vrnn.models import DMM, RNN, SRNN, STORN, VRAE, VRNN, VRNNI, SequenceModel
 from pyro_vrnn.models.direct import Direct
 from pyro_vrnn.models.loop import Loop
+from pyro_vrnn.models.masked import Masked
 
 LOOPS: dict[type[SequenceModel], type[Loop[Any]]] = {
     DMM: DMMLoop,
@@ -40,6 +41,8 @@ def loop_of(net: SequenceModel) -> Loop[Any]:
         return Loop(net)
     if type(net) is Direct:  # it wraps another model, which has a loop of its own
         return DirectLoop(net, loop_of(net.net))
+    if type(net) is Masked:  # it changes what the features are made of, and nothing after
+        return loop_of(net.net)
     fast = LOOPS.get(type(net))
     return fast(net) if fast is not None and _is_made_of_ours(net) else Loop(net)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from pyro_vrnn.data.format import DataFormat
 from pyro_vrnn.media import pictures
 from pyro_vrnn.media.medium import Array, Medium, beside
 from pyro_vrnn.media.pictures import Caption
-from pyro_vrnn.media.texts import read_text
 from pyro_vrnn.system.errors import DataError
 from pyro_vrnn.system.files import write_bytes
 
@@ -49,27 +47,12 @@ class Tables(Medium):
         return True
 
     def read(self, form: DataFormat, path: Path) -> Array:
-        """Read a CSV with a header, as `prepare vectors` does."""
-        try:
-            names, *rows = [*csv.reader(io.StringIO(read_text(path).removeprefix("\ufeff")))] or [[]]
-            names, rows = [name.strip() for name in names], [row for row in rows if row]
-            if _numbers(names):
-                raise ValueError("its first line is numbers, not the names of columns")
-            if "sequence" in names:  # as `prepare vectors` reads it: of several the first
-                key = names.index("sequence")
-                rows = [row for row in rows if row[key] == rows[0][key]]
-            if form.columns and set(form.columns) <= set(names):  # in any order, among others
-                rows = [[row[names.index(name)] for name in form.columns] for row in rows]
-            values = np.array([[float(cell) for cell in row] for row in rows], np.float64)
-        except (ValueError, IndexError, csv.Error) as error:
-            raise DataError(f"{path}: {error}", f"give a CSV of {form.x_dim} columns with a header", path) from None
-        if values.ndim != 2 or values.shape[1] != form.x_dim or not np.isfinite(values).all():
-            raise DataError(f"{path}: not {form.x_dim} columns of finite numbers under a header", "", path)
+        """Read a table as `prepare vectors` does, NaN where a value is missing; of several sequences the first."""
+        from pyro_vrnn.data.sources.tables import read_one
+
+        values = read_one(path, form.columns, form.x_dim)
+        if np.isnan(values).any() and not form.missing:
+            step = int(np.argmax(np.isnan(values).any(1)))
+            hint = "the model was trained on data without missing values"
+            raise DataError(f"{path}: a value is missing in row {step + 1}", hint, path)
         return values
-
-
-def _numbers(cells: list[str]) -> bool:
-    try:
-        return bool(cells) and all(math.isfinite(float(cell)) for cell in cells)
-    except ValueError:
-        return False

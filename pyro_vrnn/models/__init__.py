@@ -14,6 +14,7 @@ from typing import Any
 from pyro_vrnn.models.base import ModelConfig, SequenceModel
 from pyro_vrnn.models.direct import Direct
 from pyro_vrnn.models.dmm import DMM
+from pyro_vrnn.models.masked import Masked
 from pyro_vrnn.models.rnn import RNN
 from pyro_vrnn.models.srnn import SRNN
 from pyro_vrnn.models.storn import STORN
@@ -61,13 +62,16 @@ def model_class(name: str) -> type[SequenceModel]:
     return cls
 
 
-def build(config: ModelConfig, x_dim: int) -> SequenceModel:
+def build(config: ModelConfig, x_dim: int, *, missing: bool = False) -> SequenceModel:
     """A network with fresh weights.
 
     Args:
         config: an instance of the Config class of the model that it names.
         x_dim: X, values in a step.
+        missing: whether the data has missing values.
     """
     cls: Any = model_class(config.name)
     net: SequenceModel = cls(config, x_dim)
-    return Direct(net, x_dim) if config.direct else net
+    if config.direct:
+        net = Direct(net, x_dim)
+    return Masked(net, x_dim) if missing else net

@@ -66,14 +66,11 @@ class FivoObjective(Weighted):
     ) -> tuple[Tensor, Tensor]:
         """Estimate by the particle filter, which needs all particles at once: sequences go in chunks."""
         size = max(1, values_at_once // (self.particles * widest(program)))
-        assert batch.x is not None
         bounds, kls = [], []
         for start in range(0, batch.size, size):
             rows = slice(start, start + size)
-            given = None if batch.given is None else batch.given[rows]
-            part = Batch(batch.lengths[rows], batch.x[: int(batch.lengths[rows].max()), rows], given=given)
             found = particle_filter(
-                program.net, part, self.particles, threshold=self.threshold, resampling=self.resampling
+                program.net, batch.rows(rows), self.particles, threshold=self.threshold, resampling=self.resampling
             )
             bounds.append(found.log_evidence)
             kls.append(found.kl.sum(0))

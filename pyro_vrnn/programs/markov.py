@@ -14,7 +14,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from pyro_vrnn.data.batch import Batch
+from pyro_vrnn.data.batch import Batch, marked
 from pyro_vrnn.models.base import SequenceModel
 from pyro_vrnn.models.networks import State
 
@@ -46,7 +46,7 @@ def seen_by_guide(net: SequenceModel, batch: Batch, features: Tensor) -> Tensor:
     """Features of x itself, whatever the transition reads. `features` are of `batch.read`. [T, B, F]."""
     if batch.seen is None or batch.x is None:
         return features
-    return net.features(batch.x)
+    return net.features(batch.shown)
 
 
 @torch.no_grad()
@@ -93,6 +93,8 @@ class Markov:
                         z_t = pyro.sample(f"z_{t}", self.net.p_z(state))  # [..., B, Z]
                     p_x = self.net.p_x(state, z_t)  # [..., B | X]
                     if batch.x is not None and t <= given:
+                        if batch.observed is not None:
+                            p_x = self.net.likelihood.observed(p_x, batch.observed[t - 1])
                         with poutine.mask(mask=batch.scored[t - 1]):
                             x_t = pyro.sample(f"x_{t}", p_x, obs=batch.x[t - 1])  # [B, X]
                     else:
@@ -100,6 +102,8 @@ class Markov:
                             p_x = self.net.likelihood.temper(p_x, temperature)
                         x_t = pyro.sample(f"x_{t}", p_x)  # [..., B, X]
                 read = x_t if batch.seen is None else batch.seen[t - 1]
+                if batch.observed is not None and t <= given:
+                    read = marked(read, batch.observed[t - 1])
                 state = self.net.next(state, z_t, self.net.features(read))  # each [..., B, ·]
                 path.append(x_t)
         return torch.stack(path)

@@ -66,7 +66,7 @@ def particle_filter(
     features = net.features(batch.read)  # [T, B, F]
     e = net.encode(batch, seen_by_guide(net, batch, features))  # [T, B, E]
     assert batch.x is not None
-    state = expand(net.begin(batch), lead)
+    state, observed = expand(net.begin(batch), lead), batch.observed
     log_w = features.new_zeros(lead)  # since the last drawing, [K, B]
     evidence = features.new_zeros(batch.size)  # of the segments before it, [B]
     totals, sizes, chosen, means, kls, log_ancestors = [evidence], [], [], [], [], []
@@ -78,7 +78,10 @@ def particle_filter(
         q = q if q.batch_shape == lead else q.expand(lead)
         z = q.rsample()  # [K, B, Z]
         p = net.p_z(state)
-        log_px = net.p_x(state, z).log_prob(x_t)
+        p_x = net.p_x(state, z)
+        if observed is not None:
+            p_x = net.likelihood.observed(p_x, observed[t])
+        log_px = p_x.log_prob(x_t)
         log_px = torch.where(scored, log_px, torch.zeros_like(log_px))
         step = log_px + p.log_prob(z) - q.log_prob(z)  # [K, B]
         log_w = log_w + torch.where(alive, step, torch.zeros_like(step))

@@ -157,6 +157,15 @@ class Path:
         _ = self.p_z
         return self.net.p_x(self.states, self.z.movedim(-2, 0))
 
+    @property
+    def of_observed(self) -> Distribution:
+        """p_x of the entries that were observed."""
+        if self.batch.observed is None:
+            return self.p_x
+        lead = (1,) * (len(self.p_x.batch_shape) - 2)
+        mask = self.batch.observed
+        return self.net.likelihood.observed(self.p_x, mask.reshape(len(mask), *lead, *mask.shape[1:]))
+
 
 def _fingerprint(net: SequenceModel) -> list[tuple[Any, int]]:
     """Parameters with their versions, and what else decides what a pass computes: gradients on, training."""
@@ -183,7 +192,7 @@ class Stacked:
             with annealed(beta):
                 p_z = StackedSteps(lambda z: self.path(batch, z).p_z, batch.alive, size, z_shape)
                 z = pyro.sample("z", p_z)  # [..., B, T, Z]
-            p_x = StackedSteps(lambda _: self.path(batch, z).p_x, batch.scored, size, x.shape[::2])
+            p_x = StackedSteps(lambda _: self.path(batch, z).of_observed, batch.scored, size, x.shape[::2])
             pyro.sample("x", p_x, obs=x.movedim(0, 1))  # [B, T, X]
 
     def guide(self, batch: Batch, beta: float | Tensor = 1.0) -> None:

@@ -89,15 +89,15 @@ def posterior(run: Trained, x: Any, particles: int = 1, *, seed: int = 0, given:
         raise DataError(f"x is no array of numbers: {error}", f"give [steps, {run.format.x_dim}] values") from None
     if values.dim() != 2 or values.shape[1] != run.format.x_dim or len(values) == 0:
         raise DataError(f"x has shape {list(values.shape)}: expected [steps, {run.format.x_dim}]")
-    if not bool(torch.isfinite(values).all()):
-        raise DataError("x has NaN or infinite values")
-    if run.format.support == "binary" and not bool(((values == 0) | (values == 1)).all()):
+    if bool(values.isinf().any()) or (bool(values.isnan().any()) and not run.format.missing):
+        raise DataError("x has NaN or infinite values", "NaN is for a model of data with missing values")
+    if run.format.support == "binary" and not bool(((values == 0) | (values == 1) | values.isnan()).all()):
         raise DataError("x has values other than 0 and 1", "the model was trained on binary data")
     if particles < 1:
         raise ConfigError(f"--particles {particles}: must be at least 1")
     check_seed(seed)
     unscored = torch.tensor([given], device=run.device) if given else None
-    batch = Batch(torch.tensor([len(values)], device=run.device), values[:, None], given=unscored)
+    batch = Batch.of(values[:, None], given=unscored)
     devices = [run.device] if run.device.type == "cuda" else []
     with (
         pyro.get_param_store().scope(),

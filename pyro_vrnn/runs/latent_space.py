@@ -180,7 +180,7 @@ def interpolate(
 def _given(run: Trained, name: str, split: str) -> Tensor:
     """A sequence of the split, or a file, of which a model of windows reads as much as a window. [T, X]."""
     if Path(name).suffix and Path(name).exists():
-        found = run.encoding.encode(media.read(run.format, Path(name)))
+        found = run.encoding.of_values(media.read(run.format, Path(name)))
         return torch.from_numpy(found[: run.format.sequence_steps or None])  # its z is about so many steps
     dataset = run.data(split=split)
     return torch.from_numpy(dataset[dataset.find(name)])
@@ -188,7 +188,7 @@ def _given(run: Trained, name: str, split: str) -> Tensor:
 
 def _code(run: Trained, x: Tensor) -> Tensor:
     """The posterior's center of z_1. [1, Z]."""
-    batch = Batch(torch.tensor([len(x)]), x[:, None]).to(run.device)
+    batch = Batch.of(x[:, None]).to(run.device)
     e = run.net.encode(batch, run.net.features(batch.read))
     return center(run.net.q_z(run.net.begin(batch), e[0]))
 

@@ -82,6 +82,7 @@ def plan(
     path = ranks.first(lambda: catalogue.find(settings.data.path, say=say))
     info = read_info(path)
     _check_support(settings, info)
+    _check_missing(settings, info)
     data = dataclasses.replace(settings.data, path=str(path.resolve()))
     settings = dataclasses.replace(settings, format=format_of(info), data=data)
     if data.dither and not KINDS[info.kind].sampled:
@@ -109,7 +110,20 @@ def plan(
 def build_net(settings: RunConfig) -> SequenceModel:
     """The network of a complete configuration, with fresh weights."""
     assert settings.format is not None
-    return build(settings.model, settings.format.x_dim)
+    return build(settings.model, settings.format.x_dim, missing=settings.format.missing)
+
+
+def _check_missing(settings: RunConfig, info: DataInfo) -> None:
+    """ConfigError where values are missing within a step that the likelihood can only score as a whole."""
+    likelihood = settings.model.likelihood
+    partial = info.extra.get("partial_steps")
+    if info.missing and partial and not LIKELIHOODS[likelihood].factorised:
+        fitting = sorted(k for k, v in LIKELIHOODS.items() if v.support == info.support and v.factorised)
+        raise ConfigError(
+            f"likelihood {likelihood!r} is joint over a step, and {info.path} has {partial} steps of which a part is "
+            "missing",
+            f"choose a likelihood of independent columns: {', '.join(fitting)}",
+        )
 
 
 def _check_support(settings: RunConfig, info: DataInfo) -> None:

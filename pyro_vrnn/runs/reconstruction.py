@@ -66,7 +66,7 @@ def reconstruct(
 
 def _emission(net: SequenceModel, x: Tensor) -> Any:
     """p(x_t | z) at each step along a draw of the guide. [T, 1 | X]."""
-    batch = Batch(torch.tensor([len(x)], device=x.device), x[:, None])
+    batch = Batch.of(x[:, None])
     features = net.features(batch.read)
     drawn = loop_of(net).infer(features, net.encode(batch, features), net.begin(batch), torch.Size([1]))
     return LatentPath(net, batch, drawn.z, drawn.states, drawn.q_z).p_x
@@ -115,7 +115,7 @@ def write(
     """
     check_seed(seed)
     if file is not None:
-        x, name = torch.from_numpy(run.encoding.encode(media.read(run.format, file))), file.stem
+        x, name = torch.from_numpy(run.encoding.of_values(media.read(run.format, file))), file.stem
     else:
         dataset = run.data(split=split)
         index = dataset.find(sequence)

@@ -57,9 +57,10 @@ def draw(net: SequenceModel, num: int, steps: int, *, prime: Tensor | None = Non
             batch = Batch(lengths)
         else:
             x = prime.to(device)[:, None].expand(-1, num, -1)  # [T0, B, X]
-            seen = poutine.trace(program.guide).get_trace(Batch(torch.full_like(lengths, len(prime)), x))
+            given = Batch.of(x)
+            seen = poutine.trace(program.guide).get_trace(given)
             model = poutine.replay(program.model, trace=seen)
-            batch = Batch(lengths, x)
+            batch = Batch(lengths, given.x, observed=given.observed)
         trace = poutine.trace(model).get_trace(batch, temperature=temperature)
         trace.compute_log_prob()
     sites = {k: v for k, v in trace.nodes.items() if v["type"] == "sample" and not site_is_subsample(v)}
@@ -207,7 +208,7 @@ def _prime(run: Trained, file: str | Path | None, index: str | None, steps: int 
     if file is not None and index is not None:
         raise ConfigError("--prime and --prime-index: give one of them")
     if file is not None:
-        roll = run.encoding.encode(media.read(form, Path(file)))
+        roll = run.encoding.of_values(media.read(form, Path(file)))
     else:
         assert index is not None
         dataset = run.data()

@@ -44,7 +44,7 @@ class Trained:
     @property
     def encoding(self) -> Encoding:
         """How the model reads stored values."""
-        return Encoding(self.format.center, self.format.scale, len(self.format.symbols))
+        return Encoding(self.format.center, self.format.scale, len(self.format.symbols), self.format.offset)
 
     def data(self, data: str | Path | None = None, split: str = "test") -> SequenceDataset:
         """A split of the run's own data file, or of another of the same format.
@@ -57,7 +57,7 @@ class Trained:
         path = moved if data is None and not Path(named).exists() and moved.exists() else catalogue.find(named)
         dataset = SequenceDataset(path, split, encoding=self.encoding, dither=self.config.data.dither)
         theirs = format_of(dataset.info)
-        for name in ("kind", "support", "x_dim", "steps_per_second", "frame_length", "symbols", "pitches"):
+        for name in ("kind", "support", "x_dim", "steps_per_second", "frame_length", "symbols", "pitches", "offset"):
             given, known = getattr(theirs, name), getattr(self.format, name)
             if given != known:
                 raise DataError(
@@ -65,6 +65,9 @@ class Trained:
                     "give data of the kind in the run's config.toml, [format]",
                     path,
                 )
+        if theirs.missing and not self.format.missing:
+            message = f"{path}: it has missing values, and the model was trained on data that has none"
+            raise DataError(message, "train on this file, or on one with missing values", path)
         if len(dataset) == 0:
             raise DataError(f"{path}: the {split} split is empty", "choose another --split", path)
         return dataset

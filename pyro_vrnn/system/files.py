@@ -135,6 +135,17 @@ def safe_name(text: str) -> str:
     return f"{name.encode()[: NAME_BYTES - 9].decode(errors='ignore')}-{digest}"
 
 
+def check_plain_file(path: Path) -> int:
+    """The size of a plain file, which is not opened; DataError for a folder, a FIFO, or what is not there."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise DataError(f"{path}: cannot be read: {reason(error)}", "check the path", path) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError(f"{path}: not a plain file", "give the path of a file", path)
+    return status.st_size
+
+
 def read_plain_file(path: Path, limit: int) -> bytes:
     """The bytes of a file, which is not opened unless it is a plain file of at most `limit` bytes."""
     try:

@@ -40,6 +40,7 @@ def why_not(config: RunConfig, ranks: Ranks) -> str:
         "training.replay": training.replay != "none",
         "training.input_noise": training.input_noise > 0,
         "training.scheduled_sampling": training.scheduled_sampling > 0,
+        "missing values": config.format is not None and config.format.missing,
     }
     found = [name for name, asked in reasons.items() if asked]
     return ", ".join([*found, *filter(None, [config.objective.graph_refusal])])

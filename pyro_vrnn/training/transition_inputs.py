@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from pyro_vrnn.data.batch import Batch
+from pyro_vrnn.data.batch import Batch, marked
 from pyro_vrnn.models import SequenceModel
 
 
@@ -48,14 +48,14 @@ def own_draws(net: SequenceModel, batch: Batch, share: float) -> Tensor:
     Returns:
         [T, B, X].
     """
-    assert batch.x is not None
-    e = net.encode(batch, net.features(batch.x))  # [T, B, E]
+    e = net.encode(batch, net.features(batch.shown))  # [T, B, E]
     state, path = net.begin(batch), []
-    for x_t, e_t in zip(batch.read, e, strict=True):
+    for t, (x_t, e_t) in enumerate(zip(batch.input, e, strict=True)):
         z_t = net.q_z(state, e_t).sample()  # [B, Z]
         own = net.likelihood.output(net.p_x(state, z_t))  # [B, X]
         path.append(torch.where(torch.rand_like(x_t[:, :1]) < share, own.to(x_t), x_t))
-        state = net.next(state, z_t, net.features(path[-1]))
+        read = marked(path[-1], None if batch.observed is None else batch.observed[t])
+        state = net.next(state, z_t, net.features(read))
     return torch.stack(path)
 
 
@@ -74,7 +74,7 @@ def feeds_back(net: SequenceModel) -> bool:
 def feed(net: SequenceModel, batch: Batch, support: str, noise: float, share: float) -> Batch:
     """The batch as it is read in training; the batch itself if there is neither noise nor a share."""
     if noise > 0:
-        batch = replace(batch, seen=noisy(batch.read, support, noise))
+        batch = replace(batch, seen=noisy(batch.input, support, noise))
     if share > 0:
         batch = replace(batch, seen=own_draws(net, batch, share))
     return batch

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyro_vrnn.data import writer
+from pyro_vrnn.data.dataset import SequenceDataset, collate
 from pyro_vrnn.data.reader import read_split
 from pyro_vrnn.data.schema import SPLITS, Array
 from pyro_vrnn.system.errors import ConfigError, DataError, ResourceError
@@ -206,3 +207,47 @@ def test_a_full_disk_is_a_resource_error(tmp_path: Path) -> None:
         )
         assert (done.returncode, done.stdout.strip()) == (0, "refused 6"), done.stderr
         assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_values_are_marked_and_have_no_part_in_the_moments(tmp_path: Path) -> None:
+    """NaN goes in and comes out; what is stored is 0 and a mark; the batch says what was observed."""
+    generator = np.random.default_rng(0)
+    rows = [generator.normal(5, 2, (n, 3)).astype("f4") for n in (40, 30, 20)]
+    for x in rows:
+        x[generator.random(x.shape) < 0.2] = np.nan
+    whole = generator.normal(size=(9, 3)).astype("f4")  # a split in which nothing happens to be missing
+    info = write(tmp_path / "a.h5", {"train": rows, "valid": [whole]}, missing=True)
+    assert info.missing
+    with h5py.File(info.path) as file:
+        stored, seen = file["train/x"][()], file["train/observed"][()]
+    np.testing.assert_array_equal(seen, ~np.isnan(np.concatenate(rows)))
+    assert (stored[seen == 0] == 0).all()
+    np.testing.assert_allclose(info.mean, np.nanmean(np.concatenate(rows).astype("f8"), 0), rtol=1e-9)
+    np.testing.assert_allclose(info.std, np.nanstd(np.concatenate(rows).astype("f8"), 0), rtol=1e-9)
+    for found, x in zip(read_split(info.path, "train"), rows, strict=True):
+        np.testing.assert_array_equal(found, x)
+    for found, x in zip(read_split(info.path, "train", [2, 0]), [rows[2], rows[0]], strict=True):
+        np.testing.assert_array_equal(found, x)
+    data = SequenceDataset(info.path, "train")
+    batch = collate(data, [0, 2])
+    assert batch.x is not None
+    assert batch.observed is not None
+    assert batch.observed[:40, 0].tolist() == (~np.isnan(rows[0])).tolist()
+    assert batch.observed[:20, 1].tolist() == (~np.isnan(rows[2])).tolist()
+    assert not batch.observed[20:, 1].any()
+    assert (batch.x[~batch.observed] == 0).all()
+    np.testing.assert_allclose(batch.x[:20, 1].numpy(), np.nan_to_num(data[2]), rtol=1e-6)
+    assert write(tmp_path / "b.h5", {"train": [whole]}).missing is False
+
+
+def test_missing_values_where_they_cannot_be(tmp_path: Path) -> None:
+    x = np.ones((4, 2), "f4")
+    x[1, 1] = np.nan
+    with pytest.raises(DataError, match="nan"):
+        write(tmp_path / "a.h5", {"train": [x]})
+    with pytest.raises(DataError, match="of dtype uint8"):
+        write(tmp_path / "a.h5", {"train": [np.ones((4, 2), np.uint8)]}, missing=True, support="binary")
+    x[:, 1] = np.nan
+    with pytest.raises(DataError, match="column 1 has no value"):
+        write(tmp_path / "a.h5", {"train": [x]}, missing=True)
+    assert not list(tmp_path.iterdir())

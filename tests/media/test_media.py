@@ -272,12 +272,15 @@ def test_columns_keep_their_names(tmp_path: Path) -> None:
     np.testing.assert_array_equal(media.read(NAMED, tmp_path / "plain.csv"), stored)
     (tmp_path / "several.csv").write_text("$heat,sequence,speed\n2,a,1\n9,b,9\n4.5,a,3\n")
     np.testing.assert_array_equal(media.read(NAMED, tmp_path / "several.csv"), stored)
+    (tmp_path / "bare.csv").write_text("1;2\n3;4,5\n")  # by place, where there is no header
+    np.testing.assert_array_equal(media.read(NAMED, tmp_path / "bare.csv"), stored)
     for text in (
         "speed,$heat\n1\n",
         "a,speed,$heat\n1,2\n",
         "speed,$heat\n",
         "",
-        "1,2\n3,4\n",
+        "1,2,3\n3,4,5\n",
+        "1,2\n3,\n",
         "sequence,$heat\n\n,\n",
     ):
         (tmp_path / "bad.csv").write_text(text)

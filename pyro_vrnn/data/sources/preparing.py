@@ -16,6 +16,8 @@ from pyro_vrnn.data.writer import check_free
 from pyro_vrnn.system.errors import ConfigError, DataError, choose
 
 GENERAL = ("path", "source", "overwrite", "progress")
+LISTS = {"columns", "drop", "one_hot", "missing"}
+"""Options that are several texts with commas between."""
 COMMON = ("seed", "strict", "jobs")
 """Options that every `prepare` takes, so that one script can give them to all; a kind that has no use for one ignores
 it."""
@@ -88,6 +90,8 @@ def plan(kind: str, sources: Sequence[str], out: Path | None, options: dict[str,
     options = {k: v for k, v in options.items() if k in known}
     if "splits" in options:
         options["splits"] = _shares(options["splits"])
+    for name in LISTS & set(options):
+        options[name] = [part.strip() for part in str(options[name]).split(",")]
     if options.get("seconds") == 0:
         options["seconds"] = None
     if "index" in options and not sources:

@@ -34,6 +34,9 @@ class Likelihood(nn.Module, ABC):
     quantised: ClassVar[bool] = False
     """Whether it gives whole 16-bit steps a probability, so that noise within a step adds nothing."""
 
+    factorised: ClassVar[bool] = False
+    """Whether the entries of a step are independent given its features, so that some of them may be missing."""
+
     def __init__(self, in_dim: int, x_dim: int) -> None:
         super().__init__()
         self.in_dim, self.x_dim = in_dim, x_dim
@@ -62,6 +65,17 @@ class Likelihood(nn.Module, ABC):
         Everywhere logits are divided by it and variances multiplied by it, as Ha & Eck 2017 (arXiv:1704.03477)
         do: for one Bernoulli, categorical or Gaussian that is its density to the power 1/temperature.
         """
+
+    def observed(self, p_x: Distribution, mask: Tensor) -> Distribution:
+        """The density of what was observed alone: by entry where entries are independent, else of whole steps.
+
+        Args:
+            p_x: what `forward` gave, [... | X].
+            mask: which entries were observed, [..., X] bool; its leading dims broadcast against those of p_x.
+        """
+        if self.factorised:
+            return p_x.base_dist.mask(mask).to_event(1)
+        return p_x.mask(mask.all(-1))
 
     def set_units(self, mean: Tensor, std: Tensor) -> None:
         """Told of audio: x = (amplitude - mean) / std, the amplitude in [-1, 1) by steps of 1/32768."""

@@ -14,6 +14,7 @@ class Bernoulli(Likelihood):
     """X independent bits given the features, by their logits (finite for any finite logit)."""
 
     support = "binary"
+    factorised = True
 
     def __init__(self, in_dim: int, x_dim: int) -> None:
         super().__init__(in_dim, x_dim)

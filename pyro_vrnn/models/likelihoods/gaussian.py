@@ -19,6 +19,7 @@ class Gaussian(Likelihood):
     """
 
     support = "real"
+    factorised = True
 
     def __init__(self, in_dim: int, x_dim: int) -> None:
         super().__init__(in_dim, x_dim)
@@ -49,6 +50,7 @@ class FixedGaussian(Likelihood):
     """
 
     support = "real"
+    factorised = True
 
     def __init__(self, in_dim: int, x_dim: int) -> None:
         super().__init__(in_dim, x_dim)

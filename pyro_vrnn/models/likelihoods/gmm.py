@@ -22,6 +22,7 @@ class GaussianMixture(Likelihood):
     """
 
     support = "real"
+    factorised = True
     components = 20
 
     def __init__(self, in_dim: int, x_dim: int) -> None:
@@ -44,6 +45,11 @@ class GaussianMixture(Likelihood):
         nn.init.zeros_(self.logits.bias)
         self.loc.bias.copy_(loc.flatten())
         self.raw_scale.bias.copy_(raw_scale(scale).repeat(self.components))
+
+    def observed(self, p_x: Distribution, mask: Tensor) -> Distribution:
+        """Each component is factorised, so what is missing is summed out within it."""
+        component = p_x.component_distribution.base_dist.mask(mask[..., None, :]).to_event(1)
+        return dist.MixtureSameFamily(p_x.mixture_distribution, component)
 
     def temper(self, p_x: Distribution, temperature: float) -> Distribution:
         """Component logits divided by the temperature, variances times it."""

@@ -1,0 +1,142 @@
+"""What a table is like, told by its first lines: encoding, delimiter, decimal sign, and whether it has a header."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyro_vrnn.system.errors import DataError
+from pyro_vrnn.system.files import check_plain_file
+
+HEAD_BYTES = 1 << 16
+DELIMITERS = (",", ";", "\t", "|")
+MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "<na>", "#n/a", "-nan", "."})
+"""Cells that say that nothing was observed, in small letters."""
+NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?|[-+]?inf(inity)?", re.IGNORECASE)
+DATE = re.compile(r"\d{4}-?\d\d(-?\d\d)?([T ]\d\d(:?\d\d(:?\d\d([.,]\d+)?)?)?)?\s*(Z|[-+]\d\d(:?\d\d)?)?")
+BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a table is written.
+
+    Attributes:
+        encoding: of its text.
+        delimiter: between cells.
+        comma: whether 1,5 is a number.
+        header: whether its first line names the columns.
+        names: of its columns; x1, x2, … without a header.
+    """
+
+    encoding: str
+    delimiter: str
+    comma: bool
+    header: bool
+    names: tuple[str, ...]
+
+
+def kind_of(cell: str) -> str:
+    """What a cell is by its looks: missing, number, date or text."""
+    cell = cell.strip()
+    if cell.lower() in MISSING:
+        return "missing"
+    if NUMBER.fullmatch(cell):
+        return "number"
+    return "date" if DATE.fullmatch(cell) and len(cell) >= 7 else "text"
+
+
+def sniff(path: Path) -> Layout:
+    """The layout of a table.
+
+    Raises:
+        DataError: no plain file, empty, not text, or no line that can be read.
+    """
+    check_plain_file(path)
+    with open(path, "rb") as file:
+        head = file.read(HEAD_BYTES)
+    if not head.strip():
+        raise DataError(f"{path}: an empty file", "give a table of numbers", path)
+    encoding = next((name for bom, name in BOMS.items() if head.startswith(bom)), "utf-8")
+    try:
+        text = head.decode(encoding)
+    except UnicodeDecodeError as error:
+        if encoding != "utf-8" or error.start < len(head) - 3:  # else a character that the head cuts in two
+            line = head[: error.start].count(b"\n") + 1
+            raise DataError(f"{path}: line {line} is not in UTF-8", not_utf8(head), path) from error
+        text = head[: error.start].decode(encoding)
+    if "\0" in text:
+        raise DataError(f"{path}: not a table: it holds NUL bytes", "give a CSV, TSV, npy or npz", path)
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if len(head) == HEAD_BYTES:
+        text = text[: text.rfind("\n") + 1] or text
+    best = max((_parsed(text, delimiter) for delimiter in DELIMITERS), key=lambda found: found[0])
+    (_, delimiter, rows) = best
+    if not rows:
+        raise DataError(f"{path}: not a CSV file: no line of it can be read", "look at its quotes", path)
+    first, body = rows[0], rows[1:] or rows[:1]
+    header = _is_header(first, rows[1:])
+    names = tuple(cell.strip() if header else f"x{j + 1}" for j, cell in enumerate(first))
+    cells = [cell.strip() for row in body for cell in row]
+    comma = delimiter != "," and any(re.fullmatch(r"[-+]?\d*,\d+([eE][-+]?\d+)?", cell) for cell in cells)
+    return Layout(encoding, delimiter, comma, header, names)
+
+
+def not_utf8(data: bytes) -> str:
+    """The hint for bytes that are no UTF-8: what they look like."""
+    if any(0x80 <= byte <= 0x9F for byte in data):
+        return "it looks like Windows-1252: iconv -f cp1252 -t utf-8 FILE > NEW"
+    return "it looks like Latin-1: iconv -f latin1 -t utf-8 FILE > NEW"
+
+
+def _parsed(text: str, delimiter: str) -> tuple[tuple[float, float, int], str, list[list[str]]]:
+    """How well a delimiter fits, the delimiter, and the first rows."""
+    try:
+        found = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        rows = [row for row, _ in zip((row for row in found if row), range(200), strict=False)]
+    except csv.Error:
+        return (-1.0, 0.0, 0), delimiter, []
+    if not rows:
+        return (-1.0, 0.0, 0), delimiter, []
+    width = len(rows[0])
+    even = sum(len(row) == width for row in rows) / len(rows)
+    cells = [cell for row in rows[1:] or rows for cell in row]
+    readable = sum(kind_of(cell) != "text" for cell in cells) / len(cells)
+    return (even if width > 1 else 0.5 * (readable == 1), readable, width), delimiter, rows
+
+
+def _is_header(first: list[str], rest: list[list[str]]) -> bool:
+    """Whether a first line names columns: a line of numbers is data, and so is one that is like those below it."""
+    kinds = [kind_of(cell) for cell in first]
+    if "number" not in kinds and "date" not in kinds:
+        return "text" in kinds
+    below = [{kind_of(row[j]) for row in rest if j < len(row)} - {"missing"} for j in range(len(first))]
+    return any(kind == "text" and found and "text" not in found for kind, found in zip(kinds, below, strict=True))
+
+
+def rows_of(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
+    """The rows below the header, each with the number of its line; empty lines are passed over.
+
+    Raises:
+        DataError: not text in this encoding, or no CSV; the line is named.
+    """
+    with open(path, encoding=layout.encoding, newline="") as file:
+        rows = csv.reader(file, delimiter=layout.delimiter, strict=True)
+        try:
+            if layout.header:
+                next((row for row in rows if row), None)
+            for row in rows:
+                if row:
+                    yield rows.line_num, row
+        except UnicodeError as error:
+            raise DataError(
+                f"{path}: not in UTF-8 after line {rows.line_num}", not_utf8(path.read_bytes()[:HEAD_BYTES]), path
+            ) from error
+        except csv.Error as error:
+            raise DataError(
+                f"{path}: line {rows.line_num + 1} is no line of a CSV file: {error}", "look at its quotes", path
+            ) from error

@@ -1,0 +1,34 @@
+"""The time between the steps of tables with a column of time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pyro_vrnn.data.sources.columns import Roles
+from pyro_vrnn.data.sources.tables import Collected
+
+MOST_SEQUENCES, MOST_STEPS = 1000, 10_000
+"""That are looked at; of more, the first."""
+EVEN = 0.01
+"""How far a step may be from the median one, as a share of it, and still be even."""
+
+
+def spacing(table: Collected, roles: Roles) -> tuple[float | None, dict[str, Any]]:
+    """Steps per second, if the time is in seconds, and what the data file says of the column of time."""
+    assert roles.time is not None
+    steps = [
+        np.diff(table.times(name, 0, min(count, MOST_STEPS))) for name, count in [*table.steps.items()][:MOST_SEQUENCES]
+    ]
+    every = np.concatenate([np.zeros(0), *steps])
+    about: dict[str, Any] = {"column": roles.names[roles.time], "written_as": "dates" if roles.dates else "numbers"}
+    if not len(every):
+        return None, about
+    median = float(np.median(every))
+    known = roles.dates or bool(roles.unit)
+    about["spacing_seconds" if known else "spacing"] = median
+    odd = float((np.abs(every - median) > EVEN * abs(median)).mean())
+    if odd > 0:
+        about["irregular"] = odd
+    return (1 / median if known and median > 0 else None), about

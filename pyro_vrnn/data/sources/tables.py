@@ -1,0 +1,396 @@
+"""Tables as text, read a chunk at a time: one that holds many sequences, or a folder with one in each file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyro_vrnn.data.sources.columns import Choice, Roles, roles_of, seconds_of, split_name
+from pyro_vrnn.data.sources.common import Skips
+from pyro_vrnn.data.sources.sniffing import MISSING, Layout, rows_of, sniff
+from pyro_vrnn.data.sources.store import Rows, Runs, Store
+from pyro_vrnn.system.errors import DataError
+
+CHUNK_ROWS = 4096
+SNIFFED_ROWS = 2000
+MOST_CATEGORIES = 256
+SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
+Row = tuple[int, list[str]]
+
+
+@dataclass
+class Collected:
+    """What was read: where the rows of each sequence lie in the store, whose last column is the time if there is one.
+
+    Attributes:
+        store: the rows.
+        runs: of each sequence.
+        splits: of each sequence, where the source says.
+        roles: what the columns of the first table are, which all others share.
+        categories: the values of columns of text, by name.
+        files: of sequences that are a file each, its name.
+        unsorted: sequences whose rows are not in the order of time, in which they are read.
+    """
+
+    store: Store
+    runs: dict[str, Runs] = field(default_factory=dict)
+    splits: dict[str, str] = field(default_factory=dict)
+    roles: Roles | None = None
+    categories: dict[str, dict[str, int]] = field(default_factory=dict)
+    unsorted: set[str] = field(default_factory=set)
+    files: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns that `read` gives."""
+        assert self.roles is not None
+        names = []
+        for name in self.roles.kept:
+            names += [f"{name}={value}" for value in self.categories[name]] if name in self.categories else [name]
+        return names
+
+    @property
+    def steps(self) -> dict[str, int]:
+        """Rows of each sequence."""
+        return {name: sum(stop - start for start, stop in runs) for name, runs in self.runs.items()}
+
+    def read(self, name: str, first: int, stop: int) -> Rows:
+        """Steps of a sequence in the order of time, [T, X]; NaN where a value is missing."""
+        return self._spread(self._rows(name, first, stop)[0])
+
+    def times(self, name: str, first: int, stop: int) -> Rows:
+        """The time of these steps in seconds, [T]."""
+        found = self._rows(name, first, stop)[1]
+        assert found is not None, "there is no column of time"
+        return found
+
+    def _rows(self, name: str, first: int, stop: int) -> tuple[Rows, Rows | None]:
+        assert self.roles is not None
+        if name in self.unsorted:
+            rows = self.store.read(self.runs[name])
+            rows = rows[np.argsort(rows[:, -1], kind="stable")][first:stop]
+        else:
+            rows = self.store.read(between(self.runs[name], first, stop))
+        return (rows, None) if self.roles.time is None else (rows[:, :-1], rows[:, -1])
+
+    def _spread(self, rows: Rows) -> Rows:
+        """Columns of text as a column for each value."""
+        assert self.roles is not None
+        if not self.categories:
+            return rows
+        parts = []
+        for j, name in enumerate(self.roles.kept):
+            column = rows[:, j : j + 1]
+            if name in self.categories:
+                codes = np.arange(len(self.categories[name]))
+                column = np.where(np.isnan(column), np.nan, (column == codes).astype(np.float64))
+            parts.append(column)
+        return np.concatenate(parts, axis=1)
+
+
+def between(runs: Runs, first: int, stop: int) -> Runs:
+    """The runs of some rows of a sequence, from the row `first` on and before `stop`."""
+    found, at = [], 0
+    for begin, end in runs:
+        a, b = max(first - at, 0), min(stop - at, end - begin)
+        if a < b:
+            found.append((begin + a, begin + b))
+        at += end - begin
+    return found
+
+
+class Tables:
+    """Reads tables into one store.
+
+    Args:
+        store: for the rows.
+        choice: what was asked of the columns.
+        missing: cells that say that nothing was observed, beside the usual ones.
+        skips: what is left out.
+        report: told the bytes that were read so far.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        choice: Choice,
+        missing: Sequence[str],
+        skips: Skips,
+        report: Callable[[int], None] = lambda done: None,
+    ) -> None:
+        self.found, self.choice, self.skips, self.report = Collected(store), choice, skips, report
+        self.missing = MISSING | {token.strip().lower() for token in missing}
+        self.read_before = 0
+
+    def add(self, path: Path, name: str | None = None) -> None:
+        """Read a table: one sequence of this name, or as many as its column of sequences says.
+
+        Raises:
+            DataError: it is none, or has other columns than the tables before.
+        """
+        layout = sniff(path)
+        rows = rows_of(path, layout)
+        head = list(islice(rows, SNIFFED_ROWS))
+        roles = roles_of(path, layout, [row for _, row in head], self.choice)
+        roles = self._as_before(path, roles)
+        if name is None and roles.sequence is None:
+            name = path.stem
+        part = _Part(self, path, layout, roles, name)
+        for chunk in _chunks(head, rows):
+            part.add(chunk)
+            self.report(self.read_before + min(path.stat().st_size, part.bytes))
+        self.read_before += path.stat().st_size
+        part.finish()
+
+    def _as_before(self, path: Path, roles: Roles) -> Roles:
+        """The roles in the order of the first table's columns."""
+        first = self.found.roles
+        if first is None:
+            self.found.roles = roles
+            return roles
+        if set(roles.kept) != set(first.kept) or (roles.time is None) != (first.time is None):
+            theirs, ours = (", ".join(r.kept)[:80] for r in (roles, first))
+            raise DataError(f"{path}: its columns are {theirs!r}, and {ours!r} before", "tables with the same columns")
+        place = {roles.names[j]: j for j in roles.numbers}
+        numbers = tuple(place[name] for name in first.kept)
+        return Roles(**{**vars(roles), "numbers": numbers})
+
+
+class _Part:
+    """One table while it is read."""
+
+    def __init__(self, tables: Tables, path: Path, layout: Layout, roles: Roles, name: str | None) -> None:
+        self.tables, self.path, self.layout, self.roles, self.name = tables, path, layout, roles, name
+        self.found, self.bytes = tables.found, 0
+        self.first = "the header" if layout.header else "the first line"
+        self.runs: dict[str, Runs] = {}
+        self.splits: dict[str, str] = {}
+        self.bad: dict[str, str] = {}
+        self.latest: dict[str, float] = {}
+        """The time of the last row of each sequence so far."""
+        self.number = _number(tables.missing, comma=layout.comma)
+
+    def add(self, chunk: list[Row]) -> None:
+        """Take in some rows."""
+        roles, width = self.roles, len(self.roles.names)
+        self.bytes += sum(sum(map(len, row)) + len(row) for _, row in chunk)
+        keys = [self._key(row, line) for line, row in chunk]
+        good = [(key, line, row) for key, (line, row) in zip(keys, chunk, strict=True) if len(row) == width]
+        if len(good) < len(chunk):
+            for key, (line, row) in zip(keys, chunk, strict=True):
+                if len(row) != width:
+                    self.bad.setdefault(key, f"line {line}: {len(row)} columns, {self.first} {width}")
+                    self.runs.setdefault(key, [])
+        try:
+            values = self._values([row for _, _, row in good])
+        except ValueError:
+            good, values = self._one_by_one(good)
+        if not good:
+            return
+        start = self.found.store.add(values)
+        for key, group in groupby(range(len(good)), key=lambda i: good[i][0]):
+            members = list(group)
+            if roles.time is not None:
+                self._look_at_order(key, values[members[0] : members[-1] + 1, -1])
+            self.runs.setdefault(key, []).append((start + members[0], start + members[-1] + 1))
+            if roles.split is not None:
+                for i in members:
+                    self._note_split(key, good[i][2][roles.split].strip(), good[i][1])
+
+    def _look_at_order(self, key: str, when: Rows) -> None:
+        """Note a sequence whose rows go back in time."""
+        if (np.diff(when) < 0).any() or when[0] < self.latest.get(key, -np.inf):
+            self.found.unsorted.add(key)
+        self.latest[key] = float(when[-1])
+
+    def _key(self, row: list[str], line: int) -> str:
+        """Whose row it is."""
+        if self.name is not None:
+            return self.name
+        assert self.roles.sequence is not None
+        if self.roles.sequence >= len(row):
+            message = f"{self.path}: line {line} has {len(row)} columns, {self.first} {len(self.roles.names)}"
+            raise DataError(message, "every row says whose it is", self.path)
+        return row[self.roles.sequence].strip()
+
+    def _note_split(self, key: str, cell: str, line: int) -> None:
+        try:
+            split = split_name(cell)
+        except ValueError as error:
+            raise DataError(f"{self.path}: line {line}: sequence {key!r} is in {error}", path=self.path) from error
+        if self.splits.setdefault(key, split) != split:
+            why = f"sequence {key!r} is in split {split!r}, and in {self.splits[key]!r}"
+            raise DataError(f"{self.path}: line {line}: {why}", path=self.path)
+
+    def _values(self, rows: list[list[str]]) -> Rows:
+        """The numbers of rows, and their time; ValueError if a cell is none. [N, X] or [N, X + 1]."""
+        roles, number = self.roles, self.number
+        if roles.texts:
+            flat = [self._code(row, j) if j in roles.texts else number(row[j]) for row in rows for j in roles.numbers]
+        else:
+            flat = [number(row[j]) for row in rows for j in roles.numbers]
+        values = np.array(flat, np.float64).reshape(len(rows), len(roles.numbers))
+        if np.isinf(values).any():
+            raise ValueError("not finite")
+        if roles.time is None:
+            return values
+        when = seconds_of([row[roles.time] for row in rows], roles)
+        if not np.isfinite(when).all():
+            raise ValueError("no time")
+        return np.concatenate([values, when[:, None]], axis=1)
+
+    def _one_by_one(self, good: list[tuple[str, int, list[str]]]) -> tuple[list[tuple[str, int, list[str]]], Rows]:
+        """The rows that can be read, and their values; the sequences of the others are marked as bad."""
+        kept, parts = [], []
+        for key, line, row in good:
+            try:
+                parts.append(self._values([row]))
+            except ValueError:
+                self.bad.setdefault(key, f"line {line}: {self._why(row)}")
+                self.runs.setdefault(key, [])
+            else:
+                kept.append((key, line, row))
+        return kept, np.concatenate(parts) if parts else np.empty((0, 0))
+
+    def _why(self, row: list[str]) -> str:
+        """What is wrong with a row, by its first cell that is."""
+        for j in self.roles.numbers:
+            if j in self.roles.texts:
+                continue
+            try:
+                if not np.isinf(self.number(row[j])):
+                    continue
+            except ValueError:
+                return f"column {self.roles.names[j]!r}: {row[j].strip()[:40]!r} is no number (see --missing)"
+            return f"column {self.roles.names[j]!r}: {row[j].strip()[:40]!r} is not finite"
+        assert self.roles.time is not None
+        return f"column {self.roles.names[self.roles.time]!r}: {row[self.roles.time].strip()[:40]!r} is no time"
+
+    def _code(self, row: list[str], j: int) -> float:
+        """The number of a text."""
+        text = row[j].strip()
+        if text.lower() in self.tables.missing:
+            return np.nan
+        known = self.found.categories.setdefault(self.roles.names[j], {})
+        if text not in known and len(known) == MOST_CATEGORIES:
+            name = self.roles.names[j]
+            hint = f"leave it out with --drop {name}"
+            raise DataError(f"{self.path}: column {name!r} has more than {MOST_CATEGORIES} values", hint, self.path)
+        return float(known.setdefault(text, len(known)))
+
+    def finish(self) -> None:
+        """Hand over the sequences that could be read whole."""
+        if self.name is not None and not self.runs:
+            self.tables.skips.add(self.name, "no rows")
+        for key, runs in self.runs.items():
+            if key in self.bad:
+                whole = self.name is not None
+                self.tables.skips.add(
+                    f"{key}{self.path.suffix}" if whole else key, self.bad[key], "file" if whole else "id"
+                )
+                continue
+            if key in self.found.runs:
+                raise DataError(f"{self.path}: sequence {key!r} is in another file too", "give it one name a sequence")
+            self.found.runs[key] = runs
+            if self.name is not None:
+                self.found.files[key] = f"{key}{self.path.suffix}"
+            if key in self.splits:
+                self.found.splits[key] = self.splits[key]
+
+
+def read_one(path: Path, columns: Sequence[str], width: int) -> Rows:
+    """One sequence of a table, [T, width]: what a trained model is given to continue. NaN where a value is missing.
+
+    Args:
+        columns: their names, taken in this order from among others; of a table without a header, or for a model without
+            names, all columns of numbers.
+        width: how many there must be.
+
+    Raises:
+        DataError: no such columns, other widths, or text.
+    """
+    layout = sniff(path)
+    choice = Choice(columns=tuple(columns)) if layout.header and set(columns) <= set(layout.names) else Choice()
+    with Store(Path(tempfile.gettempdir())) as store:
+        tables = Tables(store, choice, (), Skips(path, strict=True))
+        tables.add(path)
+        found = tables.found
+        if not found.runs:
+            raise DataError(f"{path}: no rows", f"give a table of {width} columns", path)
+        name = next(iter(found.runs))
+        order = [found.columns.index(c) for c in columns] if choice.columns else slice(None)
+        values: Rows = found.read(name, 0, found.steps[name])[:, order]
+    if values.shape[1] != width:
+        message = f"{path}: {values.shape[1]} columns of numbers ({', '.join(found.columns)[:80]}), not {width}"
+        raise DataError(message, "a header with the model's columns chooses them from among others", path)
+    return values
+
+
+def _chunks(head: list[Row], rows: Iterator[Row]) -> Iterator[list[Row]]:
+    """All rows, some at a time."""
+    if head:
+        yield head
+    while chunk := list(islice(rows, CHUNK_ROWS)):
+        yield chunk
+
+
+def _number(missing: frozenset[str] | set[str], *, comma: bool) -> Callable[[str], float]:
+    """From a cell to a number; NaN where nothing was observed; ValueError for anything else."""
+    others = {token for token in missing if token not in MISSING and not _plain(token)}
+    numbers = {float(token) for token in missing if _plain(token)}
+
+    def number(cell: str) -> float:
+        try:
+            found = float(cell.replace(",", ".") if comma else cell)
+        except ValueError:
+            if (text := cell.strip().lower()) in MISSING or text in others:
+                return np.nan
+            raise
+        return np.nan if found in numbers else found
+
+    return number
+
+
+def _plain(token: str) -> bool:
+    """Whether a token is a number, such as -999."""
+    try:
+        return bool(np.isfinite(float(token)))
+    except ValueError:
+        return False
+
+
+def by_pandas(path: Path, folder: Path) -> Path:
+    """A workbook or a Parquet file as a CSV in this folder, by pandas.
+
+    Raises:
+        DataError: pandas, or what it needs for such files, is not installed; or the file cannot be read.
+    """
+    try:
+        import pandas  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise DataError(
+            f"{path}: Excel and Parquet need pandas", "pip install pandas openpyxl pyarrow", path
+        ) from error
+    read: Any = pandas.read_parquet if path.suffix.lower() == ".parquet" else pandas.read_excel
+    try:
+        table = read(path)
+        out = folder / f"{path.stem}.csv"
+        table.to_csv(out, index=False)
+    except ImportError as error:
+        raise DataError(f"{path}: {error}", "pip install openpyxl pyarrow", path) from error
+    except Exception as error:  # the readers promise nothing about what they raise on damaged bytes
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{path}: cannot be read as a table: {why}", "save it as a CSV", path) from error
+    return out
+
+
+def size_of(paths: Sequence[Path]) -> int:
+    """Bytes of these files together."""
+    return sum(os.path.getsize(path) for path in paths)
