@@ -9,7 +9,8 @@ from typing import NamedTuple
 from pyro_vrnn.data.schema import SPLITS, DataInfo
 from pyro_vrnn.data.sources.common import SHARES, Skips, check_shares, seeded_split, shares_option
 from pyro_vrnn.data.sources.request import Request, reads
-from pyro_vrnn.data.sources.text import numbered, read_text
+from pyro_vrnn.data.sources.text import numbered
+from pyro_vrnn.data.sources.textfile import read_text
 from pyro_vrnn.data.writer import write_sequences
 
 MOVES = ("uci", "san", "pgn")  # columns with moves, the best first
@@ -50,9 +51,8 @@ def prepare(
     """
     check_shares(splits)
     skips = request.skips()
-    lines = _read(
-        read_text(request.source, LAYOUTS, (".txt", ".tsv")).replace("\r\n", "\n").removesuffix("\n").split("\n"), skips
-    )
+    text = read_text(request.source, LAYOUTS, (".txt", ".tsv"))
+    lines = _read(text.removesuffix("\n").split("\n"), skips)
     split_of = seeded_split([line.group for line in lines], request.seed, splits)
     chosen = {split: [line for line in lines if split_of[line.group] == split] for split in SPLITS}
     ids = {split: [line.name for line in chosen[split]] for split in SPLITS}
