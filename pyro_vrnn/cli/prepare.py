@@ -191,10 +191,12 @@ def text(
 @kind
 def symbols(
     splits: Splits = None,
+    moves: Annotated[str | None, typer.Option(help="Moves of games in PGN: san (default, Nf3) or uci (g1f3).")] = None,
 ) -> None:
-    """One sequence of tokens per line, with spaces between; or a table of openings.
+    """One sequence of tokens per line, with spaces between; games of chess in PGN; or a table of openings.
 
-    For example: prepare symbols sentences.txt --splits 90,5,5
+    PGN needs the extra `chess`. For example: prepare symbols sentences.txt --splits 90,5,5
+    or: prepare symbols games.pgn --moves uci
     """
 
 
