@@ -57,7 +57,7 @@ def print_description(path: Path, found: dict[str, Any]) -> None:
     for line in [*_recordings(found["extra"]), *_notes(found["extra"]), *_columns(found["extra"])]:
         out.print(f"  {line}")
     if carved := found["extra"].get("carved"):
-        out.print(f"  validation: {carved}, as the source has none")
+        out.print(f"  validation split: {carved}")
     for key in ("source", "licence"):
         if found[key]:
             out.print(f"  {key}: {found[key]}")

@@ -90,10 +90,10 @@ def test_a_carved_validation_split_is_told(tmp_path: Path, capsys: pytest.Captur
     (tmp_path / "train.txt").write_text("a quiet day\n" * 99)
     (tmp_path / "test.txt").write_text("a day\n" * 9)
     assert cli._run(["prepare", "text", str(tmp_path), "--window", "20", "--out", str(tmp_path / "d.h5")]) == 0
-    assert "  validation: 5% of train, as the source has none\n" in capsys.readouterr().out
+    assert "  validation split: 5% of train\n" in capsys.readouterr().out
     (tmp_path / "valid.txt").write_text("a day\n")
     assert cli._run(["prepare", "text", str(tmp_path), "--out", str(tmp_path / "e.h5")]) == 0
-    assert "validation:" not in capsys.readouterr().out
+    assert "validation split:" not in capsys.readouterr().out
 
 
 def test_unknown_options_of_a_plan_are_refused() -> None:

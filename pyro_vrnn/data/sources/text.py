@@ -41,7 +41,7 @@ def prepare(
     characters it is in the file.
 
     Args:
-        request: its source is a text file in UTF-8, or a folder; its progress is told at the end. `strict` has no
+        request: its source is a text file in UTF-8, or a folder; its progress counts splits. `strict` has no
             effect, as a text has nothing to skip; the seed only where valid is carved from train.
         level: what a symbol is, char or word.
         window: symbols of a sequence; the text is cut into them one after another, the last may be shorter.
@@ -57,21 +57,23 @@ def prepare(
     tokens = _folder(source, level) if source.is_dir() else _file(source, level)
     if not len(tokens["train"]):
         raise DataError(f"{source}: no text to train on", "give a longer text", source)
-    pieces = {
-        split: {f"{split}-{k}": found[i : i + window] for k, i in enumerate(range(0, len(found), window))}
-        for split, found in tokens.items()
-    }
-    if "valid" not in pieces:
-        part = carve_valid(pieces["train"], request.seed)
-        whole = pieces["train"]
-        pieces |= {split: {k: x for k, x in whole.items() if part[k] == split} for split in ("train", "valid")}
-    carved = "valid" not in tokens and len(pieces["valid"]) > 0
-    numbers, symbols, unknown = numbered({split: pieces[split].values() for split in SPLITS})
-    request.report(len(SPLITS), len(SPLITS))
+    ids = {split: [f"{split}-{k}" for k in range(-(-len(found) // window))] for split, found in tokens.items()}
+    if carved := "valid" not in tokens and len(ids["train"]) > 1:
+        part = carve_valid(ids["train"], request.seed)
+        parts = {s: [k for k, name in enumerate(ids["train"]) if part[name] == s] for s in ("train", "valid")}
+        whole = tokens["train"]
+        tokens |= {s: _joined([whole[k * window : (k + 1) * window] for k in here]) for s, here in parts.items()}
+        ids |= {s: [f"train-{k}" for k in here] for s, here in parts.items()}
+    numbers, symbols, unknown = numbered({split: [tokens.get(split, "")] for split in SPLITS})
+    splits: dict[str, list[Array]] = {}
+    for done, split in enumerate(SPLITS, start=1):
+        [found] = numbers[split]
+        splits[split] = [found[i : i + window] for i in range(0, len(found), window)]
+        request.report(done, len(SPLITS))
     return write_sequences(
         request.path,
-        numbers,
-        ids={split: list(pieces[split]) for split in SPLITS},
+        splits,
+        ids=ids,
         kind="symbols",
         support="categorical",
         steps_per_second=None,
@@ -127,6 +129,12 @@ def numbered(
 
 def _tokens(text: str, level: str) -> Sequence[str]:
     return text if level == "char" else text.replace("\n", f" {END_OF_LINE} ").split()
+
+
+def _joined(pieces: Sequence[Sequence[str]]) -> Sequence[str]:
+    """Pieces of a text end to end: characters if they are so, else words."""
+    symbols = chain.from_iterable(pieces)
+    return "".join(symbols) if isinstance(pieces[0], str) else list(symbols)
 
 
 def _file(source: Path, level: str) -> dict[str, Sequence[str]]:
