@@ -56,6 +56,8 @@ def print_description(path: Path, found: dict[str, Any]) -> None:
             out.print(f"  {line}")
     for line in [*_recordings(found["extra"]), *_notes(found["extra"]), *_columns(found["extra"]), *_table(found)]:
         out.print(f"  {line}")
+    if carved := found["extra"].get("carved"):
+        out.print(f"  validation split: {carved}")
     for key in ("source", "licence"):
         if found[key]:
             out.print(f"  {key}: {found[key]}")

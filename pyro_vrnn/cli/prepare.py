@@ -44,8 +44,8 @@ Clip = Annotated[float | None, typer.Option(help="The longest move that is kept,
 
 WITHOUT_SOURCE = ("chorales",)
 """Kinds whose raw data comes with a package."""
-WITHOUT_CHOICE = ("chorales", "pianoroll")
-"""Kinds that deal nothing out by a seed and skip nothing: --seed and --strict are accepted, and not in the help."""
+WITHOUT = {"seed": ("chorales",), "strict": ("chorales", "pianoroll")}
+"""Kinds that deal nothing out by a seed, or skip nothing: these options are accepted, and not in the help."""
 
 
 def kind(options: Callable[..., None]) -> Callable[..., None]:
@@ -68,8 +68,7 @@ def kind(options: Callable[..., None]) -> Callable[..., None]:
     first, *last = [p for p in shared.values() if p.kind is not signatures.Parameter.VAR_KEYWORD]
     own = signatures.signature(options, eval_str=True).parameters.values()
     takes_source = [] if name in WITHOUT_SOURCE else [first]
-    if name in WITHOUT_CHOICE:
-        last = [p.replace(annotation=_unlisted(p.annotation)) if p.name in ("seed", "strict") else p for p in last]
+    last = [p.replace(annotation=_unlisted(p.annotation)) if name in WITHOUT.get(p.name, ()) else p for p in last]
     command.__signature__ = signatures.Signature([*takes_source, *own, *last])  # type: ignore[attr-defined]
     return kinds.command(name)(talking(command))
 
@@ -191,10 +190,12 @@ def text(
 @kind
 def symbols(
     splits: Splits = None,
+    moves: Annotated[str | None, typer.Option(help="Moves of games in PGN: san (default, Nf3) or uci (g1f3).")] = None,
 ) -> None:
-    """One sequence of tokens per line, with spaces between; or a table of openings.
+    """One sequence of tokens per line, with spaces between; games of chess in PGN; or a table of openings.
 
-    For example: prepare symbols sentences.txt --splits 90,5,5
+    PGN needs the extra `chess`. For example: prepare symbols sentences.txt --splits 90,5,5
+    or: prepare symbols games.pgn --moves uci
     """
 
 

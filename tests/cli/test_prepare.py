@@ -86,6 +86,16 @@ def test_what_is_prepared_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert {k: v["sequences"] for k, v in told["splits"].items()} == {"train": 8, "valid": 4, "test": 4}
 
 
+def test_a_carved_validation_split_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "train.txt").write_text("a quiet day\n" * 99)
+    (tmp_path / "test.txt").write_text("a day\n" * 9)
+    assert cli._run(["prepare", "text", str(tmp_path), "--window", "20", "--out", str(tmp_path / "d.h5")]) == 0
+    assert "  validation split: 5% of train\n" in capsys.readouterr().out
+    (tmp_path / "valid.txt").write_text("a day\n")
+    assert cli._run(["prepare", "text", str(tmp_path), "--out", str(tmp_path / "e.h5")]) == 0
+    assert "validation split:" not in capsys.readouterr().out
+
+
 def test_unknown_options_of_a_plan_are_refused() -> None:
     with pytest.raises(ConfigError, match="levl"):
         plan("text", ["t.txt"], None, {"levl": "word"})

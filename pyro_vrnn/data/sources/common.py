@@ -22,6 +22,10 @@ Progress = Callable[[int, int], None]
 """Called with how much is done and how much there is in all."""
 SHARES = (80.0, 10.0, 10.0)
 """Percentages of train, valid and test."""
+CARVED_SHARE = 5.0
+"""Percentage of training sequences that become the validation split of a source that names only train and test."""
+OTHER_VALIDS = ("val", "dev", "validation")
+"""What a validation split may be called by others: a source that has one of these has named it."""
 
 
 class Skips:
@@ -88,6 +92,22 @@ def seeded_split(names: Iterable[str], seed: int, shares: Sequence[float] = SHAR
         split.update(dict.fromkeys(ordered[start:stop], other))
         start = stop
     return split
+
+
+def carve_valid(names: Iterable[str], seed: int, share: float = CARVED_SHARE) -> dict[str, str]:
+    """The split of each training sequence of a source that names no validation split: train, or valid for some.
+
+    Args:
+        names: of the training sequences, or of what must not be taken apart.
+        seed: chooses which, as in `seeded_split`.
+        share: percentage for valid; of two or more names at least one.
+    """
+    return seeded_split(names, seed, (100 - share, share, 0))
+
+
+def carved_extra(carved: bool, share: float = CARVED_SHARE) -> dict[str, str]:
+    """For the data file: that its validation split is a part of the source's training split, if it is."""
+    return {"carved": f"{share:g}% of train"} if carved else {}
 
 
 def read_file(path: Path, most: int, wanted: str, endings: Sequence[str]) -> bytes:

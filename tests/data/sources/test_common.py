@@ -8,7 +8,7 @@ import pytest
 
 from pyro_vrnn.data.schema import SPLITS
 from pyro_vrnn.data.sources import symbols
-from pyro_vrnn.data.sources.common import seeded_split
+from pyro_vrnn.data.sources.common import carve_valid, carved_extra, seeded_split
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,27 @@ def test_seeded_split(count: int, shares: tuple[int, int, int], expected: list[i
     assert seeded_split(reversed(names), 3, shares) == split
     if count > 20:
         assert seeded_split(names, 4, shares) != split
+
+
+@pytest.mark.parametrize(
+    ("count", "share", "expected"), [(0, 5, 0), (1, 5, 0), (2, 5, 1), (29, 5, 1), (40, 5, 2), (40, 10, 4)]
+)
+def test_carve_valid(count: int, share: float, expected: int) -> None:
+    names = [f"train-{i}" for i in range(count)]
+    split = carve_valid(names, 3, share)
+    assert (set(split) == set(names), list(split.values()).count("valid")) == (True, expected)
+    assert set(split.values()) <= {"train", "valid"}
+    assert carve_valid(reversed(names), 3, share) == split
+    if count == 40:
+        assert carve_valid(names, 4, share) != split
+
+
+def test_what_is_carved_is_told() -> None:
+    assert (carved_extra(True), carved_extra(True, 10), carved_extra(False)) == (
+        {"carved": "5% of train"},
+        {"carved": "10% of train"},
+        {},
+    )
 
 
 def test_shares_of_the_lines(tmp_path: Path) -> None:

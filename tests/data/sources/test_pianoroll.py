@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rollfiles import NOTES, SETS
+from rollfiles import NOTES, SETS, as_mat, as_npz, as_rolls
+from stored import sequences
 
 from pyro_vrnn.data.dataset import SequenceDataset
 from pyro_vrnn.data.description import describe
@@ -62,6 +63,35 @@ def test_preparing_twice_gives_the_same_bytes(tmp_path: Path, shared: Path) -> N
     for out in ("a.h5", "b.h5"):
         pianoroll.prepare(tmp_path / out, file)
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+
+@pytest.mark.parametrize("layout", ["npz", "mat", "json", "pickle"])
+def test_a_set_without_validation(tmp_path: Path, layout: str) -> None:
+    """A twentieth of train by the seed, told in the file; with a validation split nothing changes."""
+    notes = {"train": [[(60 + i,)] * 3 for i in range(40)], "test": NOTES["test"]}
+    write = {
+        "npz": lambda: as_npz(as_rolls(notes)),
+        "mat": lambda: as_mat(as_rolls(notes)),
+        "json": lambda: json.dumps(notes).encode(),
+        "pickle": lambda: pickle.dumps(notes),
+    }
+    (tmp_path / "x").write_bytes(write[layout]())
+    info = pianoroll.prepare(tmp_path / "x.h5", tmp_path / "x", seed=1)
+    found = {split: list(sequences(info)[split]) for split in SPLITS}
+    assert [len(found[split]) for split in SPLITS] == [38, 2, 1]
+    assert sorted(found["train"] + found["valid"]) == sorted(f"train-{k}" for k in range(40))
+    assert (info.extra["carved"], info.options["seed"]) == ("5% of train", 1)
+    roll = sequences(info)["valid"][found["valid"][0]]
+    assert roll[0].nonzero()[0] == 60 + int(found["valid"][0].removeprefix("train-")) - 21
+    other = pianoroll.prepare(tmp_path / "y.h5", tmp_path / "x", seed=2)
+    assert list(sequences(other)["valid"]) != found["valid"]
+
+
+def test_a_validation_split_stays(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text(json.dumps(NOTES))
+    info = pianoroll.prepare(tmp_path / "x.h5", tmp_path / "x.json", seed=7)
+    assert ("carved" in info.extra, info.options) == (False, {"source": "x.json"})
+    assert [list(sequences(info)[split]) for split in SPLITS] == [["train-0", "train-1"], ["valid-0"], ["test-0"]]
 
 
 # ------------------------------------------------------------------------------------------- downloads

@@ -38,7 +38,9 @@ def test_lists_for_tuples_and_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("notes", "words"),
     [
-        ({"train": NOTES["train"], "test": []}, "'valid' is missing"),
+        ({"train": NOTES["train"], "test": [], "valid": None}, "'valid' is missing"),
+        ({"train": NOTES["train"], "test": [], "validation": []}, "'valid' is missing"),
+        ({"train": NOTES["train"]}, "'test' is missing"),
         (changed("train", {"a": 1}), "'train' is missing or not a list"),
         (changed("test", [[]]), "test sequence 0 is not a list of 1 step or more"),
         (changed("test", [[(60,)], "ab"]), "test sequence 1 is not a list"),

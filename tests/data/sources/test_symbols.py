@@ -74,6 +74,11 @@ def test_a_sequence_a_line(tmp_path: Path) -> None:
         for s in range(4)
     ]
     assert len(set(map(str, map(sorted, tests)))) > 1
+    for end in (b"\r\n", b"\r"):
+        file.write_bytes(b"\xef\xbb\xbf" + "\n".join(lines).encode().replace(b"\n", end) + end)
+        info = symbols.prepare(tmp_path / "y.h5", source=str(file), overwrite=True)
+        assert sum(info.splits[s].sequences for s in SPLITS) == 40
+        assert not any("\r" in symbol or "\ufeff" in symbol for symbol in info.extra["symbols"])
     file.write_bytes(b"\n\n")
     with pytest.raises(DataError, match="no training sequence; 2 skipped"):
         symbols.prepare(tmp_path / "y.h5", source=str(file), overwrite=True)

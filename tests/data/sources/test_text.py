@@ -11,7 +11,7 @@ import pytest
 from stored import sequences, spelled
 
 from pyro_vrnn.data.schema import SPLITS
-from pyro_vrnn.data.sources import symbols, text
+from pyro_vrnn.data.sources import symbols, text, textfile
 from pyro_vrnn.system.errors import ConfigError, DataError
 
 
@@ -65,9 +65,35 @@ def test_a_file_for_each_split(tmp_path: Path, name: str) -> None:
     assert info.extra["symbols"] == ["<eos>", "<unk>", "a", "cat", "sat", "the"]
     assert info.extra["unknown"] == {"train": 0, "valid": 1, "test": 0}
     assert list(sequences(info)["train"]) == ["train-0", "train-1"]
+    assert "carved" not in info.extra
     (tmp_path / name.format("test")).unlink()
     with pytest.raises(DataError, match=r"test\.txt: cannot be read"):
         text.prepare(tmp_path / "y.h5", source=str(tmp_path))
+
+
+def test_a_folder_without_validation(tmp_path: Path) -> None:
+    """A twentieth of train's sequences by the seed, whose symbols training does not know; it is told."""
+    words = " ".join(f"w{i}" for i in range(400))
+    (tmp_path / "train.txt").write_text(words)
+    (tmp_path / "test.txt").write_text("w1 w2")
+    info = text.prepare(tmp_path / "x.h5", source=str(tmp_path), level="word", window=10)
+    found = {split: list(sequences(info)[split]) for split in SPLITS}
+    assert [len(found[split]) for split in SPLITS] == [38, 2, 1]
+    assert sorted(found["train"] + found["valid"]) == sorted(f"train-{k}" for k in range(40))
+    assert (info.extra["carved"], info.options["seed"]) == ("5% of train", 0)
+    assert info.extra["unknown"]["valid"] == 20
+    again = [
+        list(sequences(text.prepare(tmp_path / "y.h5", source=tmp_path, window=20, seed=s, overwrite=True))["valid"])
+        for s in (1, 1, 2, 3, 4)
+    ]
+    assert again[0] == again[1]
+    assert len(set(map(tuple, again))) > 1
+    short = text.prepare(tmp_path / "z.h5", source=tmp_path, level="word", window=400)
+    assert ([short.splits[s].sequences for s in SPLITS], "carved" in short.extra) == ([1, 0, 1], False)
+    (tmp_path / "val.txt").write_text("w1")
+    with pytest.raises(DataError, match=r"val\.txt in it, but no valid\.txt") as error:
+        text.prepare(tmp_path / "z.h5", source=tmp_path, overwrite=True)
+    assert error.value.hint == "rename val.txt to valid.txt"
 
 
 def test_symbols_are_those_of_the_training_split(tmp_path: Path) -> None:
@@ -80,12 +106,16 @@ def test_symbols_are_those_of_the_training_split(tmp_path: Path) -> None:
     assert text.prepare(tmp_path / "x.h5", source=str(file), overwrite=True).extra["symbols"] == ["a", "b"]
 
 
-def test_a_byte_order_mark_and_line_ends(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbf" + b"a b\r\n" * 30)
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_byte_order_mark_and_line_ends(tmp_path: Path, mark: bytes, end: bytes) -> None:
+    """An end of a line is one symbol, whatever wrote it."""
+    (tmp_path / "a.txt").write_bytes(mark + (b"a b" + end) * 30 + end)
     info = text.prepare(tmp_path / "x.h5", source=str(tmp_path / "a.txt"))
-    assert info.extra["symbols"] == ["\n", "\r", " ", "a", "b"]
+    assert "".join("".join(s) for split in SPLITS for s in spelled(info)[split]) == "a b\n" * 30 + "\n"
     info = text.prepare(tmp_path / "y.h5", source=str(tmp_path / "a.txt"), level="word")
     assert info.extra["symbols"] == ["<eos>", "a", "b"]
+    assert [s for split in SPLITS for found in spelled(info)[split] for s in found].count("<eos>") == 31
 
 
 def test_other_alphabets_and_10_000_symbols(tmp_path: Path) -> None:
@@ -107,8 +137,9 @@ def test_other_alphabets_and_10_000_symbols(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "options", "words"),
     [
-        (b"caf\xe9\n" * 9, {}, "not UTF-8: byte 3 is 0xe9"),
-        ("ab".encode("utf-16"), {}, "not UTF-8: byte 0 is 0xff"),
+        (b"caf\xe9\n" * 9, {}, "not UTF-8: byte 3 is 0xe9, in line 1"),
+        (b"a\r\nb\rc\ncaf\xe9\n", {}, "not UTF-8: byte 10 is 0xe9, in line 4"),
+        ("ab".encode("utf-16"), {}, "not UTF-8: byte 0 is 0xff, in line 1"),
         (b"", {}, "no text to train on"),
         (b"a", {}, "no text to train on"),
         (b" ", {"level": "word"}, "no text to train on"),
@@ -128,7 +159,7 @@ def test_text_from_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "empty").mkdir()
     (tmp_path / "long").write_bytes(b"ab" * 99)
-    monkeypatch.setattr(text, "MAX_BYTES", 100)
+    monkeypatch.setattr(textfile, "MAX_BYTES", 100)
     for name in ("fifo", "empty", "gone", "a\0b", "long"):
         for module in (text, symbols) if name != "empty" else (text,):
             with pytest.raises(DataError, match=r"plain file|cannot be read|no ptb.train.txt|at most 100"):
