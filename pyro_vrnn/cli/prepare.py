@@ -170,9 +170,10 @@ def iamondb(
 def strokes(
     clip: Clip = None,
 ) -> None:
-    """Pen strokes: npz, JSON, or the MNIST stroke text files. A step is (dx, dy, pen lifted).
+    """Pen strokes: Quick, Draw! .ndjson, sketch-rnn .npz, InkML, UNIPEN, JSON, npz, or the MNIST stroke text files.
 
-    For example: prepare strokes my_drawings.json
+    A step is (dx, dy, pen lifted). SOURCE is a file, or a folder of .ndjson, .inkml, .dat or MNIST stroke files.
+    For example: prepare strokes cat.ndjson
     """
 
 

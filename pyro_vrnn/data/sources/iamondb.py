@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NoReturn
-from xml.parsers import expat
 
 from pyro_vrnn.data.schema import Array, DataInfo
 from pyro_vrnn.data.sources.common import find_files, seeded_split
+from pyro_vrnn.data.sources.drawings import Drawings, joined
+from pyro_vrnn.data.sources.plain_xml import DoctypeError, parse
 from pyro_vrnn.data.sources.request import Request, reads
-from pyro_vrnn.data.sources.strokes import Drawings, joined
 from pyro_vrnn.system.errors import DataError, at_least
 from pyro_vrnn.system.files import read_plain_file
 
@@ -75,10 +74,6 @@ def prepare(
     )
 
 
-class DoctypeError(ValueError):
-    """A DOCTYPE: the only place where entities, which can grow without bound or read other files, are declared."""
-
-
 def read_line(data: bytes) -> Array:
     """The points of a line, [N, 3] = x, y, pen, y upwards.
 
@@ -94,18 +89,7 @@ def read_line(data: bytes) -> Array:
         elif tag == "Point":
             strokes[-1].append((float(attributes["x"]), -float(attributes["y"])))
 
-    def doctype(*_: object) -> NoReturn:
-        raise DoctypeError("it has a DOCTYPE, which is not read")
-
-    parser = expat.ParserCreate()
-    parser.StartElementHandler = start
-    parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = doctype
-    try:
-        parser.Parse(data, True)
-    except DoctypeError:
-        raise
-    except (expat.ExpatError, LookupError, ValueError) as error:  # LookupError: no x, no stroke, an unknown encoding
-        raise ValueError(f"line {parser.CurrentLineNumber}: not strokes of points: {error}") from error
+    parse(data, start)
     return joined(strokes)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
+from collections.abc import Callable, Mapping, Set
 from typing import Any, NoReturn
 
 ALLOWED = frozenset(
@@ -61,15 +62,41 @@ class PlainPickleError(ValueError):
 
 def load(data: bytes) -> Any:
     """The value that the pickle holds; PlainPickleError for any other bytes, without running them."""
+    return run(data, ALLOWED, {})
+
+
+def run(
+    data: bytes,
+    allowed: Set[str],
+    names: Mapping[tuple[str, str], Callable[..., Any]],
+    *,
+    encoding: str = "ASCII",
+    most: int | None = None,
+) -> Any:
+    """The value that a pickle of these instructions holds.
+
+    Args:
+        data: the pickle.
+        allowed: the instructions that it may have.
+        names: what stands for a name, (module, name), in the pickle: nothing is ever looked up by it. It should hold
+            no value that an instruction can change.
+        encoding: of Python 2's texts.
+        most: instructions that are read.
+
+    Raises:
+        PlainPickleError: any other bytes.
+    """
     try:
         for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
-            if opcode.name not in ALLOWED:
+            if opcode.name not in allowed:
                 what = f" of {argument}" if isinstance(argument, str) else ""
                 raise PlainPickleError(f"it has the instruction {opcode.name}{what}")
             # The reader makes room for every number up to this one: 4 billion in five bytes.
             if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > count:
                 raise PlainPickleError(f"it remembers a value under the number {argument}")
-        return _Plain(io.BytesIO(data)).load()
+            if most is not None and count >= most:
+                raise PlainPickleError(f"it has more than {most} instructions")
+        return _Plain(data, names, encoding).load()
     except PlainPickleError:
         raise
     except Exception as error:  # the reader promises nothing about what it raises on damaged bytes
@@ -77,10 +104,16 @@ def load(data: bytes) -> Any:
 
 
 class _Plain(pickle.Unpickler):
-    """The second lock: should the list above ever let one through, nothing can be named."""
+    """The second lock: should the list of instructions ever let one through, only our own names can be named."""
 
-    def find_class(self, module: str, name: str) -> NoReturn:
-        raise PlainPickleError(f"it names {module}.{name}")
+    def __init__(self, data: bytes, names: Mapping[tuple[str, str], Callable[..., Any]], encoding: str) -> None:
+        super().__init__(io.BytesIO(data), encoding=encoding)
+        self.names = names
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self.names:
+            raise PlainPickleError(f"it names {module}.{name}")
+        return self.names[module, name]
 
     def persistent_load(self, pid: Any) -> NoReturn:
         raise PlainPickleError("it refers to something outside")

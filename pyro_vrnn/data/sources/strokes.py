@@ -1,10 +1,13 @@
-"""Pen drawings as steps (dx, dy, pen), from one of four layouts.
+"""Pen drawings as steps (dx, dy, pen), from one of these layouts.
 
     npz     train, test [sum of N, 3] = x, y, pen, and *_len, perhaps *_writer; y upwards (the pen digits)
     npz     points [sum of N, 2], pen_up, length, perhaps drawer; y upwards (Omniglot)
+    npz     train, valid, test, pickled arrays of drawings: sketch-rnn's (sketchrnn.py)
     folder  trainimg-K-inputdata.txt, testimg-K-inputdata.txt, lines "dx dy eos eod", y downwards
             (Edwin de Jong's MNIST digits as stroke sequences, 2016)
     JSON    a list of drawings; a drawing is a list of strokes, a stroke a list of points [x, y], y upwards
+    ndjson  a drawing a line, or a folder of such files: Quick, Draw! (quickdraw.py)
+    InkML   and UNIPEN: a drawing a file, or a folder of them (inkml.py, unipen.py)
 
 A drawing of N points becomes N - 1 steps: the way from the point before, and 1 at the last point before the pen is
 lifted. y points upwards. Where the first point was is not kept.
@@ -14,23 +17,39 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pyro_vrnn.data.schema import SPLITS, Array, DataInfo
-from pyro_vrnn.data.sources.common import MAX_BYTES, MAX_TABLE_BYTES, cut, instead_of, read_npz, seeded_split
+from pyro_vrnn.data.sources import inkml, quickdraw, sketchrnn, unipen
+from pyro_vrnn.data.sources.common import (
+    MAX_BYTES,
+    MAX_TABLE_BYTES,
+    SHARES,
+    cut,
+    find_files,
+    instead_of,
+    is_hidden,
+    read_npz,
+    seeded_split,
+)
+from pyro_vrnn.data.sources.drawings import Drawings, joined
+from pyro_vrnn.data.sources.plain_xml import DoctypeError
 from pyro_vrnn.data.sources.request import Request, reads
-from pyro_vrnn.data.writer import write_sequences
 from pyro_vrnn.system.errors import DataError, at_least
 from pyro_vrnn.system.files import read_plain_file
 
-MOST_POINTS = 100_000  # of a drawing
 MAX_TEXT_BYTES = 2 * 2**20  # of an MNIST stroke file
 MNIST_NAME = re.compile(r"(train|test)img-(\d+)-inputdata\.txt")
-LAYOUTS = "an npz with x, y, pen, a folder of *img-*-inputdata.txt, or JSON drawings of strokes of [x, y]"
+MAX_INK_BYTES = 8 * 2**20  # of a file that is one drawing
+INK: Mapping[str, Callable[[bytes], Array]] = {".inkml": inkml.read_ink, ".dat": unipen.read_ink}
+"""Files that are one drawing each: the endings, and what reads points [N, 3] from their content."""
+LAYOUTS = (
+    "an npz with x, y, pen or of sketch-rnn, Quick, Draw! .ndjson, .inkml, UNIPEN .dat, "
+    "a folder of *img-*-inputdata.txt, or JSON drawings of strokes of [x, y]"
+)
 
 
 @reads
@@ -41,9 +60,10 @@ def prepare(
 ) -> DataInfo:
     """Write drawings to a data file, float32 [T, 3], in the units of the source.
 
-    Validation drawings are by other hands where the source says whose hand it was: of train and test arrays the
-    writers with the highest numbers, a sixth of them; of points with a drawer 80/10/10 of the drawers in order. Else
-    a tenth is chosen by the seed, and a tenth for test where the source has no test drawings.
+    Splits that the source names are kept. Where it names train but not valid, validation drawings are by other hands
+    if it says whose hand it was (of train and test arrays the writers with the highest numbers, a sixth of them), else
+    5% of train by the seed, one at least (`carved` in the file). Where it names no split, 80/10/10 of the drawers in
+    order, or of the drawings by the seed.
 
     Drawings of fewer than 2 points or more than 100,000, that are ragged or not finite, or whose pen never changes, are
     skipped and listed in the file.
@@ -62,107 +82,24 @@ def prepare(
     drawings = Drawings(request)
     if source.is_dir():
         _from_folder(drawings)
+    elif source.suffix.lower() == quickdraw.ENDING:
+        quickdraw.read({source.name: source}, drawings)
+    elif source.suffix.lower() in INK:
+        _from_ink({source.name: source}, drawings)
     else:
         data = read_plain_file(source, MAX_BYTES)
         if data.startswith(b"PK"):
-            _from_npz(read_npz(data, source), source, drawings, seed)
+            if sketchrnn.holds_objects(data):
+                sketchrnn.read(data, drawings)
+            else:
+                _from_npz(read_npz(data, source), source, drawings, seed)
         elif data.lstrip()[:1] == b"[":
             _from_json(data, source, drawings, seed)
+        elif data[:1] == b"{" and b'"drawing"' in data[: quickdraw.MAX_LINE_BYTES].partition(b"\n")[0]:
+            quickdraw.read({source.name: source}, drawings)
         else:
             raise DataError(f"{source}: none of the layouts that are read", f"give {LAYOUTS}", source)
     return drawings.write(clip=clip, options={"seed": seed})
-
-
-class Drawings:
-    """Drawings as they are read, and their file.
-
-    Args:
-        request: the data file that is asked for.
-    """
-
-    def __init__(self, request: Request) -> None:
-        self.request = request
-        self.skips = request.skips()
-        self.splits: dict[str, list[Array]] = {split: [] for split in SPLITS}
-        self.ids: dict[str, list[str]] = {split: [] for split in SPLITS}
-
-    def add(self, split: str, name: str, points: Array) -> None:
-        """A drawing, points [N, 3] = x, y, pen with y upwards; skipped if it cannot be used."""
-        try:
-            steps = offsets(points)
-        except ValueError as error:
-            self.skips.add(name, str(error))
-            return
-        self.splits[split].append(steps)
-        self.ids[split].append(name)
-
-    def add_all(self, name: str, drawings: Sequence[Array], splits: Sequence[str]) -> None:
-        """Drawings [N, 3] of these splits, called name-0, name-1, ..."""
-        for i, (points, split) in enumerate(zip(drawings, splits, strict=True)):
-            self.add(split, f"{name}-{i}", points)
-
-    def write(
-        self,
-        *,
-        clip: float,
-        options: dict[str, Any],
-        extra: dict[str, Any] | None = None,
-        source: str | None = None,
-        licence: str = "unknown",
-    ) -> DataInfo:
-        """The data file; `clip` as in `prepare`."""
-        self.skips.check_left(self.ids["train"])
-        clipped = clip_offsets(self.splits, clip)
-        return write_sequences(
-            self.request.path,
-            self.splits,
-            ids=self.ids,
-            kind="strokes",
-            support="real",
-            steps_per_second=None,
-            source=source or self.request.origin,
-            licence=licence,
-            options={"source": self.request.source.name, "clip": clip, **options},
-            extra={"clipped_values": clipped, **(extra or {}), **self.skips.extra()},
-            overwrite=self.request.overwrite,
-        )
-
-
-def offsets(points: Array) -> Array:
-    """Points [N, 3] = x, y, pen as steps (dx, dy, pen), float32 [N - 1, 3].
-
-    Raises:
-        ValueError: too few or too many points, not finite, or a pen that is not 0 and 1 or never changes.
-    """
-    if not 2 <= len(points) <= MOST_POINTS:
-        raise ValueError(f"{len(points)} points; 2 to {MOST_POINTS} can be used")
-    points = points.astype(np.float64)
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is not finite below
-        steps = np.concatenate([np.diff(points[:, :2], axis=0), points[1:, 2:]], axis=1).astype(np.float32)
-    bad = np.flatnonzero(~np.isfinite(steps).all(axis=1))
-    if len(bad):
-        raise ValueError(f"point {bad[0]} or {bad[0] + 1} is not finite, or too far away")
-    pen = points[:, 2]
-    if not np.isin(pen, (0, 1)).all():
-        raise ValueError(f"a pen of {pen[~np.isin(pen, (0, 1))][0]:g}, not 0 or 1")
-    if (pen == pen[0]).all():
-        raise ValueError(f"the pen is {pen[0]:g} at every point")
-    return steps
-
-
-def clip_offsets(splits: dict[str, list[Array]], clip: float) -> int:
-    """Cut dx and dy in place at `clip` deviations of the training split from its mean; how many values were cut."""
-    train = np.concatenate(splits["train"])[:, :2].astype(np.float64)
-    mean, std = train.mean(axis=0), train.std(axis=0)
-    reach = np.where(std > 0, clip * std, np.inf)  # a column that never changes has no scale to clip by
-    low, high = (mean - reach).astype(np.float32), (mean + reach).astype(np.float32)
-    clipped = 0
-    for sequences in splits.values():
-        for steps in sequences:
-            before = steps[:, :2].copy()
-            np.clip(before, low, high, out=steps[:, :2])
-            clipped += int((steps[:, :2] != before).sum())
-    return clipped
 
 
 def _from_npz(arrays: dict[str, Array], source: Path, drawings: Drawings, seed: int) -> None:
@@ -178,6 +115,7 @@ def _from_npz(arrays: dict[str, Array], source: Path, drawings: Drawings, seed: 
     if "train" not in arrays:
         held = ", ".join(sorted(arrays))[:80] or "nothing"
         raise DataError(f"{source}: array 'train' is missing; it has {held}", f"give {LAYOUTS}", source)
+    carve = "valid" not in arrays
     for part in [split for split in SPLITS if split in arrays]:
         found = cut(arrays, part, f"{part}_len", source)
         if arrays[part].shape[1] != 3:
@@ -185,8 +123,11 @@ def _from_npz(arrays: dict[str, Array], source: Path, drawings: Drawings, seed: 
         split_of = [part] * len(found)
         if part == "train" and "valid" not in arrays:
             hands = _hands(arrays, "train_writer", len(found), source)
-            split_of = _by_seed(len(found), seed, (90, 10, 0)) if hands is None else by_hand(hands, 6)
+            split_of = split_of if hands is None else by_hand(hands, 6)
+            carve = hands is None
         drawings.add_all(part, found, split_of)
+    if carve:
+        drawings.carve(seed)
 
 
 def _hands(arrays: dict[str, Array], name: str, drawings: int, source: Path) -> Array | None:
@@ -211,10 +152,10 @@ def by_hand(hands: Array, valid: int, test: int | None = None) -> list[str]:
     return np.where(rank == 0, "train", split).tolist()
 
 
-def _by_seed(drawings: int, seed: int, shares: tuple[int, int, int] = (80, 10, 10)) -> list[str]:
+def _by_seed(drawings: int, seed: int) -> list[str]:
     """A split for each drawing [N]."""
     names = [str(i) for i in range(drawings)]
-    split = seeded_split(names, seed, shares)
+    split = seeded_split(names, seed)
     return [split[name] for name in names]
 
 
@@ -235,42 +176,62 @@ def _from_json(data: bytes, source: Path, drawings: Drawings, seed: int) -> None
         drawings.add(split, f"drawing-{i}", points)
 
 
-def joined(strokes: Any) -> Array:
-    """Strokes, each a list of [x, y], as points [N, 3] = x, y, pen; an empty stroke is passed over.
-
-    Raises:
-        ValueError, TypeError, OverflowError: they are something else.
-    """
-    parts = [np.zeros((0, 3))]
-    for stroke in strokes:
-        if len(stroke) > 0:
-            points = np.array(stroke, dtype=np.float64)
-            if points.ndim != 2 or points.shape[1] != 2:
-                raise ValueError(f"a stroke of shape {list(points.shape)}")
-            pen = np.zeros((len(points), 1))
-            pen[-1] = 1
-            parts.append(np.concatenate([points, pen], axis=1))
-    return np.concatenate(parts)
-
-
 def _from_folder(drawings: Drawings) -> None:
-    """Read one drawing per file; a tenth of the training files goes to valid."""
-    folder, seed = drawings.request.source, drawings.request.seed
-    found = sorted((m[1], int(m[2]), m[0]) for m in (MNIST_NAME.fullmatch(p.name) for p in folder.iterdir()) if m)
-    if not found:
+    """Read MNIST stroke files, or else the files with one of the other endings, at any depth."""
+    folder = drawings.request.source
+    digits = sorted((m[1], int(m[2]), m[0]) for m in (MNIST_NAME.fullmatch(p.name) for p in folder.iterdir()) if m)
+    if digits:
+        _from_digits({name: split for split, _, name in digits}, drawings)
+        return
+    there = {p.suffix.lower() for p in folder.rglob("*") if not is_hidden(p.relative_to(folder))}
+    endings = [ending for ending in (quickdraw.ENDING, *INK) if ending in there]
+    if not endings:
         hint = instead_of(folder, LAYOUTS, (".npz", ".json"))
         raise DataError(f"{folder}: no pen drawings in it", hint, folder)
-    part = seeded_split([name for split, _, name in found if split == "train"], seed, (90, 10, 0))
-    for done, (_, _, name) in enumerate(found, start=1):
-        try:
-            points = _read_mnist(read_plain_file(folder / name, MAX_TEXT_BYTES))
-        except DataError as error:
-            drawings.skips.add(name, error.message.removeprefix(f"{folder / name}: "), "file")
-        except ValueError as error:
-            drawings.skips.add(name, str(error), "file")
-        else:
-            drawings.add(part.get(name, "test"), name.removesuffix("-inputdata.txt"), points)
-        drawings.request.report(done, len(found))
+    if len(endings) > 1:
+        raise DataError(f"{folder}: {' and '.join(endings)} files in it", "give a folder of one kind", folder)
+    files = find_files(folder, endings, drawings.skips)
+    if endings == [quickdraw.ENDING]:
+        quickdraw.read(files, drawings)
+    else:
+        _from_ink(files, drawings)
+
+
+def _from_digits(split_of: Mapping[str, str], drawings: Drawings) -> None:
+    """Read one drawing per file."""
+    folder = drawings.request.source
+    for done, (name, split) in enumerate(split_of.items(), start=1):
+        if (points := _read_one(folder / name, name, MAX_TEXT_BYTES, _read_mnist, drawings)) is not None:
+            drawings.add(split, name.removesuffix("-inputdata.txt"), points)
+        drawings.request.report(done, len(split_of))
+    drawings.carve(drawings.request.seed)
+
+
+def _from_ink(files: Mapping[str, Path], drawings: Drawings) -> None:
+    """Read one drawing per file; a DOCTYPE ends it all."""
+    for done, (name, file) in enumerate(files.items(), start=1):
+        points = _read_one(file, name, MAX_INK_BYTES, INK[file.suffix.lower()], drawings)
+        if points is not None:
+            drawings.add("train", name[: -len(file.suffix)], points)
+        drawings.request.report(done, len(files))
+    if len(files) == 1 and drawings.skips.kept:
+        raise DataError(f"{file}: {drawings.skips.kept[0]['reason']}", f"give {LAYOUTS}", file)
+    drawings.deal(drawings.request.seed, SHARES)
+
+
+def _read_one(
+    file: Path, name: str, limit: int, points_of: Callable[[bytes], Array], drawings: Drawings
+) -> Array | None:
+    """The points of a file of one drawing; None, and it is among what was skipped, if it cannot be read."""
+    try:
+        return points_of(read_plain_file(file, limit))
+    except DoctypeError as error:
+        raise DataError(f"{file}: {error}", "ink needs none; remove it, or the file", file) from error
+    except DataError as error:
+        drawings.skips.add(name, error.message.removeprefix(f"{file}: "), "file")
+    except ValueError as error:
+        drawings.skips.add(name, str(error), "file")
+    return None
 
 
 def _read_mnist(data: bytes) -> Array:

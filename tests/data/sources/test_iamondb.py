@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from penfiles import STEPS, everything, same_folder, sequences
 
 from pyro_vrnn.data.schema import SPLITS
-from pyro_vrnn.data.sources import iamondb, strokes
+from pyro_vrnn.data.sources import iamondb
+from pyro_vrnn.data.sources.drawings import offsets
 from pyro_vrnn.system.errors import DataError
 
 HEAD = """<?xml version="1.0" encoding="ISO-8859-1"?>
@@ -150,7 +151,7 @@ def test_xml_that_is_not(tmp_path: Path, data: bytes, reason: str) -> None:
 
 def test_equal_times_and_empty_strokes_are_nothing_special() -> None:
     points = iamondb.read_line(LINE.replace("770.02", "770.00").replace("<StrokeSet>", "<StrokeSet><Stroke/>").encode())
-    assert strokes.offsets(points).tolist() == STEPS
+    assert offsets(points).tolist() == STEPS
 
 
 @same_folder

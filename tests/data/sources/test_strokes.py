@@ -16,6 +16,7 @@ from penfiles import DRAWING, STEPS, as_arrays, digits, everything, moved, prepa
 
 from pyro_vrnn.data.schema import SPLITS
 from pyro_vrnn.data.sources import common, iamondb, strokes
+from pyro_vrnn.data.sources.drawings import joined
 from pyro_vrnn.system.errors import ConfigError, DataError
 
 
@@ -61,7 +62,7 @@ def test_steps_of_every_layout(tmp_path: Path) -> None:
     """The same drawing, y upwards, in each; the first point gives no step."""
     assert everything(prepared(tmp_path, json.dumps([DRAWING]).encode())) == {"drawing-0": STEPS}
     assert everything(prepared(tmp_path, digits(1, 1))) == {"train-0": STEPS, "test-0": STEPS}
-    points = strokes.joined(DRAWING)
+    points = joined(DRAWING)
     file = io.BytesIO()
     np.savez(file, points=points[:, :2].astype("f4"), pen_up=points[:, 2].astype("u1"), length=np.array([5]))
     assert everything(prepared(tmp_path, file.getvalue())) == {"drawing-0": STEPS}
@@ -76,7 +77,7 @@ def test_steps_of_every_layout(tmp_path: Path) -> None:
 
 
 def test_mnist_files(tmp_path: Path) -> None:
-    """Numbers in order, a tenth of the training files for validation, the others' reasons."""
+    """Numbers in order, a twentieth of the training files for validation, the others' reasons."""
     folder = tmp_path / "sequences"
     folder.mkdir()
     for i in range(40):
@@ -100,7 +101,8 @@ def test_mnist_files(tmp_path: Path) -> None:
     os.mkfifo(folder / "testimg-9-inputdata.txt")  # opening it would hang
     told: list[tuple[int, int]] = []
     info = strokes.prepare(tmp_path / "x.h5", source=str(folder), progress=lambda *n: told.append(n))
-    assert [info.splits[s].sequences for s in SPLITS] == [37, 3, 5]  # a tenth of 50, two of whom are bad
+    assert [info.splits[s].sequences for s in SPLITS] == [38, 2, 5]
+    assert info.extra["carved"] == "5% of train"
     assert told[-1] == (56, 56)
     assert all("/" not in name and name.startswith("trainimg") for name in sequences(info)["valid"])
     skipped = {skip.get("file", skip.get("id", "")): skip["reason"] for skip in info.extra["skipped"]}
@@ -122,8 +124,13 @@ def test_writers_and_seeds(tmp_path: Path) -> None:
     assert by_seed[0] == by_seed[1]
     assert len({tuple(ids) for ids in by_seed}) > 1
     assert all(len(ids) == 1 for ids in by_seed)
+    assert "carved" not in info.extra
+    info = prepared(tmp_path, digits(100, train_writer=None))
+    assert [info.splits[s].sequences for s in SPLITS] == [95, 5, 3]
+    assert info.extra["carved"] == "5% of train"
     valid = as_arrays([DRAWING], "valid")
-    assert list(sequences(prepared(tmp_path, digits(**valid)))["valid"]) == ["valid-0"]
+    info = prepared(tmp_path, digits(train_writer=None, **valid))
+    assert (list(sequences(info)["valid"]), info.extra.get("carved")) == (["valid-0"], None)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +232,7 @@ BAD_ARRAYS = {
     "float lengths": ({"train_len": np.array([60.0])}, "not a list of whole numbers"),
     "two columns": ({"train": np.zeros((60, 2))}, "train has 2 columns"),
     "text": ({"train": np.full((60, 3), "a")}, "array 'train' is <U1"),
-    "objects": ({"train": np.full((60, 3), None)}, "Object arrays cannot be loaded"),
+    "objects": ({"train": np.full((60, 3), None)}, r"train is an array object \[60, 3\], not a list of drawings"),
     "writers of others": ({"train_writer": np.arange(3)}, "train_writer is not a whole number for each drawing"),
 }
 
