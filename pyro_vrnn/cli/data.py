@@ -123,7 +123,7 @@ def _columns(extra: dict[str, Any]) -> list[str]:
 
 
 def _recordings(extra: dict[str, Any]) -> list[str]:
-    """A line on the recordings of audio: how many, how many are silence, and whether they are cut off."""
+    """A line on the recordings of audio: how many, how many are silence, whether they are cut off or turned down."""
     from pyro_vrnn.data.description import counts_in
     from pyro_vrnn.data.schema import SPLITS
 
@@ -136,6 +136,8 @@ def _recordings(extra: dict[str, Any]) -> list[str]:
     for key, words in (("full_scale_samples", "at full scale"), ("clipped_samples", "clipped to 16 bits")):
         if extra.get(key):
             parts.append(f"{extra[key]} samples {words}")
+    if type(gain := extra.get("gain")) is float:
+        parts.append(f"all samples multiplied by {gain:g}, so that none is beyond full scale")
     return [f"recordings: {'; '.join(parts)}"]
 
 
