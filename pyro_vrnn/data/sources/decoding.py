@@ -29,6 +29,8 @@ LONGEST_SECONDS = 24 * 3600  # of a recording: a flac of zeros unpacks to 700 ti
 RATES = range(1000, 768_001)  # a header that says another is damaged
 MOST_CHANNELS = 64
 FORMATS = {"WAV", "WAVEX", "RF64", "W64", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "NIST"}
+MOST_CLIPPED = 0.001  # the share of a recording's samples that may be clipped without being asked for
+LOUD_PEAK = 1.5  # of full scale: floats beyond it are no accident, however few
 UNRECOGNISED = 1  # libsndfile's SF_ERR_UNRECOGNISED_FORMAT
 
 
@@ -63,8 +65,8 @@ class Tally:
     clipped: int = 0
     peak: float = 0.0
     """The largest |sample| after the gain, in units of full scale; 0 where 16-bit samples are taken as they are."""
-    floats: bool = False
-    """Whether its file has floats, in which a sample beyond full scale is no accident of decoding."""
+    loud: bool = False
+    """Whether its file has floats that are beyond full scale: `MOST_CLIPPED` of them, or one beyond `LOUD_PEAK`."""
     endless: bool = False
     """Whether its header does not say how long it is: it is read to its end."""
 
@@ -126,7 +128,7 @@ class Decoder:
 
     def _read(self, recording: Recording, tally: Tally) -> Iterator[Array]:
         sound = self._open(recording)
-        tally.floats, tally.endless = sound.floats, sound.endless
+        tally.endless = sound.endless
         rate = sound.rate or self.rate
         if rate != self.rate and not self.resample:
             hint = f"resample with --resample, or prepare at --sample-rate {rate}"
@@ -149,7 +151,7 @@ class Decoder:
             resampler = soxr.ResampleStream(rate, self.rate, 1, dtype="float32", quality="HQ")
         # No more than BLOCK samples out of a step either, if the rate goes up.
         step = max(1, BLOCK * min(rate, self.rate) // self.rate // sound.channels)
-        got = 0
+        got = beyond = 0
         while True:
             block = sound.take(step if recording.length is None else min(step, recording.length - got))
             if len(block) == 0:
@@ -160,11 +162,16 @@ class Decoder:
                 raise Unusable(f"NaN or infinity in the samples before {sound.at}")
             if got > longest:
                 raise Unusable(f"more than {LONGEST_SECONDS // 3600} hours")
-            yield _to_int16(_to_mono(block, resampler, last=False), tally, self.gain)
+            mono = _to_mono(block, keep=resampler is None)
+            if sound.floats:  # before a resampler adds to it
+                beyond += int(np.count_nonzero(np.abs(mono) > 1))
+                tally.loud = tally.loud or float(np.abs(mono).max()) > LOUD_PEAK
+            yield _to_int16(_resampled(mono, resampler, last=False), tally, self.gain)
         if wanted is not None and got < wanted:
             raise Unusable(_short(wanted, got))
         if resampler is not None:
-            yield _to_int16(_to_mono(np.empty((0, 1)), resampler, last=True), tally, self.gain)
+            yield _to_int16(_resampled(np.empty(0), resampler, last=True), tally, self.gain)
+        tally.loud = tally.loud or beyond > MOST_CLIPPED * got
 
     def _open(self, recording: Recording) -> _Sound:
         """The recording's file, at its start or before: going back is not exact in all formats."""
@@ -269,20 +276,26 @@ def read_header(file: IO[bytes] | FileIO) -> tuple[tuple[int, ...], np.dtype[Any
     return shape, dtype
 
 
-def _to_mono(block: Array, resampler: Any, *, last: bool) -> Array:
-    """[n, channels] as [m]: int16 as it is, or floats in units of full scale."""
+def _to_mono(block: Array, *, keep: bool) -> Array:
+    """[n, channels] as [n]: floats in units of full scale; or int16 as it is, of one channel, to `keep`."""
     channels = block.shape[1]
-    if block.dtype == np.int16 and resampler is None and channels == 1:
+    if block.dtype == np.int16 and keep and channels == 1:
         return block[:, 0]
     mono = block[:, 0].astype(np.float64)
     with np.errstate(over="ignore"):  # what is infinite is clipped
         for channel in range(1, channels):  # many times faster than block.mean(1)
             mono += block[:, channel]
     mono /= channels * (32768 if block.dtype == np.int16 else 1)
-    if resampler is not None:
-        # float32 has no number as far beyond full scale as float64: clipped there either way.
-        mono = resampler.resample_chunk(np.clip(mono, -1e30, 1e30).astype(np.float32), last=last)
     return mono
+
+
+def _resampled(mono: Array, resampler: Any, *, last: bool) -> Array:
+    """Samples [n] as [m] at the decoder's rate; as they are without a resampler."""
+    if resampler is None:
+        return mono
+    # float32 has no number as far beyond full scale as float64: it is too loud either way.
+    resampled: Array = resampler.resample_chunk(np.clip(mono, -1e30, 1e30).astype(np.float32), last=last)
+    return resampled
 
 
 def _to_int16(mono: Array, tally: Tally, gain: float) -> Array:

@@ -13,17 +13,13 @@ from decimal import ROUND_DOWN, Context, Decimal
 from statistics import median
 
 from pyro_vrnn.data.sources.common import Progress
-from pyro_vrnn.data.sources.decoding import Decoder, Recording, Unusable
+from pyro_vrnn.data.sources.decoding import MOST_CLIPPED, Decoder, Recording, Unusable
 from pyro_vrnn.data.sources.framing import Heard, listen
 from pyro_vrnn.data.sources.recordings import Left
 from pyro_vrnn.data.sources.spool import Spool
 from pyro_vrnn.system.errors import ConfigError, DataError, choose
 
 GAINS = ("auto", "none")
-MOST_CLIPPED = 0.001
-"""The share of a recording's samples that may be clipped without being asked for."""
-LOUD_PEAK = 1.5
-"""Of full scale: floats beyond it are no accident, however few."""
 HIGHEST_PEAK = 2.0**31
 """Of full scale: integers of 32 bits that were kept as floats. What is beyond it is damaged."""
 QUIET = 1 / 64
@@ -107,15 +103,12 @@ def listen_at_one_gain(
 def gain_for(heard: Sequence[Heard]) -> float:
     """What all samples are multiplied by so that the loudest is at full scale: 1 / peak, rounded down to four digits.
 
-    It is 1 unless a recording of floats is loud: one in a thousand of its samples beyond full scale, or one beyond
-    `LOUD_PEAK`.
+    It is 1 unless a recording is `loud` (decoding.Tally).
 
     Raises:
         DataError: one recording is so loud that most others would be silence.
     """
-    loud = [h for h in heard if h.tally.floats]
-    loud = [h for h in loud if h.tally.clipped > MOST_CLIPPED * h.tally.samples or h.tally.peak > LOUD_PEAK]
-    if not loud:
+    if not any(h.tally.loud for h in heard):
         return 1.0
     peaks = [max(h.tally.peak, -h.low / 32768, h.high / 32768) for h in heard]
     first = max(heard, key=lambda h: h.tally.peak)

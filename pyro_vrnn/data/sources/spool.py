@@ -31,7 +31,7 @@ from pyro_vrnn.system.files import cannot_write, read_at, write_refused
 MARK = b"pyro-vrnn "
 """The journal's first bytes, before its key."""
 USED = {
-    **{"samples": int, "clipped": int, "peak": float, "floats": bool, "endless": bool},
+    **{"samples": int, "clipped": int, "peak": float, "loud": bool, "endless": bool},
     **{"low": int, "high": int, "full_scale": int},
 }
 LEFT = {"because": str, "no_sound": bool}

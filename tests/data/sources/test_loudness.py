@@ -66,6 +66,7 @@ def test_what_is_not_loud_is_left_alone(tmp_path: Path) -> None:
         "mp3": (encoded(square, "MP3", None), True),
         "ogg": (encoded(square, "OGG", "VORBIS"), True),
         "resampled": (encoded(np.rint(square * 32767).astype(np.int16), rate=44_100), True),
+        "floats, resampled": (encoded(square, subtype="FLOAT", rate=44_100), True),
     }
     for name, (content, clipped) in cases.items():
         (tmp_path / "a").write_bytes(content)
