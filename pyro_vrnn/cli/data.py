@@ -145,13 +145,11 @@ def _table(found: dict[str, Any]) -> list[str]:
     if isinstance(labels := extra.get("labels"), dict):
         names = sorted({str(label) for part in labels.values() for label in part})
         lines.append(f"labels: {', '.join(names[:20])}{' …' if len(names) > 20 else ''}")
-    if extra.get("carved"):
-        lines.append(f"validation split: {extra['carved']}")
     return lines
 
 
 def _recordings(extra: dict[str, Any]) -> list[str]:
-    """A line on the recordings of audio: how many, how many are silence, and whether they are cut off."""
+    """A line on the recordings of audio: how many, how many are silence, whether they are cut off or turned down."""
     from pyro_vrnn.data.description import counts_in
     from pyro_vrnn.data.schema import SPLITS
 
@@ -164,6 +162,8 @@ def _recordings(extra: dict[str, Any]) -> list[str]:
     for key, words in (("full_scale_samples", "at full scale"), ("clipped_samples", "clipped to 16 bits")):
         if extra.get(key):
             parts.append(f"{extra[key]} samples {words}")
+    if type(gain := extra.get("gain")) is float:
+        parts.append(f"all samples multiplied by {gain:g}, so that none is beyond full scale")
     return [f"recordings: {'; '.join(parts)}"]
 
 

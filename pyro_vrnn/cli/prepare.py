@@ -136,6 +136,10 @@ def audio(
         str | None, typer.Option(metavar="INDEX.csv", help="Table of one FLAC per split; its folder is the source.")
     ] = None,
     normalise: Annotated[str | None, typer.Option(help="standard (deviation) or range (max - min).")] = None,
+    gain: Annotated[
+        str | None, typer.Option(help="Floats beyond full scale: auto turns all down alike (default), none refuses.")
+    ] = None,
+    clip: Annotated[bool | None, typer.Option("--clip", help="With --gain none: clip what is beyond it.")] = None,
 ) -> None:
     """Recordings: wav, flac, ogg, mp3, and npy or npz of samples, in folders of any depth.
 

@@ -44,6 +44,8 @@ class DataFormat:
     """Whether a sequence of vectors is an image, a row of pixels a step."""
     missing: bool = False
     """Whether some values may be missing."""
+    gain: float = 1.0
+    """What all recordings were multiplied by, for audio; what is drawn is divided by it."""
     sequence_steps: int = 0
     """Steps of a training sequence, if all have as many; what is drawn has as many then."""
 
@@ -63,7 +65,7 @@ class DataFormat:
         if not self.traits.sampled:
             return {}
         nats = nll_per_step / self.frame_length
-        unit = f"{self.scale[0]:.6g} 16-bit steps"
+        unit = f"{self.scale[0] / self.gain:.6g} 16-bit steps"
         return {"nll_per_sample": nats, "bits_per_sample": nats / math.log(2), "amplitude_unit": unit}
 
 
@@ -92,6 +94,9 @@ def format_of(info: DataInfo) -> DataFormat:
         raise DataError(f"{info.path}: /extra: image is {image!r}", AGAIN, info.path)
     if kind.timed and rate is None:
         raise DataError(f"{info.path}: {info.kind} without steps_per_second", AGAIN, info.path)
+    gain = info.extra.get("gain", 1.0) if kind.sampled else 1.0
+    if type(gain) not in (int, float) or not 0 < gain <= 1:
+        raise DataError(f"{info.path}: /extra: gain {gain!r} is no number above 0, and at most 1", AGAIN, info.path)
     train = info.splits["train"]
     return DataFormat(
         kind=info.kind,
@@ -109,6 +114,7 @@ def format_of(info: DataInfo) -> DataFormat:
         columns=tuple(columns),
         image=image,
         missing=info.missing,
+        gain=float(gain),
         sequence_steps=train.longest if train.shortest == train.longest and train.sequences > 1 else 0,
         steps_per_quarter=1 if quarters is None or rate is None else min(64, max(1, round(60 * rate / quarters))),
     )

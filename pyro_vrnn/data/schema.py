@@ -4,8 +4,7 @@
         x         [sum of lengths, X] uint8, int16 or float32: the sequences end to end
         offsets   [N + 1] int64: sequence i is x[offsets[i]:offsets[i + 1]]
         ids       [N] fixed-width UTF-8 bytes, unique within the split
-        observed  [sum of lengths, X] uint8, 1 where a value was observed and 0 where it is missing (x is 0 there);
-                  in all splits, or in none if nothing is missing
+        observed  [sum of lengths, X] uint8: 1, or 0 where a value is missing (x is 0 there); in all splits or none
     attributes of /   format, schema, kind, support, steps_per_second (absent where time has no unit),
                       frame_length, mean and std [X] float64 of the training split alone, source, licence,
                       options and extra (JSON)

@@ -3,7 +3,7 @@
 | kind      | file                | picture                        |
 |-----------|---------------------|--------------------------------|
 | pianoroll | .mid                | the notes                      |
-| audio     | .wav, 16 bit, mono  | waveform and spectrogram       |
+| audio     | .wav, mono          | waveform and spectrogram       |
 | strokes   | .svg                | the drawing                    |
 | symbols   | .txt                | none                           |
 | vectors   | .csv                | the columns, or the image      |

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,15 @@ class Sounds(Medium):
     def write(
         self, form: DataFormat, stored: Array, stem: Path, caption: Caption
     ) -> tuple[Path, Path | None, dict[str, Any]]:
-        """Write a wav; if a sample is beyond 16 bits, all are turned down, and `gain` says by how much."""
+        """Write a wav; if a sample is beyond 16 bits, all are turned down, and `gain` says by how much.
+
+        After training on recordings that were turned down themselves, the wav is as loud as they were: of floats,
+        as 16 bits have no numbers for that, and none is turned down.
+        """
         import soundfile
 
+        if form.gain != 1:
+            return _write_floats(form, stored.reshape(-1), stem, caption)
         wave = stored.reshape(-1)
         peak = float(np.abs(wave).max())
         gain = min(1.0, 32767 / peak) if peak > 0 else 1.0
@@ -37,26 +44,27 @@ class Sounds(Medium):
         soundfile.write(held, samples, form.sample_rate, format="WAV", subtype="PCM_16")
         with cannot_write(path, len(samples) * 2):
             write_bytes(path, held.getvalue())
-        picture, size = beside(stem, ".png"), form.frame_length
-        hidden = None if caption.hidden is None else (caption.hidden[0] * size, caption.hidden[1] * size)
-        pictures.sound(samples / 32768, form.sample_rate, picture, Caption(caption.title, caption.given * size, hidden))
+        picture = _picture(form, samples / 32768, stem, caption)
         facts = {"sample_rate": form.sample_rate, "samples": len(samples), "peak": peak / 32768, "gain": gain}
         return path, picture, facts
 
     def overview(self, form: DataFormat, sequences: list[Array], path: Path, titles: list[str], given: int) -> bool:
         """Draw several waveforms."""
-        waves = [stored.reshape(-1) / 32768 for stored in sequences]
+        waves = [stored.reshape(-1) / (32768 * form.gain) for stored in sequences]
         pictures.waves(waves, path, titles, form.sample_rate, given * form.frame_length)
         return True
 
     def read(self, form: DataFormat, path: Path) -> Array:
-        """Read the beginning of a sound file, int16 [T, frame]; what `prepare audio` would skip is refused."""
+        """Read the beginning of a sound file, int16 [T, frame]; what `prepare audio` would skip is refused.
+
+        It is multiplied by the gain of the recordings that the model was trained on.
+        """
         from pyro_vrnn.data.sources.decoding import Decoder, Recording, Tally, Unusable
 
         rate, samples = form.sample_rate, 0
         blocks = []
         try:
-            with Decoder(rate, resample=False) as decoder:
+            with Decoder(rate, resample=False, gain=form.gain) as decoder:
                 for block in decoder.read(Recording(path, path.name, path.stem, ""), Tally()):
                     blocks.append(block[: LONGEST_SECONDS * rate - samples])
                     samples += len(blocks[-1])
@@ -72,3 +80,27 @@ class Sounds(Medium):
         if frames == 0:
             raise DataError(f"{path}: shorter than a frame of {form.frame_length} samples", "give a longer one", path)
         return np.concatenate(blocks)[: frames * form.frame_length].reshape(frames, form.frame_length)
+
+
+def _write_floats(
+    form: DataFormat, wave: Array, stem: Path, caption: Caption
+) -> tuple[Path, Path | None, dict[str, Any]]:
+    """Write 16-bit steps [samples] as a wav of floats, the gain undone; see `Sounds.write`."""
+    samples = (wave / (32768 * form.gain)).astype("<f4")
+    path = beside(stem, ".wav")
+    # By hand: libsndfile puts the time of day into a wav of floats, and the same seed is to give the same file.
+    rate, size = form.sample_rate, samples.nbytes
+    head = struct.pack("<4sI4s4sIHHIIHHH", b"RIFF", 50 + size, b"WAVE", b"fmt ", 18, 3, 1, rate, 4 * rate, 4, 32, 0)
+    head += struct.pack("<4sII4sI", b"fact", 4, len(samples), b"data", size)
+    with cannot_write(path, size):
+        write_bytes(path, head + samples.tobytes())
+    facts = {"sample_rate": rate, "samples": len(samples), "peak": float(np.abs(samples).max()), "gain": 1.0}
+    return path, _picture(form, samples, stem, caption), facts | {"data_gain": form.gain}
+
+
+def _picture(form: DataFormat, wave: Array, stem: Path, caption: Caption) -> Path:
+    """Draw amplitudes [samples]."""
+    path, size = beside(stem, ".png"), form.frame_length
+    hidden = None if caption.hidden is None else (caption.hidden[0] * size, caption.hidden[1] * size)
+    pictures.sound(wave, form.sample_rate, path, Caption(caption.title, caption.given * size, hidden))
+    return path

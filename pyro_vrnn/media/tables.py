@@ -48,7 +48,7 @@ class Tables(Medium):
 
     def read(self, form: DataFormat, path: Path) -> Array:
         """Read a table as `prepare vectors` does, NaN where a value is missing; of several sequences the first."""
-        from pyro_vrnn.data.sources.tables import read_one
+        from pyro_vrnn.data.sources.othertables import read_one
 
         values = read_one(path, form.columns, form.x_dim)
         if np.isnan(values).any() and not form.missing:

@@ -18,6 +18,7 @@ from pyro_vrnn.data.schema import DataInfo
 from pyro_vrnn.data.sources.common import Progress, check_shares
 from pyro_vrnn.data.sources.decoding import Decoder
 from pyro_vrnn.data.sources.framing import Heard, again, check_frames, listen, store
+from pyro_vrnn.data.sources.loudness import check_gain, listen_at_one_gain
 from pyro_vrnn.data.sources.recordings import Left, describe_sources, find, named
 from pyro_vrnn.data.sources.sharing import UNITS, share_by_time, share_out
 from pyro_vrnn.data.sources.spool import Spool
@@ -40,6 +41,8 @@ def prepare(
     splits: tuple[float, ...] = (90, 5, 5),
     split_by: str = "file",
     normalise: str = "standard",
+    gain: str = "auto",
+    clip: bool = False,
     seed: int = 0,
     strict: bool = False,
     overwrite: bool = False,
@@ -50,9 +53,10 @@ def prepare(
     Several channels are mixed to one, their mean. Samples after the last whole frame of a recording are left out
     and counted in the file's `extra` as `tail_samples`; what is skipped, and why, is there too, as are `recordings` (or
     parts of them) and those that are all one value (`silent_recordings`) in each split, samples at either end of 16
-    bits (`full_scale_samples`; those beyond it before they were rounded are `clipped_samples`), and how many files are
-    sound of a type that is not read (`unread_types`). If it is interrupted, the same call continues behind the last
-    recording that was decoded (spool.py).
+    bits (`full_scale_samples`; those beyond it before they were rounded are `clipped_samples`), how many files are
+    sound of a type that is not read (`unread_types`) or had a header without a length (`mended`), and what all samples
+    were multiplied by, if they were (`gain`). If it is interrupted, the same call continues behind the last recording
+    that was decoded (spool.py).
 
     Args:
         path: the file to make.
@@ -68,28 +72,44 @@ def prepare(
             "time" recordings are cut: of a long one the start is for training and the end for test.
         normalise: how models are to scale the samples: by mean and deviation ("standard") or from the smallest
             and largest training sample to -1 and 1 ("range"), which are then `low` and `high` in `extra`.
+        gain: what becomes of recordings of floats that are beyond full scale: "auto" multiplies the samples of all
+            recordings by one number, so that nothing is clipped (loudness.py); "none" leaves them as they are, and
+            refuses what would be clipped by more than one sample in a thousand.
+        clip: with gain "none", clip any number of samples.
         seed: of the splits.
         strict: DataError for the first file that would be skipped.
         overwrite: replace an existing file.
-        progress: told (recordings read, twice as many as there are), as all are read twice.
+        progress: told (recordings read, twice as many as there are), as all are read twice; or three times, if they are
+            multiplied by a gain.
 
     Raises:
         ConfigError: an argument out of range, the file exists, or too few recordings for the splits.
-        DataError: another sample rate, a wrong index, or no recording to train on.
+        DataError: another sample rate, a wrong index, no recording to train on, or a recording too loud.
     """
     if normalise not in ("standard", "range"):
         raise choose("normalise", normalise, ("standard", "range"))
     window = check_frames(sample_rate, frame, seconds)
     if split_by not in UNITS:
         raise choose("split by", split_by, UNITS)
+    check_gain(gain, clip)
     check_shares(splits)
     check_seed(seed)
     check_free(path, overwrite)
     left = Left(named(source), strict)
     recordings = find(source, index, left)
-    decided = {"rate": sample_rate, "resample": resample, "frame": frame, "whole": window is None}
+    decided = {"rate": sample_rate, "resample": resample, "frame": frame, "whole": window is None, "gain": gain}
     with Decoder(sample_rate, resample=resample) as decoder, Spool(path, recordings, decided) as spool:
-        heard = listen(decoder, recordings, left, frame=frame, whole=window is None, spool=spool, progress=progress)
+        heard, left, reads = listen_at_one_gain(
+            decoder,
+            recordings,
+            left,
+            frame=frame,
+            whole=window is None,
+            spool=spool,
+            gain=gain,
+            clip=clip,
+            progress=progress,
+        )
         dealt = any(h.recording.split is None for h in heard)
         if split_by == "time":
             heard = share_by_time(heard, spool, splits, frame=frame, window=window)
@@ -118,9 +138,10 @@ def prepare(
                 "split_by": split_by if dealt else None,
                 "normalise": normalise,
                 "seed": seed,
+                **({} if gain == "auto" else {"gain": gain, "clip": clip}),
             },
             overwrite=overwrite,
-            reads=2 * len(recordings),
+            reads=reads,
             progress=progress,
         )
 

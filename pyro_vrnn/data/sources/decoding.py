@@ -3,13 +3,12 @@
 What is read: wav, flac, ogg (Vorbis, Opus), mp3, aiff, au, caf, NIST SPHERE and their kin by libsndfile; .npy files
 and the arrays of .npz files, int16 or floats in [-1, 1], at the sample rate that is asked for.
 
-To mono by the mean of the channels; to another rate by soxr, HQ; to 16 bits by rounding x * 32768 (ties to even),
-where what lies outside [-1, 1] is clipped and counted.
+To mono by the mean of the channels; to another rate by soxr, HQ; times a gain; to 16 bits by rounding x * 32768 (ties
+to even), where what lies outside [-1, 1] is clipped and counted.
 """
 
 from __future__ import annotations
 
-import re
 import stat
 import zipfile
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from typing import IO, Any
 import numpy as np
 
 from pyro_vrnn.data.schema import Array
+from pyro_vrnn.data.sources.headers import claimed, mended, mp3_says_length
 from pyro_vrnn.system.errors import DataError
 
 BLOCK = 2**19  # samples read at once, of all channels together
@@ -29,6 +29,8 @@ LONGEST_SECONDS = 24 * 3600  # of a recording: a flac of zeros unpacks to 700 ti
 RATES = range(1000, 768_001)  # a header that says another is damaged
 MOST_CHANNELS = 64
 FORMATS = {"WAV", "WAVEX", "RF64", "W64", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "NIST"}
+MOST_CLIPPED = 0.001  # the share of a recording's samples that may be clipped without being asked for
+LOUD_PEAK = 1.5  # of full scale: floats beyond it are no accident, however few
 UNRECOGNISED = 1  # libsndfile's SF_ERR_UNRECOGNISED_FORMAT
 
 
@@ -61,6 +63,12 @@ class Tally:
 
     samples: int = 0
     clipped: int = 0
+    peak: float = 0.0
+    """The largest |sample| after the gain, in units of full scale; 0 where 16-bit samples are taken as they are."""
+    loud: bool = False
+    """Whether its file has floats that are beyond full scale: `MOST_CLIPPED` of them, or one beyond `LOUD_PEAK`."""
+    endless: bool = False
+    """Whether its header does not say how long it is: it is read to its end."""
 
 
 @dataclass
@@ -72,6 +80,8 @@ class _Sound:
     claimed: int | None  # samples by the header, where that says more than a guess
     take: Callable[[int], Array]  # the next n samples or as many as there are, [n, channels] int16 or float64
     go: Callable[[int], Any]  # to this sample
+    floats: bool
+    endless: bool = False
     at: int = 0
 
 
@@ -81,10 +91,11 @@ class Decoder:
     Args:
         rate: samples per second to give.
         resample: take files of other rates too.
+        gain: what all samples are multiplied by.
     """
 
-    def __init__(self, rate: int, *, resample: bool) -> None:
-        self.rate, self.resample = rate, resample
+    def __init__(self, rate: int, *, resample: bool, gain: float = 1.0) -> None:
+        self.rate, self.resample, self.gain = rate, resample, gain
         self._stack = ExitStack()
         self._opened: tuple[tuple[Path, str | None], _Sound] | None = None
 
@@ -117,6 +128,7 @@ class Decoder:
 
     def _read(self, recording: Recording, tally: Tally) -> Iterator[Array]:
         sound = self._open(recording)
+        tally.endless = sound.endless
         rate = sound.rate or self.rate
         if rate != self.rate and not self.resample:
             hint = f"resample with --resample, or prepare at --sample-rate {rate}"
@@ -139,7 +151,7 @@ class Decoder:
             resampler = soxr.ResampleStream(rate, self.rate, 1, dtype="float32", quality="HQ")
         # No more than BLOCK samples out of a step either, if the rate goes up.
         step = max(1, BLOCK * min(rate, self.rate) // self.rate // sound.channels)
-        got = 0
+        got = beyond = 0
         while True:
             block = sound.take(step if recording.length is None else min(step, recording.length - got))
             if len(block) == 0:
@@ -150,11 +162,16 @@ class Decoder:
                 raise Unusable(f"NaN or infinity in the samples before {sound.at}")
             if got > longest:
                 raise Unusable(f"more than {LONGEST_SECONDS // 3600} hours")
-            yield _to_int16(_to_mono(block, resampler, last=False), tally)
+            mono = _to_mono(block, keep=resampler is None)
+            if sound.floats:  # before a resampler adds to it
+                beyond += int(np.count_nonzero(np.abs(mono) > 1))
+                tally.loud = tally.loud or float(np.abs(mono).max()) > LOUD_PEAK
+            yield _to_int16(_resampled(mono, resampler, last=False), tally, self.gain)
         if wanted is not None and got < wanted:
             raise Unusable(_short(wanted, got))
         if resampler is not None:
-            yield _to_int16(_to_mono(np.empty((0, 1)), resampler, last=True), tally)
+            yield _to_int16(_resampled(np.empty(0), resampler, last=True), tally, self.gain)
+        tally.loud = tally.loud or beyond > MOST_CLIPPED * got
 
     def _open(self, recording: Recording) -> _Sound:
         """The recording's file, at its start or before: going back is not exact in all formats."""
@@ -197,10 +214,11 @@ def _sound(file: FileIO, stack: ExitStack) -> _Sound:
 
     file.seek(0)
     head = file.read(1024)
-    tagged = _mp3_says_length(head, file)
+    tagged = mp3_says_length(head, file)
+    whole = mended(file)
     file.seek(0)  # not moved any more once libsndfile has it
     try:
-        sound = stack.enter_context(soundfile.SoundFile(file.fileno(), closefd=False))
+        sound = stack.enter_context(soundfile.SoundFile(file.fileno() if whole is None else whole, closefd=False))
     except soundfile.LibsndfileError as error:
         if head.startswith(b"NIST_1A") and b"shorten" in head:
             raise Unusable("SPHERE compressed with shorten; unpack it, with sph2pipe for one") from error
@@ -211,9 +229,9 @@ def _sound(file: FileIO, stack: ExitStack) -> _Sound:
         raise NotSound(f"not a sound file, but {sound.format_info}")
     if sound.samplerate not in RATES or sound.channels > MOST_CHANNELS:
         raise Unusable(f"its header says {sound.samplerate} samples per second, {sound.channels} channels")
-    claimed = _claimed(sound, head, tagged)
-    if sound.format not in ("MP3", "FLAC") and claimed is not None and claimed > sound.frames:
-        raise Unusable(_short(claimed, sound.frames))
+    said = claimed(sound, head, tagged)
+    if sound.format not in ("MP3", "FLAC") and said is not None and said > sound.frames:
+        raise Unusable(_short(said, sound.frames))
     # soundfile seeks after each read of a seekable file: in an mp3 that changes samples, in a flac of a length
     # that its header does not say it fails at the end.
     sound.seekable = lambda: False
@@ -221,38 +239,12 @@ def _sound(file: FileIO, stack: ExitStack) -> _Sound:
     return _Sound(
         rate=sound.samplerate,
         channels=sound.channels,
-        claimed=claimed,
+        claimed=said,
         take=lambda n: sound.read(n, dtype=dtype, always_2d=True),
         go=sound.seek,
+        floats=sound.subtype in ("FLOAT", "DOUBLE"),
+        endless=whole is not None and whole.endless,
     )
-
-
-def _claimed(sound: Any, head: bytes, tagged: bool) -> int | None:
-    """The samples that a header says there are, even if libsndfile has seen that there are fewer."""
-    frames = int(sound.frames)
-    if sound.format == "MP3":
-        return frames if tagged else None  # a guess from the file's size
-    if frames == 2**63 - 1:  # libsndfile's word for not knowing: a flac or ogg made in a pipe
-        return None
-    if sound.format == "NIST":
-        said = re.search(rb"sample_count -i (\d{1,18})\s", head)
-        return int(said[1]) if said else frames
-    # The log of libsndfile tells of a chunk that is longer than the file: "data : 160000 (should be 4956)".
-    log = re.search(r"^ *(?:data|SSND|Data Size|riff|Riff size) *: (\d+) \(should be (\d+)\)", sound.extra_info, re.M)
-    if log is None or int(log[1]) <= int(log[2]):
-        return frames
-    size, there = int(log[1]), int(log[2])
-    return size // (there // frames) if there >= frames > 0 else max(1, frames) * size // max(1, there)
-
-
-def _mp3_says_length(head: bytes, file: FileIO) -> bool:
-    """Whether, if this is an mp3, its first frame after the ID3 tag is one that tells the length."""
-    begin = 0
-    if head.startswith(b"ID3"):
-        begin = 10 + sum((byte & 127) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
-    file.seek(begin)
-    frame = file.read(4096)
-    return any(tag in frame for tag in (b"Xing", b"Info", b"VBRI"))
 
 
 def _array(file: IO[bytes] | FileIO) -> _Sound:
@@ -268,7 +260,7 @@ def _array(file: IO[bytes] | FileIO) -> _Sound:
         with np.errstate(over="ignore"):  # a float128 beyond float64 becomes inf, which is refused
             return whole.astype("<i2" if dtype.kind == "i" else "<f8", copy=False).reshape(-1, 1)
 
-    return _Sound(None, 1, shape[0], take, lambda sample: file.seek(first + sample * dtype.itemsize))
+    return _Sound(None, 1, shape[0], take, lambda sample: file.seek(first + sample * dtype.itemsize), dtype.kind == "f")
 
 
 def read_header(file: IO[bytes] | FileIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -284,27 +276,37 @@ def read_header(file: IO[bytes] | FileIO) -> tuple[tuple[int, ...], np.dtype[Any
     return shape, dtype
 
 
-def _to_mono(block: Array, resampler: Any, *, last: bool) -> Array:
-    """[n, channels] as [m]: int16 as it is, or floats in units of full scale."""
+def _to_mono(block: Array, *, keep: bool) -> Array:
+    """[n, channels] as [n]: floats in units of full scale; or int16 as it is, of one channel, to `keep`."""
     channels = block.shape[1]
-    if block.dtype == np.int16 and resampler is None and channels == 1:
+    if block.dtype == np.int16 and keep and channels == 1:
         return block[:, 0]
     mono = block[:, 0].astype(np.float64)
     with np.errstate(over="ignore"):  # what is infinite is clipped
         for channel in range(1, channels):  # many times faster than block.mean(1)
             mono += block[:, channel]
     mono /= channels * (32768 if block.dtype == np.int16 else 1)
-    if resampler is not None:
-        # float32 has no number as far beyond full scale as float64: clipped there either way.
-        mono = resampler.resample_chunk(np.clip(mono, -1e30, 1e30).astype(np.float32), last=last)
     return mono
 
 
-def _to_int16(mono: Array, tally: Tally) -> Array:
+def _resampled(mono: Array, resampler: Any, *, last: bool) -> Array:
+    """Samples [n] as [m] at the decoder's rate; as they are without a resampler."""
+    if resampler is None:
+        return mono
+    # float32 has no number as far beyond full scale as float64: it is too loud either way.
+    resampled: Array = resampler.resample_chunk(np.clip(mono, -1e30, 1e30).astype(np.float32), last=last)
+    return resampled
+
+
+def _to_int16(mono: Array, tally: Tally, gain: float) -> Array:
     tally.samples += len(mono)
+    if gain != 1:
+        mono = mono * (gain / 32768) if mono.dtype == np.int16 else mono.astype(np.float64) * gain
     if mono.dtype == np.int16:
         return mono.astype("<i2", copy=False)
-    tally.clipped += int(np.count_nonzero(np.abs(mono) > 1))
+    size = np.abs(mono)
+    tally.peak = max(tally.peak, float(size.max(initial=0.0)))
+    tally.clipped += int(np.count_nonzero(size > 1))
     return np.minimum(np.rint(np.clip(mono, -1, 1) * 32768.0), 32767).astype("<i2")
 
 

@@ -13,7 +13,15 @@ from typing import Any
 import numpy as np
 
 from pyro_vrnn.data.schema import SPLITS, Array, DataInfo
-from pyro_vrnn.data.sources.common import SHARES, Skips, check_shares, seeded_split, shares_option
+from pyro_vrnn.data.sources.common import (
+    SHARES,
+    Skips,
+    carve_valid,
+    carved_extra,
+    check_shares,
+    seeded_split,
+    shares_option,
+)
 from pyro_vrnn.data.sources.request import Request
 from pyro_vrnn.data.writer import write_sequences
 from pyro_vrnn.system.errors import ConfigError, DataError, at_least, choose
@@ -25,8 +33,6 @@ COARSE = 1e-3
 SAMPLED_ROWS = 200_000
 BLOCK_ROWS = 1 << 16
 OUTLIERS_KEPT = 20
-CARVED = 5.0
-"""Percentage of train that becomes the validation split of a source that names train and test alone."""
 SPLIT_BY = ("sequence", "time")
 
 
@@ -105,8 +111,7 @@ def carved(names: Sequence[str], splits: Mapping[str, str], seed: int) -> tuple[
     train = [name for name in names if splits[name] == "train"]
     if len(train) < 2:
         return dict(splits), False
-    part = seeded_split(train, seed, (100 - CARVED, CARVED, 0))
-    return dict(splits) | part, True
+    return dict(splits) | carve_valid(train, seed), True
 
 
 @dataclass
@@ -184,8 +189,7 @@ def write_vectors(
         about |= {"missing_values": facts.missing + dropped, "partial_steps": facts.partial + dropped}
     if left:
         about["steps_left_out"] = left
-    if new:
-        about["carved"] = f"{CARVED:g}% of train"
+    about |= carved_extra(new)
     return write_sequences(
         request.path,
         {split: values(split) for split in SPLITS},
@@ -230,7 +234,7 @@ Pieces = dict[str, list[tuple[str, int, int]]]
 def _pieces(
     found: Sequences, names: list[str], splits: Mapping[str, str], cut: Cut, skips: Skips
 ) -> tuple[Pieces, int]:
-    """Of each split the pieces, (sequence, first step, step after the last); and the steps that no piece has."""
+    """The pieces of each split, (sequence, first step, step after the last); and the steps that no piece has."""
     pieces: Pieces = {split: [] for split in SPLITS}
     left = 0
     for name in names:

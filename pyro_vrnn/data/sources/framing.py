@@ -7,8 +7,8 @@ What the first pass decodes lies in a spool (spool.py), from which the second on
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,7 @@ def listen(
     frame: int,
     whole: bool = False,
     spool: Spool | None = None,
+    judge: Callable[[Heard], None] | None = None,
     progress: Progress | None = None,
 ) -> list[Heard]:
     """The recordings that are fit to use, decoded to their ends.
@@ -77,6 +78,7 @@ def listen(
         frame: samples; what has fewer is left out.
         whole: each is to become one sequence: what is too long for that is left out.
         spool: takes the samples; what it holds already is not decoded again.
+        judge: told of each recording; raises Unusable to leave it out, or DataError.
         progress: told (recordings read, twice as many as there are).
     """
     heard = []
@@ -86,10 +88,13 @@ def listen(
                 said = spool.known[i]
                 if "because" in said:
                     raise (NotSound if said["no_sound"] else Unusable)(said["because"])
-                tally = Tally(said["samples"], said["clipped"])
-                heard.append(Heard(recording, tally, said["low"], said["high"], said["full_scale"], i))
+                tally = Tally(**{part.name: said[part.name] for part in fields(Tally)})
+                one = Heard(recording, tally, said["low"], said["high"], said["full_scale"], i)
             else:
-                heard.append(replace(_listen(decoder, recording, frame, whole, spool), place=i))
+                one = replace(_listen(decoder, recording, frame, whole, spool), place=i)
+            if judge is not None:
+                judge(one)
+            heard.append(one)
         except Unusable as error:
             if spool is not None and i == len(spool.known):
                 spool.drop()
@@ -115,7 +120,7 @@ def _listen(decoder: Decoder, recording: Recording, frame: int, whole: bool, spo
     if tally.samples < frame:
         raise Unusable(f"{tally.samples} samples, less than a frame of {frame}")
     if spool is not None:
-        said = {"samples": tally.samples, "clipped": tally.clipped, "low": low, "high": high, "full_scale": full_scale}
+        said = asdict(tally) | {"low": low, "high": high, "full_scale": full_scale}
         spool.done(tally.samples // frame * frame, said)
     return Heard(recording, tally, low, high, full_scale)
 
@@ -166,6 +171,10 @@ def store(
     if extra["normalise"] == "range":
         extra["low"] = min(h.low for h, _ in by_split["train"])
         extra["high"] = max(h.high for h, _ in by_split["train"])
+    if spool.gain != 1:
+        extra["gain"] = spool.gain
+    if endless := len({h.place for h in heard if h.tally.endless}):
+        extra["mended"] = {"no length, read to the end": endless}
     ids: dict[str, list[str]] = {split: [] for split in SPLITS}
     to_do = Counter(h.place for h in heard)  # parts
     done = reads - len(to_do)  # what was skipped is done

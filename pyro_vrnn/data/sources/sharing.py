@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from pyro_vrnn.data.schema import SPLITS
-from pyro_vrnn.data.sources.decoding import Recording, Tally
+from pyro_vrnn.data.sources.decoding import Recording
 from pyro_vrnn.data.sources.framing import Heard
 from pyro_vrnn.data.sources.spool import Spool
 from pyro_vrnn.system.errors import ConfigError
@@ -102,4 +102,5 @@ def _part(h: Heard, spool: Spool, split: str, start: int, stop: int, frame: int)
         full_scale += int(np.count_nonzero(block == -32768) + np.count_nonzero(block == 32767))
     clipped = h.tally.clipped if start == 0 else 0  # where they were is not known
     recording = replace(h.recording, split=split)
-    return Heard(recording, Tally(stop - start, clipped), low, high, full_scale, h.place, start)
+    tally = replace(h.tally, samples=stop - start, clipped=clipped)
+    return Heard(recording, tally, low, high, full_scale, h.place, start)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pyro_vrnn.data.sources.textfile import encoding_of
 from pyro_vrnn.system.errors import DataError
 from pyro_vrnn.system.files import check_plain_file
 
@@ -67,7 +69,7 @@ def sniff(path: Path) -> Layout:
     except UnicodeDecodeError as error:
         if encoding != "utf-8" or error.start < len(head) - 3:  # else a character that the head cuts in two
             line = head[: error.start].count(b"\n") + 1
-            raise DataError(f"{path}: line {line} is not in UTF-8", not_utf8(head), path) from error
+            raise DataError(f"{path}: line {line} is not in UTF-8", not_utf8(head, path), path) from error
         text = head[: error.start].decode(encoding)
     if "\0" in text:
         raise DataError(f"{path}: not a table: it holds NUL bytes", "give a CSV, TSV, npy or npz", path)
@@ -86,11 +88,15 @@ def sniff(path: Path) -> Layout:
     return Layout(encoding, delimiter, comma, header, names)
 
 
-def not_utf8(data: bytes) -> str:
+def not_utf8(data: bytes, path: Path) -> str:
     """The hint for bytes that are no UTF-8: what they look like."""
-    if any(0x80 <= byte <= 0x9F for byte in data):
-        return "it looks like Windows-1252: iconv -f cp1252 -t utf-8 FILE > NEW"
-    return "it looks like Latin-1: iconv -f latin1 -t utf-8 FILE > NEW"
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        encoding = encoding_of(data, error.start)
+        if encoding is not None:
+            return f"convert it: iconv -f {encoding} -t UTF-8 {shlex.quote(str(path))} > table.csv"
+    return "give a table in UTF-8"
 
 
 def _parsed(text: str, delimiter: str) -> tuple[tuple[float, float, int], str, list[list[str]]]:
@@ -134,7 +140,7 @@ def rows_of(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
                     yield rows.line_num, row
         except UnicodeError as error:
             raise DataError(
-                f"{path}: not in UTF-8 after line {rows.line_num}", not_utf8(path.read_bytes()[:HEAD_BYTES]), path
+                f"{path}: not in UTF-8 after line {rows.line_num}", not_utf8(path.read_bytes()[:HEAD_BYTES], path), path
             ) from error
         except csv.Error as error:
             raise DataError(

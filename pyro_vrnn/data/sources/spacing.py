@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from pyro_vrnn.data.sources.collected import Collected
 from pyro_vrnn.data.sources.columns import Roles
-from pyro_vrnn.data.sources.tables import Collected
 
 MOST_SEQUENCES, MOST_STEPS = 1000, 10_000
 """That are looked at; of more, the first."""

@@ -1,9 +1,9 @@
 """Decoded samples on disk while a data file is made: nothing is decoded twice, and an interrupted `prepare` continues.
 
-Beside the file OUT that is to be made: `.OUT.samples`, int16 samples end to end, and `.OUT.heard`, a line of JSON for
-what they are of and one, with a checksum, for each recording that is done. Both are gone when OUT is there, or when it
-cannot be made; they stay when the process is interrupted or killed, and take as much room as OUT. What is not as it
-was left is decoded again.
+Beside the file OUT that is to be made: `.OUT.samples`, int16 samples end to end, and `.OUT.heard`, a line for what they
+are of, one of JSON for their gain if they have one, and one of JSON, with a checksum, for each recording that is done.
+Both are gone when OUT is there, or when it cannot be made; they stay when the process is interrupted or killed, and
+take as much room as OUT. What is not as it was left is decoded again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ from pyro_vrnn.system.files import cannot_write, read_at, write_refused
 
 MARK = b"pyro-vrnn "
 """The journal's first bytes, before its key."""
-USED = {"samples": int, "clipped": int, "low": int, "high": int, "full_scale": int}
+USED = {
+    **{"samples": int, "clipped": int, "peak": float, "loud": bool, "endless": bool},
+    **{"low": int, "high": int, "full_scale": int},
+}
 LEFT = {"because": str, "no_sound": bool}
 
 
@@ -54,6 +57,7 @@ class Spool:
         key = hashlib.sha256(json.dumps([settings, [_identity(r) for r in recordings]]).encode()).hexdigest()
         self.key = MARK + key.encode()
         self.known: list[dict[str, Any]] = []
+        self.gain = 1.0  # what the samples that it holds were multiplied by
         self.end = 0  # samples
         self.crc = 0
 
@@ -125,17 +129,30 @@ class Spool:
             hint = "take both away, or choose another --out"
             raise ConfigError(f"{self.journal_path} and {self.samples_path.name}: not what prepare left there", hint)
         if lines[0] == self.key:
-            for line in lines[1 : self.recordings + 1]:
+            self.gain = _gain(lines[1]) if len(lines) > 1 else 1.0
+            first = 1 if self.gain == 1 else 2
+            for line in lines[first : self.recordings + first]:
                 entry = _entry(line, self.end, held)
                 if entry is None or self._checksum(self.end, entry["end"]) != entry["crc"]:
                     break
                 self.known.append(entry)
                 self.end = entry["end"]
+        self._write_journal()
+
+    def _write_journal(self) -> None:
+        """Leave in both files what is known, and nothing else."""
         self.samples.truncate(2 * self.end)
         self.samples.seek(2 * self.end)
         self.journal.seek(0)
         self.journal.truncate(0)
-        _write_all(self.journal, b"".join(line + b"\n" for line in [self.key, *map(_line, self.known)]))
+        lines = [self.key, *([] if self.gain == 1 else [_line({"gain": self.gain})]), *map(_line, self.known)]
+        _write_all(self.journal, b"".join(line + b"\n" for line in lines))
+
+    def restart(self, gain: float) -> None:
+        """Forget all samples: they come again, multiplied by `gain`."""
+        self.known, self.end, self.crc, self.gain = [], 0, 0, gain
+        with cannot_write(self.out):
+            self._write_journal()
 
     def _checksum(self, start: int, end: int) -> int:
         crc = 0
@@ -189,6 +206,16 @@ def _write_all(file: IO[bytes], data: bytes) -> None:
 
 def _line(entry: dict[str, Any]) -> bytes:
     return json.dumps(entry).encode()
+
+
+def _gain(line: bytes) -> float:
+    """What a journal's second line says of the gain; 1 if it is of something else."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return 1.0
+    said = entry.get("gain") if isinstance(entry, dict) else None
+    return said if type(said) is float and 0 < said < 1 else 1.0
 
 
 def _entry(line: bytes, start: int, held: int) -> dict[str, Any] | None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from pyro_vrnn.data.sources.collected import Collected
 from pyro_vrnn.data.sources.columns import Choice, Roles, roles_of, seconds_of, split_name
 from pyro_vrnn.data.sources.common import Skips
 from pyro_vrnn.data.sources.sniffing import MISSING, Layout, rows_of, sniff
@@ -23,87 +21,6 @@ SNIFFED_ROWS = 2000
 MOST_CATEGORIES = 256
 SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
 Row = tuple[int, list[str]]
-
-
-@dataclass
-class Collected:
-    """What was read: where the rows of each sequence lie in the store, whose last column is the time if there is one.
-
-    Attributes:
-        store: the rows.
-        runs: of each sequence.
-        splits: of each sequence, where the source says.
-        roles: what the columns of the first table are, which all others share.
-        categories: the values of columns of text, by name.
-        files: of sequences that are a file each, its name.
-        unsorted: sequences whose rows are not in the order of time, in which they are read.
-    """
-
-    store: Store
-    runs: dict[str, Runs] = field(default_factory=dict)
-    splits: dict[str, str] = field(default_factory=dict)
-    roles: Roles | None = None
-    categories: dict[str, dict[str, int]] = field(default_factory=dict)
-    unsorted: set[str] = field(default_factory=set)
-    files: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def columns(self) -> list[str]:
-        """Names of the columns that `read` gives."""
-        assert self.roles is not None
-        names = []
-        for name in self.roles.kept:
-            names += [f"{name}={value}" for value in self.categories[name]] if name in self.categories else [name]
-        return names
-
-    @property
-    def steps(self) -> dict[str, int]:
-        """Rows of each sequence."""
-        return {name: sum(stop - start for start, stop in runs) for name, runs in self.runs.items()}
-
-    def read(self, name: str, first: int, stop: int) -> Rows:
-        """Steps of a sequence in the order of time, [T, X]; NaN where a value is missing."""
-        return self._spread(self._rows(name, first, stop)[0])
-
-    def times(self, name: str, first: int, stop: int) -> Rows:
-        """The time of these steps in seconds, [T]."""
-        found = self._rows(name, first, stop)[1]
-        assert found is not None, "there is no column of time"
-        return found
-
-    def _rows(self, name: str, first: int, stop: int) -> tuple[Rows, Rows | None]:
-        assert self.roles is not None
-        if name in self.unsorted:
-            rows = self.store.read(self.runs[name])
-            rows = rows[np.argsort(rows[:, -1], kind="stable")][first:stop]
-        else:
-            rows = self.store.read(between(self.runs[name], first, stop))
-        return (rows, None) if self.roles.time is None else (rows[:, :-1], rows[:, -1])
-
-    def _spread(self, rows: Rows) -> Rows:
-        """Columns of text as a column for each value."""
-        assert self.roles is not None
-        if not self.categories:
-            return rows
-        parts = []
-        for j, name in enumerate(self.roles.kept):
-            column = rows[:, j : j + 1]
-            if name in self.categories:
-                codes = np.arange(len(self.categories[name]))
-                column = np.where(np.isnan(column), np.nan, (column == codes).astype(np.float64))
-            parts.append(column)
-        return np.concatenate(parts, axis=1)
-
-
-def between(runs: Runs, first: int, stop: int) -> Runs:
-    """The runs of some rows of a sequence, from the row `first` on and before `stop`."""
-    found, at = [], 0
-    for begin, end in runs:
-        a, b = max(first - at, 0), min(stop - at, end - begin)
-        if a < b:
-            found.append((begin + a, begin + b))
-        at += end - begin
-    return found
 
 
 class Tables:
@@ -305,34 +222,6 @@ class _Part:
                 self.found.splits[key] = self.splits[key]
 
 
-def read_one(path: Path, columns: Sequence[str], width: int) -> Rows:
-    """One sequence of a table, [T, width]: what a trained model is given to continue. NaN where a value is missing.
-
-    Args:
-        columns: their names, taken in this order from among others; of a table without a header, or for a model without
-            names, all columns of numbers.
-        width: how many there must be.
-
-    Raises:
-        DataError: no such columns, other widths, or text.
-    """
-    layout = sniff(path)
-    choice = Choice(columns=tuple(columns)) if layout.header and set(columns) <= set(layout.names) else Choice()
-    with Store(Path(tempfile.gettempdir())) as store:
-        tables = Tables(store, choice, (), Skips(path, strict=True))
-        tables.add(path)
-        found = tables.found
-        if not found.runs:
-            raise DataError(f"{path}: no rows", f"give a table of {width} columns", path)
-        name = next(iter(found.runs))
-        order = [found.columns.index(c) for c in columns] if choice.columns else slice(None)
-        values: Rows = found.read(name, 0, found.steps[name])[:, order]
-    if values.shape[1] != width:
-        message = f"{path}: {values.shape[1]} columns of numbers ({', '.join(found.columns)[:80]}), not {width}"
-        raise DataError(message, "a header with the model's columns chooses them from among others", path)
-    return values
-
-
 def _chunks(head: list[Row], rows: Iterator[Row]) -> Iterator[list[Row]]:
     """All rows, some at a time."""
     if head:
@@ -364,31 +253,6 @@ def _plain(token: str) -> bool:
         return bool(np.isfinite(float(token)))
     except ValueError:
         return False
-
-
-def by_pandas(path: Path, folder: Path) -> Path:
-    """A workbook or a Parquet file as a CSV in this folder, by pandas.
-
-    Raises:
-        DataError: pandas, or what it needs for such files, is not installed; or the file cannot be read.
-    """
-    try:
-        import pandas  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise DataError(
-            f"{path}: Excel and Parquet need pandas", "pip install pandas openpyxl pyarrow", path
-        ) from error
-    read: Any = pandas.read_parquet if path.suffix.lower() == ".parquet" else pandas.read_excel
-    try:
-        table = read(path)
-        out = folder / f"{path.stem}.csv"
-        table.to_csv(out, index=False)
-    except ImportError as error:
-        raise DataError(f"{path}: {error}", "pip install openpyxl pyarrow", path) from error
-    except Exception as error:  # the readers promise nothing about what they raise on damaged bytes
-        why = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{path}: cannot be read as a table: {why}", "save it as a CSV", path) from error
-    return out
 
 
 def size_of(paths: Sequence[Path]) -> int:

@@ -25,10 +25,11 @@ from pyro_vrnn.data.sources.columns import Choice, check_choice
 from pyro_vrnn.data.sources.common import MAX_BYTES, SHARES, Skips, cut, find_files, read_file, read_npy, read_npz
 from pyro_vrnn.data.sources.common import seeded_split as seeded
 from pyro_vrnn.data.sources.finishing import Cut, Sequences, write_vectors
+from pyro_vrnn.data.sources.othertables import by_pandas
 from pyro_vrnn.data.sources.request import Request, reads
 from pyro_vrnn.data.sources.spacing import spacing
 from pyro_vrnn.data.sources.store import Store
-from pyro_vrnn.data.sources.tables import SUFFIXES, Tables, by_pandas, size_of
+from pyro_vrnn.data.sources.tables import SUFFIXES, Tables, size_of
 from pyro_vrnn.data.writer import write_sequences
 from pyro_vrnn.system.errors import ConfigError, DataError
 

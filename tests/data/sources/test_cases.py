@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from pyro_vrnn import cli
 from pyro_vrnn.data.dataset import SequenceDataset
 from pyro_vrnn.data.description import warnings
+from pyro_vrnn.data.format import format_of
 from pyro_vrnn.data.schema import SPLITS, Array, DataInfo
 from pyro_vrnn.data.sources import source
 from pyro_vrnn.system.errors import DataError
@@ -139,3 +141,41 @@ def test_a_collection_of_the_uea_archive(tmp_path: Path, cases: Path) -> None:
         assert (info.x_dim, info.extra["carved"]) == (2, "5% of train")
         assert set(info.extra["labels"]["test"]) == {"a", "b"}
         assert {min(lengths(info)), max(lengths(info))} <= set(range(20, 30))
+
+
+def test_sound(tmp_path: Path, cases: Path) -> None:
+    info = prepared(tmp_path, "audio", cases / "wav_piped", strict=True, seconds=None)
+    assert lengths(info) == [160] * 12  # two seconds in frames of 200 samples at 16 kHz
+    info = prepared(tmp_path, "audio", cases / "wav_loud_floats", strict=True)
+    assert 0.1 < info.extra["gain"] < 0.5
+    assert info.extra["clipped_samples"] == 0
+    assert format_of(info).gain == info.extra["gain"]
+
+
+def test_drawings_and_games(tmp_path: Path, cases: Path) -> None:
+    info = prepared(tmp_path, "strokes", cases / "quickdraw.ndjson")
+    assert len(lengths(info)) == 30
+    first = json.loads((cases / "quickdraw.ndjson").read_text().splitlines()[0])
+    found = {str(name): x for split in SPLITS for name, x in zip_split(info, split)}["0"]
+    assert found[:, 2].sum() == 3  # the pen is lifted after each stroke
+    (xs, ys), *_ = first["drawing"]
+    assert found[0, :2].tolist() == [xs[1] - xs[0], ys[0] - ys[1]]
+    pytest.importorskip("chess", reason="games need the extra chess")
+    info = prepared(tmp_path, "symbols", cases / "games.pgn")
+    assert sorted(lengths(info)) == [4] * 10 + [6] * 20
+    assert {"e4", "Nf3", "Bb5", "c5"} & set(info.extra["symbols"]) == {"e4", "Nf3", "Bb5"}
+
+
+def test_text(tmp_path: Path, cases: Path) -> None:
+    with pytest.raises(DataError) as error:
+        prepared(tmp_path, "text", cases / "cp1252.txt")
+    assert "iconv -f cp1252" in error.value.hint
+    info = prepared(tmp_path, "text", cases / "cr_only.txt", level="word")
+    end = info.extra["symbols"].index("<eos>")
+    assert sum(int((x == end).sum()) for split in SPLITS for _, x in zip_split(info, split)) == 400
+
+
+def zip_split(info: DataInfo, split: str) -> list[tuple[str, Array]]:
+    """Ids and stored values of a split."""
+    data = SequenceDataset(info.path, split)
+    return [(name, data.stored(i, 0, int(data.lengths[i]))) for i, name in enumerate(data.ids)]

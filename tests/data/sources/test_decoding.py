@@ -87,7 +87,7 @@ def test_rounding_and_clipping(tmp_path: Path) -> None:
     x[:9] = [1.0, -1.0, 1.5, -7.0, 1e300, 0.5 / 32768, 1.5 / 32768, 1.4999 / 32768, -0.25]
     put(tmp_path, a_wav=encoded(x, subtype="DOUBLE"), b_npy=npy(x))
     for name in ("a.wav", "b.npy"):
-        info = prepared(tmp_path, tmp_path / name)
+        info = prepared(tmp_path, tmp_path / name, gain="none", clip=True)
         assert samples(info)[0][:9].tolist() == [32767, -32768, 32767, -32768, 32767, 0, 2, 1, -8192]
         assert info.extra["clipped_samples"] == 3
 

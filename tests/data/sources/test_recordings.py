@@ -23,7 +23,7 @@ HOSTILE = {
     "text": (b"hello, this is text\n" * 50, "not a sound file"),
     "cut short": (wav(PCM[: 2 * 478], claims=4000), "cut short: its header says 2000 samples, there are 478"),
     "24 bits, cut short": (wav(PCM[:1002], claims=6000, bits=24), "says 2000 samples, there are 334"),
-    "4 GiB": (wav(PCM, claims=2**32 - 1), "its header says 2147483647 samples, there are 2000"),
+    "3 GB": (wav(PCM, claims=3 * 10**9), "its header says 1500000000 samples, there are 2000"),
     "no samples": (wav(b""), "0 samples, less than a frame of 200"),
     "one sample": (wav(b"\1\0"), "1 samples, less than a frame of 200"),
     "rate 0": (wav(PCM, rate=0), ""),

@@ -119,7 +119,8 @@ def test_clipped_samples_are_counted_once_however_a_recording_is_cut(tmp_path: P
     folder = put(tmp_path / "s", a_wav=encoded(loud, subtype="FLOAT"))
     for split_by in ("file", "time"):
         splits = (80, 10, 10) if split_by == "time" else ALL
-        info = prepared(tmp_path, folder, splits=splits, split_by=split_by, seconds=0.1)
+        options = {"gain": "none", "clip": True}
+        info = prepared(tmp_path, folder, splits=splits, split_by=split_by, seconds=0.1, **options)
         assert info.extra["clipped_samples"] == 30
 
 
