@@ -32,9 +32,13 @@ def config(
         str | None,
         typer.Argument(metavar="RECIPE", help="A shipped name or a TOML file.", show_default=False),
     ] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="FILE.h5|NAME", help="Show the settings for this data, as train takes them.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Which model.")] = None,
     sets: SetOption = None,
 ) -> dict[str, Any]:
-    """Show the settings of a recipe, and where each comes from.
+    """Show the settings of a recipe, or those for a data file, and where each comes from.
 
     With -v also what each means. Where the data is at hand, what `train` would refuse is refused here too.
     """
@@ -43,7 +47,7 @@ def config(
     from pyro_vrnn.data import catalogue
     from pyro_vrnn.runs.plan import plan
 
-    resolved = settings.resolve(recipe, sets=sets or [])
+    resolved = settings.resolve(recipe, flags={"data.path": data, "model.name": model}, sets=sets or [])
     for note in resolved.notes:
         out.say(f"note: {note}")
     if catalogue.prepared(resolved.config.data.path) is not None:

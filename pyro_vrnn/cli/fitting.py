@@ -65,7 +65,7 @@ def train(
         bool, typer.Option("--dry-run", help="Check and show the settings and the data; train nothing.")
     ] = False,
 ) -> dict[str, Any] | None:
-    """Train a model; without a recipe, a VRNN on Bach's chorales.
+    """Train a model; without a recipe, with settings that fit the data, which is Bach's chorales by default.
 
     Ctrl-C stops after the step at hand and saves; the same command with the same --out continues from there.
     Several GPUs: torchrun --nproc-per-node=4 -m pyro_vrnn train …; the batch size is that of all together.

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pyro_vrnn.config import recipes
+from pyro_vrnn.config import defaults, recipes
 from pyro_vrnn.config.casting import dataclass_from, no_such
 from pyro_vrnn.config.run_config import DataConfig, RunConfig, TrainingConfig
+from pyro_vrnn.data import catalogue
 from pyro_vrnn.data.format import DataFormat
+from pyro_vrnn.data.schema import read_info
 from pyro_vrnn.models import model_class
 from pyro_vrnn.models.likelihoods import LIKELIHOODS
 from pyro_vrnn.objectives import OBJECTIVES, Objective
@@ -24,6 +26,7 @@ from pyro_vrnn.system.errors import ConfigError, choose
 
 MAX_RECIPE_BYTES = 1 << 20
 DEFAULT_RECIPE = "chorales-vrnn"
+DEFAULT_DATA = "chorales"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,27 +80,26 @@ def resolve(
     """Recipe, then flags, then `--set`: the later wins.
 
     Args:
-        recipe: a shipped name or a TOML file; None is the default recipe.
+        recipe: a shipped name or a TOML file; None is what fits the data that is named (defaults.py), or the default
+            recipe if none is.
         flags: dotted setting -> value, from command-line flags; None values are left out.
         sets: "key=value" texts.
 
     Raises:
         ConfigError: unknown names, bad values, contradictions.
     """
-    name = recipe or DEFAULT_RECIPE
-    text = recipe_text(name)
-    raw = parse_toml(text, name)
-    origins = dict.fromkeys(_flat(raw), f"recipe {name}")
-    above: dict[str, tuple[Any, str]] = {}
-    for key, value in (flags or {}).items():
-        if value is not None:
-            above[key] = (value, "--flag")
-    for item in sets:
-        key, eq, given = item.partition("=")
-        if not eq or not key.strip():
-            raise ConfigError(f"--set {item!r}: expected KEY=VALUE", "for example --set model.latent_dim=16")
-        above[key.strip()] = (given.strip(), "--set")
+    above = _above(flags, sets)
+    of_data = _of_data(above) if recipe is None else None
     notes = []
+    if of_data is None:
+        name = recipe or DEFAULT_RECIPE
+        text = recipe_text(name)
+        raw = parse_toml(text, name)
+        origins = dict.fromkeys(_flat(raw), f"recipe {name}")
+    else:
+        raw, name = of_data
+        text, origins = "", dict.fromkeys(_flat(raw), "from the data")
+        notes.append(defaults.in_words(raw))
     for section, find in (("model", model_class), ("objective", _objective_class)):
         part = raw.get(section, {})
         chosen = above.get(f"{section}.name")
@@ -132,6 +134,37 @@ def resolve(
     for key in _flat(config.to_dict()):
         origins.setdefault(key, "default")
     return Resolved(config=config, origins=origins, notes=tuple(notes), recipe=name)
+
+
+def _above(flags: dict[str, Any] | None, sets: tuple[str, ...] | list[str]) -> dict[str, tuple[Any, str]]:
+    """What stands above a recipe: setting -> value and where it comes from."""
+    above: dict[str, tuple[Any, str]] = {}
+    for key, value in (flags or {}).items():
+        if value is not None:
+            above[key] = (value, "--flag")
+    for item in sets:
+        key, eq, given = item.partition("=")
+        if not eq or not key.strip():
+            raise ConfigError(f"--set {item!r}: expected KEY=VALUE", "for example --set model.latent_dim=16")
+        above[key.strip()] = (given.strip(), "--set")
+    return above
+
+
+def _of_data(above: dict[str, tuple[Any, str]]) -> tuple[dict[str, Any], str] | None:
+    """Settings for the data that was named without a recipe, or for the model; and a name for the run.
+
+    None where the default recipe is meant: neither was named, or there is no such file (which is told later).
+    """
+    data = str(above["data.path"][0]) if "data.path" in above else DEFAULT_DATA
+    model = str(above["model.name"][0]) if "model.name" in above else None
+    if data == DEFAULT_DATA:
+        if model in (None, "vrnn"):
+            return None
+        return defaults.settings_for(None, model), f"{DEFAULT_DATA}-{model}"
+    path = catalogue.prepared(data)
+    if path is None or not path.is_file():
+        return None
+    return defaults.settings_for(read_info(path), model), path.stem if model is None else f"{path.stem}-{model}"
 
 
 def _line_of(text: str, name: str) -> int:
