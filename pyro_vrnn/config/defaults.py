@@ -29,7 +29,7 @@ def settings_for(info: DataInfo | None, model: str | None) -> dict[str, Any]:
     kind = _Kind(info)
     chosen = model or kind.model
     sizes: dict[str, Any] = kind.sizes() if chosen == kind.model else {}
-    direct = {"direct": True} if kind.direct else {}
+    direct = {"direct": True, "dropout": 0.4} if kind.direct else {}
     pieces = kind.pieces
     batch = 16 if pieces < 2000 else 32 if pieces < 10_000 else 64
     each = max(1, math.ceil(pieces / batch))
@@ -48,11 +48,11 @@ def settings_for(info: DataInfo | None, model: str | None) -> dict[str, Any]:
         },
         "training": {
             "epochs": epochs,
-            "learning_rate": 2e-3,
+            "learning_rate": 1e-3 if kind.direct else 2e-3,
             "decay": "cosine",
             "decay_steps": total,
             "decay_to": 0.05,
-            "weight_decay": 0.3 if kind.values < SMALL else 0.01,
+            "weight_decay": 3.0 if kind.direct else 0.3 if kind.values < SMALL else 0.01,
             "average": 0.98,
             "clip_norm": 1.0,
             "validate_every": max(1, epochs // 40),

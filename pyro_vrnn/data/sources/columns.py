@@ -10,7 +10,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,11 @@ from pyro_vrnn.data.sources.sniffing import Layout, kind_of
 from pyro_vrnn.system.errors import ConfigError, DataError, choose
 
 TIME_NAMES = {"time", "date", "datetime", "timestamp", "ts", "epoch", "unix", "unixtime", "time_stamp", "date_time"}
-INDEX_NAME = re.compile(r"(unnamed: ?\d+)?|index|row(_?(id|number|names))?|__index_level_0__", re.IGNORECASE)
+INDEX_NAME = re.compile(
+    r"(unnamed: ?\d+)?|index|idx|row(_?(id|number|names))?|__index_level_0__|t|(time_?)?step|frame", re.IGNORECASE
+)
+PLAIN = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,2})?")
+"""A number with a point, if it has one."""
 EPOCHS = ((1e8, 5e9, 1.0), (1e11, 5e12, 1e3), (1e14, 5e15, 1e6), (1e17, 5e18, 1e9))
 """Seconds since 1970 of the years 1973 to 2128: lowest, highest, and units in a second."""
 
@@ -84,15 +87,15 @@ def roles_of(path: Path, layout: Layout, rows: Sequence[Sequence[str]], choice: 
     wanted = set(choice.columns) | set(choice.one_hot)
     free = [j for j, name in enumerate(names) if j not in (sequence, split) and name not in choice.drop]
     cells = {j: [row[j].strip() for row in rows if j < len(row)] for j in free}
-    keys = None if sequence is None else [row[sequence] if sequence < len(row) else "" for row in rows]
+    groups = {j: _grouped(rows, j, sequence) for j in free}
     dropped: dict[str, str] = {}
     time, dates, unit = None, False, 0.0
     for j in free:
         if names[j] in wanted or (choice.columns and names[j] not in TIME_NAMES):
             continue
-        if _is_index(layout.names[j], cells[j], keys):
+        if _is_index(layout.names[j], groups[j]):
             dropped[names[j]] = "a row's number"
-        elif time is None and (found := _time(names[j], cells[j], keys, first=j == free[0])) is not None:
+        elif time is None and (found := _time(names[j], groups[j], first=j == free[0])) is not None:
             time, (dates, unit) = j, found
     numbers = [j for j in free if j != time and names[j] not in dropped and (not choice.columns or names[j] in wanted)]
     texts = [j for j in numbers if names[j] in choice.one_hot]
@@ -102,6 +105,15 @@ def roles_of(path: Path, layout: Layout, rows: Sequence[Sequence[str]], choice: 
     if not numbers:
         raise DataError(f"{path}: no column of numbers", "its columns are " + ", ".join(names)[:200], path)
     return Roles(tuple(names), tuple(numbers), tuple(texts), sequence, split, time, dates, unit, dropped)
+
+
+def _grouped(rows: Sequence[Sequence[str]], j: int, sequence: int | None) -> list[list[str]]:
+    """The cells of a column, sequence by sequence."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if j < len(row) and (sequence is None or sequence < len(row)):
+            found.setdefault("" if sequence is None else row[sequence], []).append(row[j].strip())
+    return list(found.values())
 
 
 def _named(path: Path, layout: Layout) -> list[str]:
@@ -116,36 +128,43 @@ def _named(path: Path, layout: Layout) -> list[str]:
     return names
 
 
-def _is_index(name: str, cells: list[str], keys: list[str] | None) -> bool:
-    """Whether a column counts its rows, from 0 or 1, in the table or in each sequence."""
-    if not INDEX_NAME.fullmatch(name) or not cells or not all(re.fullmatch(r"\d{1,18}(\.0)?", cell) for cell in cells):
+Groups = list[list[str]]
+"""The cells of a column, sequence by sequence."""
+
+
+def _steps(groups: Groups, *, ordered: bool) -> Array:
+    """The differences of neighbouring values within each sequence, as they stand or in their order."""
+    parts = [np.array([float(cell) for cell in cells]) for cells in groups]
+    return np.concatenate([np.zeros(0), *(np.diff(np.sort(part) if ordered else part) for part in parts)])
+
+
+def _is_index(name: str, groups: Groups) -> bool:
+    """Whether a column counts its rows, from wherever, in the table or in each sequence."""
+    cells = [cell for group in groups for cell in group]
+    if not INDEX_NAME.fullmatch(name) or not cells or not all(re.fullmatch(r"\d{1,15}(\.0)?", cell) for cell in cells):
         return False
-    values = [int(float(cell)) for cell in cells]
-    steps = np.diff(values)
-    if keys is not None:
-        steps = steps[[a == b for a, b in pairwise(keys)]]
-    return bool((steps == 1).all())
+    return bool((_steps(groups, ordered=False) == 1).all())
 
 
-def _time(name: str, cells: list[str], keys: list[str] | None, *, first: bool) -> tuple[bool, float] | None:
+def _time(name: str, groups: Groups, *, first: bool) -> tuple[bool, float] | None:
     """Whether a column is the time: (written as dates, units in a second), or None."""
+    cells = [cell for group in groups for cell in group]
     kinds = {kind_of(cell) for cell in cells}
     named = name.strip().lower() in TIME_NAMES
     if kinds == {"date"} and not all(re.fullmatch(r"\d{6,8}", cell) for cell in cells):
         return (True, 1.0)
-    if not cells or kinds - {"number", "date"} or not all(re.fullmatch(r"[-+.\deE]+", cell) for cell in cells):
+    if len(cells) < 2 or kinds - {"number", "date"} or not all(PLAIN.fullmatch(cell) for cell in cells):
         return None
     values = np.array([float(cell) for cell in cells])
-    steps = np.diff(values)
-    if keys is not None:
-        steps = steps[[a == b for a, b in pairwise(keys)]]
+    steps = _steps(groups, ordered=True)
     unit = next((unit for low, high, unit in EPOCHS if low <= values.min() and values.max() <= high), 0.0)
-    whole = bool((values == np.floor(values)).all())
-    rises = bool((steps > 0).all()) and len(values) > 1
-    if named and rises:
+    if not len(steps) or not (steps > 0).all():
+        return None
+    if named:
         return (False, unit)
+    whole = bool((values == np.floor(values)).all())
     even = len(steps) > 1 and bool((np.abs(steps - np.median(steps)) <= 0.5 * np.median(steps)).mean() > 0.9)
-    return (False, unit) if unit and whole and rises and first and even else None
+    return (False, unit) if unit and whole and first and even else None
 
 
 def _refuse_text(path: Path, layout: Layout, name: str, cells: list[str]) -> None:

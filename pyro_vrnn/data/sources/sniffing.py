@@ -6,7 +6,6 @@ import csv
 import io
 import re
 import shlex
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,27 +121,3 @@ def _is_header(first: list[str], rest: list[list[str]]) -> bool:
         return "text" in kinds
     below = [{kind_of(row[j]) for row in rest if j < len(row)} - {"missing"} for j in range(len(first))]
     return any(kind == "text" and found and "text" not in found for kind, found in zip(kinds, below, strict=True))
-
-
-def rows_of(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
-    """The rows below the header, each with the number of its line; empty lines are passed over.
-
-    Raises:
-        DataError: not text in this encoding, or no CSV; the line is named.
-    """
-    with open(path, encoding=layout.encoding, newline="") as file:
-        rows = csv.reader(file, delimiter=layout.delimiter, strict=True)
-        try:
-            if layout.header:
-                next((row for row in rows if row), None)
-            for row in rows:
-                if row:
-                    yield rows.line_num, row
-        except UnicodeError as error:
-            raise DataError(
-                f"{path}: not in UTF-8 after line {rows.line_num}", not_utf8(path.read_bytes()[:HEAD_BYTES], path), path
-            ) from error
-        except csv.Error as error:
-            raise DataError(
-                f"{path}: line {rows.line_num + 1} is no line of a CSV file: {error}", "look at its quotes", path
-            ) from error

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby, islice
+from collections.abc import Callable, Sequence
+from itertools import chain, groupby, repeat
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,8 @@ import numpy as np
 from pyro_vrnn.data.sources.collected import Collected
 from pyro_vrnn.data.sources.columns import Choice, Roles, roles_of, seconds_of, split_name
 from pyro_vrnn.data.sources.common import Skips
-from pyro_vrnn.data.sources.sniffing import MISSING, Layout, rows_of, sniff
+from pyro_vrnn.data.sources.lines import Chunk, chunks_of
+from pyro_vrnn.data.sources.sniffing import MISSING, Layout, sniff
 from pyro_vrnn.data.sources.store import Rows, Runs, Store
 from pyro_vrnn.system.errors import DataError
 
@@ -20,7 +21,6 @@ CHUNK_ROWS = 4096
 SNIFFED_ROWS = 2000
 MOST_CATEGORIES = 256
 SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
-Row = tuple[int, list[str]]
 
 
 class Tables:
@@ -53,16 +53,16 @@ class Tables:
             DataError: it is none, or has other columns than the tables before.
         """
         layout = sniff(path)
-        rows = rows_of(path, layout)
-        head = list(islice(rows, SNIFFED_ROWS))
-        roles = roles_of(path, layout, [row for _, row in head], self.choice)
-        roles = self._as_before(path, roles)
+        chunks = chunks_of(
+            path, layout, chain([SNIFFED_ROWS], repeat(CHUNK_ROWS)), lambda done: self.report(self.read_before + done)
+        )
+        head = next(chunks, Chunk([], layout.delimiter, parsed=[]))
+        roles = self._as_before(path, roles_of(path, layout, head.rows, self.choice))
         if name is None and roles.sequence is None:
             name = path.stem
         part = _Part(self, path, layout, roles, name)
-        for chunk in _chunks(head, rows):
+        for chunk in chain([head], chunks):
             part.add(chunk)
-            self.report(self.read_before + min(path.stat().st_size, part.bytes))
         self.read_before += path.stat().st_size
         part.finish()
 
@@ -85,7 +85,7 @@ class _Part:
 
     def __init__(self, tables: Tables, path: Path, layout: Layout, roles: Roles, name: str | None) -> None:
         self.tables, self.path, self.layout, self.roles, self.name = tables, path, layout, roles, name
-        self.found, self.bytes = tables.found, 0
+        self.found = tables.found
         self.first = "the header" if layout.header else "the first line"
         self.runs: dict[str, Runs] = {}
         self.splits: dict[str, str] = {}
@@ -93,33 +93,43 @@ class _Part:
         self.latest: dict[str, float] = {}
         """The time of the last row of each sequence so far."""
         self.number = _number(tables.missing, comma=layout.comma)
+        self.others = [float(token) for token in tables.missing if _plain(token)]
+        """Numbers that say that nothing was observed, such as -999."""
 
-    def add(self, chunk: list[Row]) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Take in some rows."""
         roles, width = self.roles, len(self.roles.names)
-        self.bytes += sum(sum(map(len, row)) + len(row) for _, row in chunk)
-        keys = [self._key(row, line) for line, row in chunk]
-        good = [(key, line, row) for key, (line, row) in zip(keys, chunk, strict=True) if len(row) == width]
-        if len(good) < len(chunk):
-            for key, (line, row) in zip(keys, chunk, strict=True):
-                if len(row) != width:
-                    self.bad.setdefault(key, f"line {line}: {len(row)} columns, {self.first} {width}")
-                    self.runs.setdefault(key, [])
+        keys = self._keys(chunk)
+        if set(chunk.widths) - {width}:
+            for key, line, found in zip(keys, chunk.numbers, chunk.widths, strict=True):
+                if found != width:
+                    self._mark(key, f"line {line}: {found} columns, {self.first} {width}")
+            good = [i for i, found in enumerate(chunk.widths) if found == width]
+            keys, chunk = [keys[i] for i in good], chunk.taken(good)
         try:
-            values = self._values([row for _, _, row in good])
-        except ValueError:
-            good, values = self._one_by_one(good)
-        if not good:
+            values = self._values(chunk)
+        except ValueError as error:
+            if isinstance(error, DataError):
+                raise
+            good, values = self._one_by_one(keys, chunk)
+            keys, chunk = [keys[i] for i in good], chunk.taken(good)
+        if not keys:
             return
-        start = self.found.store.add(values)
-        for key, group in groupby(range(len(good)), key=lambda i: good[i][0]):
-            members = list(group)
+        start, at = self.found.store.add(values), 0
+        for key, group in groupby(keys):
+            end = at + sum(1 for _ in group)
             if roles.time is not None:
-                self._look_at_order(key, values[members[0] : members[-1] + 1, -1])
-            self.runs.setdefault(key, []).append((start + members[0], start + members[-1] + 1))
-            if roles.split is not None:
-                for i in members:
-                    self._note_split(key, good[i][2][roles.split].strip(), good[i][1])
+                self._look_at_order(key, values[at:end, -1])
+            self.runs.setdefault(key, []).append((start + at, start + end))
+            at = end
+        if roles.split is not None:
+            for key, cell, line in zip(keys, chunk.column(roles.split), chunk.numbers, strict=True):
+                self._note_split(key, cell, line)
+
+    def _mark(self, key: str, why: str) -> None:
+        """Leave a sequence out."""
+        self.bad.setdefault(key, why)
+        self.runs.setdefault(key, [])
 
     def _look_at_order(self, key: str, when: Rows) -> None:
         """Note a sequence whose rows go back in time."""
@@ -127,15 +137,18 @@ class _Part:
             self.found.unsorted.add(key)
         self.latest[key] = float(when[-1])
 
-    def _key(self, row: list[str], line: int) -> str:
-        """Whose row it is."""
+    def _keys(self, chunk: Chunk) -> list[str]:
+        """Whose each row is."""
         if self.name is not None:
-            return self.name
-        assert self.roles.sequence is not None
-        if self.roles.sequence >= len(row):
-            message = f"{self.path}: line {line} has {len(row)} columns, {self.first} {len(self.roles.names)}"
-            raise DataError(message, "every row says whose it is", self.path)
-        return row[self.roles.sequence].strip()
+            return [self.name] * len(chunk.numbers)
+        at = self.roles.sequence
+        assert at is not None
+        try:
+            return chunk.column(at)
+        except IndexError:
+            line, found = next(pair for pair in zip(chunk.numbers, chunk.widths, strict=True) if at >= pair[1])
+            message = f"{self.path}: line {line} has {found} columns, {self.first} {len(self.roles.names)}"
+            raise DataError(message, "every row says whose it is", self.path) from None
 
     def _note_split(self, key: str, cell: str, line: int) -> None:
         try:
@@ -146,35 +159,42 @@ class _Part:
             why = f"sequence {key!r} is in split {split!r}, and in {self.splits[key]!r}"
             raise DataError(f"{self.path}: line {line}: {why}", path=self.path)
 
-    def _values(self, rows: list[list[str]]) -> Rows:
+    def _values(self, chunk: Chunk) -> Rows:
         """The numbers of rows, and their time; ValueError if a cell is none. [N, X] or [N, X + 1]."""
-        roles, number = self.roles, self.number
-        if roles.texts:
-            flat = [self._code(row, j) if j in roles.texts else number(row[j]) for row in rows for j in roles.numbers]
-        else:
-            flat = [number(row[j]) for row in rows for j in roles.numbers]
-        values = np.array(flat, np.float64).reshape(len(rows), len(roles.numbers))
+        roles = self.roles
+        try:
+            if self.layout.comma or roles.texts:
+                raise ValueError("each cell has to be looked at")
+            values = chunk.numeric(roles.numbers)
+        except ValueError:
+            flat = [
+                self._code(row, j) if j in roles.texts else self.number(row[j])
+                for row in chunk.rows
+                for j in roles.numbers
+            ]
+            values = np.array(flat, np.float64).reshape(len(chunk.rows), len(roles.numbers))
+        for other in self.others:
+            values[values == other] = np.nan
         if np.isinf(values).any():
             raise ValueError("not finite")
         if roles.time is None:
             return values
-        when = seconds_of([row[roles.time] for row in rows], roles)
+        when = seconds_of(chunk.column(roles.time), roles)
         if not np.isfinite(when).all():
             raise ValueError("no time")
         return np.concatenate([values, when[:, None]], axis=1)
 
-    def _one_by_one(self, good: list[tuple[str, int, list[str]]]) -> tuple[list[tuple[str, int, list[str]]], Rows]:
-        """The rows that can be read, and their values; the sequences of the others are marked as bad."""
-        kept, parts = [], []
-        for key, line, row in good:
+    def _one_by_one(self, keys: list[str], chunk: Chunk) -> tuple[list[int], Rows]:
+        """Which rows can be read, and their values; the sequences of the others are left out."""
+        good, parts = [], []
+        for i, (key, line) in enumerate(zip(keys, chunk.numbers, strict=True)):
             try:
-                parts.append(self._values([row]))
+                parts.append(self._values(chunk.taken([i])))
             except ValueError:
-                self.bad.setdefault(key, f"line {line}: {self._why(row)}")
-                self.runs.setdefault(key, [])
+                self._mark(key, f"line {line}: {self._why(chunk.rows[i])}")
             else:
-                kept.append((key, line, row))
-        return kept, np.concatenate(parts) if parts else np.empty((0, 0))
+                good.append(i)
+        return good, np.concatenate(parts) if parts else np.empty((0, 0))
 
     def _why(self, row: list[str]) -> str:
         """What is wrong with a row, by its first cell that is."""
@@ -222,27 +242,16 @@ class _Part:
                 self.found.splits[key] = self.splits[key]
 
 
-def _chunks(head: list[Row], rows: Iterator[Row]) -> Iterator[list[Row]]:
-    """All rows, some at a time."""
-    if head:
-        yield head
-    while chunk := list(islice(rows, CHUNK_ROWS)):
-        yield chunk
-
-
 def _number(missing: frozenset[str] | set[str], *, comma: bool) -> Callable[[str], float]:
     """From a cell to a number; NaN where nothing was observed; ValueError for anything else."""
-    others = {token for token in missing if token not in MISSING and not _plain(token)}
-    numbers = {float(token) for token in missing if _plain(token)}
 
     def number(cell: str) -> float:
         try:
-            found = float(cell.replace(",", ".") if comma else cell)
+            return float(cell.replace(",", ".") if comma else cell)
         except ValueError:
-            if (text := cell.strip().lower()) in MISSING or text in others:
+            if cell.strip().lower() in missing:
                 return np.nan
             raise
-        return np.nan if found in numbers else found
 
     return number
 

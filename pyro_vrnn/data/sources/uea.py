@@ -105,8 +105,7 @@ def _cases(path: Path) -> Iterator[tuple[int, int, Case | str]]:
                 if not begun:
                     if not text.startswith("@"):
                         raise DataError(f"{path}: line {line}: {text[:40]!r} before @data", HINT, path)
-                    key, *rest = text[1:].split(None, 2)
-                    key = key.lower()
+                    key, *rest = text[1:].lower().split(None, 2) or [""]
                     begun = key == "data"
                     if ending == ".ts":
                         labelled |= key in ("classlabel", "targetlabel") and bool(rest) and rest[0].lower() == "true"

@@ -189,7 +189,7 @@ def as_npz(**arrays: Any) -> bytes:
         (b"sequence,x,x\na,1,2\n", "two columns are called 'x'"),
         (b"x,sequence\n1\n", "line 2 has 1 columns, the header 2"),
         (b"sequence,x\n" + b'"a' * 1, "not a CSV file"),
-        (b"sequence,x\n" + b"a" * 200_000 + b",1\n", "no line of a CSV file"),
+        (b"sequence,x\n" + b"a" * 200_000 + b",1\n", "an id|id b'aaa|has 1 to 1024 bytes|id "),
         (b"sequence,x\n\xff,1\n", "line 2 is not in UTF-8"),
         (b"sequence,split,x\na,dev,1\n", "sequence 'a' is in split 'dev', not train"),
         (b"sequence,split,x\na,train,1\na,test,1\n", "sequence 'a' is in split 'test', and in 'train'"),
