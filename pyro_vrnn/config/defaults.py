@@ -8,6 +8,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
+from pyro_vrnn.data.baselines import last_value_line
 from pyro_vrnn.data.kinds import KINDS
 from pyro_vrnn.data.schema import DataInfo
 
@@ -15,6 +18,10 @@ UPDATES = 3000
 """Of a training, unless one pass over the data takes more."""
 SMALL = 2_000_000
 """Values in the training split below which weights are decayed more."""
+STILL = 0.5
+"""Deviation around the last value, in deviations of the column, below which real columns get direct connections."""
+CHORALES = (285, 15_509, 193)
+"""Training sequences of the chorales, all of their steps, and the longest."""
 FAST = 4.0
 """Steps per second of bits from which most repeat the one before, so that direct connections pay (models/direct.py)."""
 
@@ -29,7 +36,8 @@ def settings_for(info: DataInfo | None, model: str | None) -> dict[str, Any]:
     kind = _Kind(info)
     chosen = model or kind.model
     sizes: dict[str, Any] = kind.sizes() if chosen == kind.model else {}
-    direct = {"direct": True, "dropout": 0.4} if kind.direct else {}
+    direct: dict[str, Any] = {"direct": True} if kind.direct or kind.slow else {}
+    direct |= {"dropout": 0.4} if kind.direct else {}
     pieces = kind.pieces
     batch = 16 if pieces < 2000 else 32 if pieces < 10_000 else 64
     each = max(1, math.ceil(pieces / batch))
@@ -76,6 +84,7 @@ class _Kind:
     """What of a data file decides its settings."""
 
     def __init__(self, info: DataInfo | None) -> None:
+        self.info = info
         self.support = "binary" if info is None else info.support
         self.sampled = info is not None and KINDS[info.kind].sampled
         self.pen = info is not None and KINDS[info.kind].pen
@@ -84,9 +93,7 @@ class _Kind:
         self.rate = None if info is None else info.steps_per_second
         self.x_dim = 88 if info is None else info.x_dim
         train = None if info is None else info.splits["train"]
-        sequences, steps, longest = (
-            (285, 15_509, 193) if train is None else (train.sequences, train.steps, train.longest)
-        )
+        sequences, steps, longest = CHORALES if train is None else (train.sequences, train.steps, train.longest)
         self.values = steps * self.x_dim
         usual = 40 if self.sampled else 100
         self.window = usual if longest > 3 * usual or (self.sampled and longest > usual) else 0
@@ -108,6 +115,14 @@ class _Kind:
     def direct(self) -> bool:
         """Whether most bits repeat the one before."""
         return self.support == "binary" and self.rate is not None and self.rate > FAST
+
+    @property
+    def slow(self) -> bool:
+        """Whether real columns are mostly where they were a step before."""
+        if self.info is None or self.likelihood != "gaussian" or self.image:
+            return False
+        _, slope, around = last_value_line(self.info)
+        return bool(np.median(around) < STILL) and bool(np.median(slope) > 0)
 
     @property
     def warms_up(self) -> bool:

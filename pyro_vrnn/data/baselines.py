@@ -80,6 +80,18 @@ def _some(info: DataInfo, split: str) -> Iterator[Array]:
     return read_split(info.path, split, _chosen(info, split))
 
 
+def last_value_line(info: DataInfo) -> tuple[Array, Array, Array]:
+    """Of real columns the line from the value before, in the training split: offset, slope, deviation around it. [X].
+
+    In the units of x; of a big split, from some of its sequences.
+    """
+    found = _Numbers(info, encoding_of(info))
+    for x in _some(info, "train"):
+        found.add(x, 0)
+    offset, slope, variance = found._line()
+    return offset, slope, np.sqrt(variance)
+
+
 class Coins:
     """How often each of X columns is 0 or 1, [2, X] each: in all steps, in first steps, and after a 0 or a 1."""
 

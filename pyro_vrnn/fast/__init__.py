@@ -18,7 +18,8 @@ from pyro_vrnn.fast.storn import STORNLoop
 from pyro_vrnn.fast.vrae import VRAELoop
 from pyro_vrnn.fast.vrnn import VRNNLoop
 from pyro_vrnn.models import DMM, RNN, SRNN, STORN, VRAE, VRNN, VRNNI, SequenceModel
-from pyro_vrnn.models.direct import Direct
+from pyro_vrnn.models.direct import Connected, Direct
+from pyro_vrnn.models.direct_line import DirectLine
 from pyro_vrnn.models.loop import Loop
 from pyro_vrnn.models.masked import Masked
 
@@ -39,7 +40,10 @@ def loop_of(net: SequenceModel) -> Loop[Any]:
     """The loop that runs this network: the fast one of its exact type, or else the readable one."""
     if not vars(net).keys().isdisjoint(ARROWS):
         return Loop(net)
-    if type(net) is Direct:  # it wraps another model, which has a loop of its own
+    if isinstance(net, Connected) and type(net) in (
+        Direct,
+        DirectLine,
+    ):  # the model that it wraps has its own loop
         return DirectLoop(net, loop_of(net.net))
     if type(net) is Masked:  # it changes what the features are made of, and nothing after
         return loop_of(net.net)

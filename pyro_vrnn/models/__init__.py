@@ -13,6 +13,7 @@ from typing import Any
 
 from pyro_vrnn.models.base import ModelConfig, SequenceModel
 from pyro_vrnn.models.direct import Direct
+from pyro_vrnn.models.direct_line import DirectLine
 from pyro_vrnn.models.dmm import DMM
 from pyro_vrnn.models.masked import Masked
 from pyro_vrnn.models.rnn import RNN
@@ -73,5 +74,5 @@ def build(config: ModelConfig, x_dim: int, *, missing: bool = False) -> Sequence
     cls: Any = model_class(config.name)
     net: SequenceModel = cls(config, x_dim)
     if config.direct:
-        net = Direct(net, x_dim)
+        net = DirectLine(net, x_dim) if config.likelihood == "gaussian" else Direct(net, x_dim)
     return Masked(net, x_dim) if missing else net

@@ -40,7 +40,7 @@ class ModelConfig:
     norm: Literal["none", "layer", "batch"] = "none"
     """Normalisation in the networks; batch is refused, with the reason."""
     direct: bool = False
-    """Whether each bit of x_t also reads the same bit of x_{t-1} directly (models/direct.py)."""
+    """Whether each column of x_t also reads the same column of x_{t-1} directly (models/direct.py)."""
 
     def __post_init__(self) -> None:
         at_least("model.hidden_dim", self.hidden_dim, 1)
@@ -48,10 +48,11 @@ class ModelConfig:
             raise ConfigError(f"model.network_dims={list(self.network_dims)}: widths must be at least 1")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"model.dropout={self.dropout}: must be in [0, 1)")
-        if self.direct and self.likelihood != "bernoulli":
+        if self.direct and self.likelihood not in ("bernoulli", "gaussian"):
             raise ConfigError(
-                f"model.direct with model.likelihood={self.likelihood!r}: direct connections are for independent bits",
-                "add --set model.direct=false (a recipe may have set it); binary data can have --likelihood bernoulli",
+                f"model.direct with model.likelihood={self.likelihood!r}: direct connections are for independent bits "
+                "or Gaussian columns",
+                "add --set model.direct=false (a recipe may have set it), or use --likelihood bernoulli or gaussian",
             )
         if self.norm == "batch":
             raise ConfigError(
@@ -92,6 +93,8 @@ class Statistics:
     """Its standard deviation, float64. [X]"""
     after: Callable[[], tuple[Tensor, Tensor]]
     """Of bits: the probability of a 1 after a 0 and after a 1, [X] each. It reads the split when it is called."""
+    line: Callable[[], tuple[Tensor, Tensor, Tensor]]
+    """Of real numbers: offset and slope of the line from the value before, and the deviation around it, [X] each."""
 
 
 class SequenceModel(nn.Module, ABC):

@@ -1,15 +1,15 @@
-"""Direct connections from x_{t-1} to x_t (Bengio et al. 2003, section 2) around any model of bits: `model.direct`.
+"""Direct connections from x_{t-1} to x_t (Bengio et al. 2003, section 2) around any model: `model.direct`.
 
     x_t ~ Bernoulli(logits of the model's own p(x_t | ·) + a * x_{t-1}),   x_0 = 0
 
-Where steps are short most bits repeat the one before, and a recurrent network has to learn to copy each of them. One
-weight a column does it, and starts at what the training split says (`fit_direct`).
-Shapes: B sequences, T steps, widths X, Z; `...` as in base.py.
+Where steps are short most bits repeat the one before; one weight a column copies it, and starts at what the training
+split says (`fit_direct`). For real numbers: direct_line.py. Shapes: B sequences, T steps; `...` as in base.py.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 import pyro.distributions as dist
 import torch
@@ -23,20 +23,15 @@ from pyro_vrnn.models.likelihoods.base import RATE_FLOOR
 from pyro_vrnn.models.networks import State
 
 
-class Direct(SequenceModel):
-    """Another model with direct connections. State before t: its own, and x_{t-1}."""
+class Connected(SequenceModel):
+    """Another model with direct connections. State before t: its own, then x_{t-1} and perhaps more."""
 
-    zero: Tensor
-    """Logit of a 1 after a 0, where it starts. [X]"""
-    one: Tensor
-    """After a 1."""
+    parts: ClassVar[int] = 1  # of the state, that are not the wrapped model's
 
     def __init__(self, net: SequenceModel, x_dim: int) -> None:
         super().__init__()
         self.net, self.x_dim, self.latent_dim = net, x_dim, net.latent_dim
         self.hold = nn.Parameter(torch.zeros(x_dim))
-        self.register_buffer("zero", torch.zeros(x_dim))
-        self.register_buffer("one", torch.zeros(x_dim))
 
     @property
     def likelihood(self) -> Likelihood:  # type: ignore[override]
@@ -47,6 +42,63 @@ class Direct(SequenceModel):
     def per_step(self) -> bool:  # type: ignore[override]
         """The model's own."""
         return self.net.per_step
+
+    def start(self, size: int) -> State:
+        """The wrapped model's start, and x_0 = 0."""
+        return *self.net.start(size), self.hold.new_zeros(size, self.x_dim)
+
+    def before(self, x: Tensor, start: State) -> State:
+        """Parts of the state before each of T steps that are not the wrapped model's, from x [T, B, X]."""
+        return (torch.cat([start[-1][None], x[:-1]]),)
+
+    def after(self, x: Tensor) -> State:
+        """What these parts are after a step, [..., X] each."""
+        return (x,)
+
+    def features(self, x: Tensor) -> Tensor:
+        """The wrapped model's features, and x. [..., X] -> [..., F + X]."""
+        return torch.cat([self.net.features(x), x], dim=-1)
+
+    def p_z(self, state: State) -> Distribution:
+        """The wrapped model\'s prior."""
+        return self.net.p_z(state[: -self.parts])
+
+    def next(self, state: State, z: Tensor, features: Tensor) -> State:
+        """The wrapped model's next state, and x_t."""
+        own = self.net.next(state[: -self.parts], z, self.own_features(features))
+        return *own, *self.after(features[..., -self.x_dim :])
+
+    def encode(self, batch: Batch, features: Tensor) -> Tensor:
+        """The wrapped model\'s guide features."""
+        if batch.memory is not None:
+            state, own = batch.memory
+            batch = replace(batch, memory=(state[: -self.parts], own))
+        return self.net.encode(batch, self.own_features(features))
+
+    def q_z(self, state: State, e_t: Tensor) -> Distribution:
+        """The wrapped model\'s posterior."""
+        return self.net.q_z(state[: -self.parts], e_t)
+
+    def remember(self, batch: Batch, features: Tensor) -> State:
+        """The wrapped model\'s memory of its guide."""
+        return self.net.remember(batch, self.own_features(features))
+
+    def own_features(self, features: Tensor) -> Tensor:
+        return features[..., : -self.x_dim]
+
+
+class Direct(Connected):
+    """A model of bits with direct connections."""
+
+    zero: Tensor
+    """Logit of a 1 after a 0, where it starts. [X]"""
+    one: Tensor
+    """After a 1."""
+
+    def __init__(self, net: SequenceModel, x_dim: int) -> None:
+        super().__init__(net, x_dim)
+        self.register_buffer("zero", torch.zeros(x_dim))
+        self.register_buffer("one", torch.zeros(x_dim))
 
     def fit_start(self, data: Statistics) -> None:
         """Start the wrapped model as it starts alone, then its outputs at the score of the last value."""
@@ -61,42 +113,8 @@ class Direct(SequenceModel):
         half = torch.full_like(after_zero, 0.5)
         self.likelihood.fit_start(half, half)
 
-    def start(self, size: int) -> State:
-        """The wrapped model's start, and x_0 = 0."""
-        return *self.net.start(size), self.hold.new_zeros(size, self.x_dim)
-
-    def features(self, x: Tensor) -> Tensor:
-        """The wrapped model's features, and x. [..., X] -> [..., F + X]."""
-        return torch.cat([self.net.features(x), x], dim=-1)
-
-    def p_z(self, state: State) -> Distribution:
-        """The wrapped model\'s prior."""
-        return self.net.p_z(state[:-1])
-
     def p_x(self, state: State, z: Tensor) -> Distribution:
         """The wrapped model's logits plus a * x_{t-1}."""
         own = self.net.p_x(state[:-1], z)
         held = torch.lerp(self.zero, self.one + self.hold, state[-1])
         return dist.Bernoulli(logits=own.base_dist.logits + held).to_event(1)
-
-    def next(self, state: State, z: Tensor, features: Tensor) -> State:
-        """The wrapped model's next state, and x_t."""
-        return *self.net.next(state[:-1], z, self.own_features(features)), features[..., -self.x_dim :]
-
-    def encode(self, batch: Batch, features: Tensor) -> Tensor:
-        """The wrapped model\'s guide features."""
-        if batch.memory is not None:
-            state, own = batch.memory
-            batch = replace(batch, memory=(state[:-1], own))
-        return self.net.encode(batch, self.own_features(features))
-
-    def q_z(self, state: State, e_t: Tensor) -> Distribution:
-        """The wrapped model\'s posterior."""
-        return self.net.q_z(state[:-1], e_t)
-
-    def remember(self, batch: Batch, features: Tensor) -> State:
-        """The wrapped model\'s memory of its guide."""
-        return self.net.remember(batch, self.own_features(features))
-
-    def own_features(self, features: Tensor) -> Tensor:
-        return features[..., : -self.x_dim]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pyro_vrnn.config import Resolved, RunConfig
-from pyro_vrnn.data.baselines import Coins
+from pyro_vrnn.data.baselines import Coins, last_value_line
 from pyro_vrnn.data.dataset import moments
 from pyro_vrnn.data.schema import DataInfo
 from pyro_vrnn.models import SequenceModel
@@ -140,7 +140,10 @@ def _train(plan: Plan, ranks: Ranks, watch: LoggingObserver, request: _Request) 
     torch.set_rng_state(plan.random)
     _set_units(net, settings)
     mean, std = moments(plan.train)
-    net.fit_start(Statistics(torch.from_numpy(mean), torch.from_numpy(std), lambda: _after(plan.info)))
+    known = Statistics(
+        torch.from_numpy(mean), torch.from_numpy(std), after=lambda: _after(plan.info), line=lambda: _line(plan.info)
+    )
+    net.fit_start(known)
     if plan.init_from is not None:
         checkpoint.load_weights(net, checkpoint.load(plan.init_from).model, plan.init_from)
         _set_units(net, settings)  # the other run's came with its weights
@@ -188,6 +191,12 @@ def _after(info: DataInfo) -> tuple[Tensor, Tensor]:
     """The probability of a 1 after a 0 and after a 1 in the training split, [X] each."""
     zero, one = Coins.of(info, "train").after()
     return torch.from_numpy(zero), torch.from_numpy(one)
+
+
+def _line(info: DataInfo) -> tuple[Tensor, Tensor, Tensor]:
+    """The line from the value before in the training split: offset, slope, deviation around it, [X] each."""
+    offset, slope, around = last_value_line(info)
+    return torch.from_numpy(offset), torch.from_numpy(slope), torch.from_numpy(around)
 
 
 def _as_it_lies(result: FitResult, run: Path) -> FitResult:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyro
 import pytest
 import torch
-from small import make_batch, make_net, write_small
+from pyro.infer import Trace_ELBO
+from small import X, make_batch, make_net, write_small
 
 import pyro_vrnn as pv
 from pyro_vrnn.config import resolve
@@ -14,8 +19,13 @@ from pyro_vrnn.data import baselines
 from pyro_vrnn.data.baselines import Coins
 from pyro_vrnn.data.dataset import SequenceDataset, collate
 from pyro_vrnn.data.schema import read_info
+from pyro_vrnn.data.writer import write_sequences
 from pyro_vrnn.fast import loop_of
+from pyro_vrnn.fast.direct import DirectLoop
 from pyro_vrnn.models.direct import Direct
+from pyro_vrnn.models.direct_line import DirectLine
+from pyro_vrnn.models.loop import Loop
+from pyro_vrnn.programs import PROGRAMS
 from pyro_vrnn.system.errors import ConfigError
 
 
@@ -69,3 +79,61 @@ def test_a_run_keeps_where_it_started(tmp_path: Path) -> None:
 def test_it_is_for_independent_bits() -> None:
     with pytest.raises(ConfigError, match="independent bits"):
         resolve(sets=["model.direct=true", "model.likelihood=nade"])
+
+
+def gaussian_net(name: str) -> DirectLine:
+    """A model of real columns with direct connections, of random weights everywhere."""
+    sets = [f"model.name={name}", "model.direct=true", "model.likelihood=gaussian"]
+    net = make_net(*sets)
+    assert isinstance(net, DirectLine)
+    with torch.no_grad():
+        net.around.copy_(0.1 + torch.rand_like(net.around))
+        net.slope.copy_(torch.rand_like(net.slope))
+        net.offset.normal_()
+    return net
+
+
+@pytest.mark.parametrize("model", ["rnn", "vrnn", "srnn", "dmm", "storn", "vrae"])
+def test_real_columns_are_near_their_last_value(model: str) -> None:
+    """The Gaussian lies around the line, the first one has the column's own deviation; both programs agree."""
+    net, batch = gaussian_net(model), make_batch()
+    x = torch.randn(batch.steps, batch.size, X, dtype=torch.float64) * batch.alive[..., None]
+    batch = replace(batch, x=x)
+    z = torch.randn(batch.steps, batch.size, net.latent_dim, dtype=torch.float64)
+    loop = loop_of(net)
+    assert isinstance(loop, DirectLoop)
+    states = loop.states(net.features(x), z, net.start(batch.size))
+    p_x, own = net.p_x(states, z).base_dist, net.net.p_x(states[:-2], z).base_dist
+    line = net.offset + (net.slope + net.hold) * x[:-1]
+    torch.testing.assert_close(p_x.loc[1:], own.loc[1:] + line)
+    torch.testing.assert_close(p_x.scale[1:], own.scale[1:])
+    torch.testing.assert_close(p_x.loc[0], own.loc[0])
+    torch.testing.assert_close(p_x.scale[0], own.scale[0] / net.around)
+    readable = Loop(net).states(net.features(x), z, net.start(batch.size))
+    for ours, theirs in zip(states[-2:], readable[-2:], strict=True):
+        torch.testing.assert_close(ours, theirs.expand_as(ours))
+    losses = []
+    for program in PROGRAMS.values():
+        pair: Any = program(net)
+        torch.manual_seed(0)
+        with pyro.get_param_store().scope():
+            losses.append(Trace_ELBO().loss(pair.model, pair.guide, batch))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-9)
+
+
+def test_a_run_of_real_columns_starts_at_the_last_values_score(tmp_path: Path) -> None:
+    """Slow random walks: one update in, the bound is near the baseline that it starts at, and far below the other."""
+    generator = np.random.default_rng(0)
+    walks = [generator.normal(size=(60, 2)).cumsum(0).astype("f4") for _ in range(40)]
+    parts = {"train": walks[:30], "valid": walks[30:35], "test": walks[35:]}
+    ids = {split: [f"{split}-{i}" for i in range(len(part))] for split, part in parts.items()}
+    made = {"kind": "vectors", "support": "real", "steps_per_second": None, "source": "walks", "licence": "none"}
+    info = write_sequences(tmp_path / "walks.h5", parts, ids=ids, **made)  # type: ignore[arg-type]
+    resolved = resolve(flags={"data.path": str(info.path)})
+    assert resolved.config.model.direct
+    run = pv.train(data=info.path, out=tmp_path / "run", device="cpu", max_steps=1)
+    found = run.evaluate("test").nll_per_step
+    low = baselines.baselines(info.path)
+    assert low["last"] < low["independent"] - 1
+    assert abs(found - low["last"]) < 0.4
+    assert run.sample(2, steps=8)

@@ -3,7 +3,7 @@
 Files that people bring lie about themselves: they are wrapped in RIFF, say other sizes and numbers of tracks than there
 are, keep their tempo in the second track, or hold key signatures that do not exist. mido and pretty_midi believe the
 headers, know the tempo of the first track alone, and refuse a song for a meta event that nobody needs. So the chunks
-are walked here, which takes little time and memory, and what makes music goes on to them: notes, controls and tempi.
+are walked here, which takes little time and memory, and what makes music goes on to them: notes and tempi.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ MIDI_TICKS = 2_500_000
 quarter note, 60 quarter notes per minute.)"""
 
 MIDI_HINT = "give a standard MIDI file (.mid) of pitched notes"
+NOTES_END = 0xA0
+"""Status bytes from 0x80 and below it turn notes on and off."""
 META, SET_TEMPO, END_OF_TRACK = 0xFF, 0x51, 0x2F
 TIMED_META = (0x01, 0x05, SET_TEMPO, 0x58, 0x59)
 """Text, lyric, tempo, metre and key: the song lasts at least until the last of them."""
@@ -61,7 +63,7 @@ class Tracks:
         return int.from_bytes(first[0].body[1:], "big") if first else SECOND // 2
 
     def tidy(self, *, in_beats: bool) -> bytes:
-        """A MIDI file of its notes and controls with all tempi in the first track.
+        """A MIDI file of its notes with all tempi in the first track.
 
         Args:
             in_beats: give each quarter note a second, whatever the tempo.
@@ -70,7 +72,7 @@ class Tracks:
         steady = self.smpte or in_beats
         tempi = [Event(0, META, bytes([SET_TEMPO]) + SECOND.to_bytes(3, "big"))] if steady else self.tempi
         first = [*tempi, Event(max(ends), META, b"\x01end")] if ends else tempi
-        voices = [[event for event in track if event.status < 0xF0] for track in self.tracks]
+        voices = [[event for event in track if event.status < NOTES_END] for track in self.tracks]
         written = [first, *filter(None, voices)]
         head = b"MThd" + struct.pack(">IHHH", 6, 1, len(written), self.ticks)
         return head + b"".join(map(_chunk, written))

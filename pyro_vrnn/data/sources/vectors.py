@@ -231,6 +231,8 @@ def _from_arrays(arrays: Mapping[str, Array], source: Path, seed: int) -> Sequen
         for other, lengths in lists.items():
             if (lengths >= 0).all() and sum(lengths.tolist()) == len(x):
                 return Sequences.of({f"{i}": rows for i, rows in enumerate(cut(arrays, name, other, source))})
+        if x.ndim == 2 and len(x) and not name.startswith(SPLITS):
+            return Sequences.of({"0": x})
     shapes = ", ".join(f"{name or 'an array'} {x.dtype} {list(x.shape)}" for name, x in list(arrays.items())[:5])
     if list(arrays) == [""]:
         raise DataError(f"{source}: {shapes}", "numbers, [sequences, steps, columns]", source)

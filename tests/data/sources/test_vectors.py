@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -225,3 +226,52 @@ def test_empty_sequences_and_few_images(tmp_path: Path) -> None:
         assert [info.splits[s].sequences for s in SPLITS] == expected
     with pytest.raises(ConfigError, match="binary is for an npz of images"):
         prepared(tmp_path, as_csv(3), binary=True)
+
+
+def test_arrays_of_any_name(tmp_path: Path) -> None:
+    """One array of three dimensions, or rows and the lengths that add up to them, or a folder of arrays."""
+    x = np.random.default_rng(0).normal(size=(10, 4, 3))
+    info = prepared(tmp_path, as_npz(data=x, label=np.arange(10)))
+    assert sum(info.splits[s].sequences for s in SPLITS) == 10
+    info = prepared(tmp_path, as_npz(values=x.reshape(40, 3), n=[10, 5, 25], other=[1, 2]))
+    assert sorted(len(v) for split in sequences(info).values() for v in split.values()) == [5, 10, 25]
+    info = prepared(tmp_path, as_npz(values=x.reshape(40, 3)), split_by="time", window=4)
+    assert [info.splits[s].sequences for s in SPLITS] == [8, 1, 1]
+    with pytest.raises(DataError, match="no array 'train'; it has a float64"):
+        prepared(tmp_path, as_npz(a=x, b=x))
+    folder = tmp_path / "arrays"
+    folder.mkdir()
+    for i in range(5):
+        np.save(folder / f"s{i}.npy", x[i, : i + 1] if i else x[0, 0])
+    with pytest.raises(DataError, match="of 1 and of 3 columns"):
+        vectors.prepare(tmp_path / "y.h5", source=folder)
+    np.save(folder / "s0.npy", x[0])
+    info = vectors.prepare(tmp_path / "y.h5", source=folder)
+    assert {name for split in sequences(info).values() for name in split} == {f"s{i}" for i in range(5)}
+
+
+def test_changed_arrays(tmp_path: Path) -> None:
+    """A thousand damaged npy and npz files: a data file or one DataError each, each in a moment."""
+    generator = np.random.default_rng(0)
+    file = io.BytesIO()
+    np.save(file, generator.normal(size=(6, 4, 2)))
+    goods = [file.getvalue(), as_npz(train=np.ones((6, 2)), train_len=[2, 4]), as_npz(x=np.ones((6, 2)), n=[3, 3])]
+    made, slowest, told = 0, 0.0, set()
+    for k in range(1000):
+        data = bytearray(goods[k % 3])
+        for _ in range(int(generator.integers(1, 5))):
+            at = int(generator.integers(len(data)))
+            if generator.integers(3):
+                data[at] = int(generator.integers(256))
+            else:
+                del data[at : at + int(generator.integers(1, 9))]
+        started = time.process_time()
+        try:
+            prepared(tmp_path, bytes(data), split_by="time")
+            made += 1
+        except DataError as error:
+            told.add("\n" in error.message)
+        slowest = max(slowest, time.process_time() - started)
+    assert told == {False}  # each error is one line
+    assert slowest < 3
+    assert 10 < made < 990
