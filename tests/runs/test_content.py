@@ -21,6 +21,7 @@ from pyro_vrnn.config import resolve
 from pyro_vrnn.data.schema import SPLITS
 from pyro_vrnn.data.writer import write_sequences
 from pyro_vrnn.runs import content as content_module
+from pyro_vrnn.runs.comparison import compare
 from pyro_vrnn.runs.content import Content, content_of
 from pyro_vrnn.runs.folder import read_content
 from pyro_vrnn.runs.train import check
@@ -237,3 +238,17 @@ def test_a_run_from_before_is_as_it_was_and_learns_it(tmp_path: Path) -> None:
     fit(data, tmp_path / "a", max_steps=3, settings=settings)
     assert read_content(tmp_path / "a") == content_of(data)
     assert fit(moved, tmp_path / "a", max_steps=4, settings=settings).result.steps == 4
+
+
+def test_runs_on_the_same_content_are_compared_wherever_it_lies(tmp_path: Path) -> None:
+    data, copy = write_small(tmp_path / "small.h5"), write_small(tmp_path / "copy.h5")
+    for name, path in (("a", data), ("b", copy)):
+        fit(path, tmp_path / name, epochs=1, seed=ord(name))
+    write_small(data, seed=4)
+    fit(data, tmp_path / "c", epochs=1)
+    same = compare([tmp_path / "a", tmp_path / "b"], tmp_path)
+    assert same["comparable"]
+    assert [group["runs"] for group in same["groups"]] == [2]
+    other = compare([tmp_path / "a", tmp_path / "c"], tmp_path)
+    assert not other["comparable"]
+    assert len({run["data"] for run in other["runs"]}) == 2
