@@ -95,7 +95,7 @@ class Trained:
             differences = known.differences(content_of(path))
             if differences and named is None:
                 message = f"{path}: not the data that {self.folder} was trained on: {'; '.join(differences)}"
-                hint = "say by --data where that is now; with --data this file is taken for other data of the same kind"
+                hint = "put the run's own data there; evaluate --data FILE takes this for other data of the same kind"
                 raise DataError(message, hint, path)
             if not differences and path.resolve() != Path(own).resolve():
                 self.say(f"data: the same content, now at {path}")

@@ -117,11 +117,12 @@ def dataset(
         ConfigError: arguments that contradict each other, an unknown split, or a file in the way.
     """
     columns, splits = [columns] if isinstance(columns, str) else list(columns), _listed(splits)
+    symbols = list(symbols)
     how = Cut(window=window, hop=hop, split_by=split_by, splits=_shares(splits))
     if support is not None and support not in SUPPORTS:
         raise choose("support", support, SUPPORTS)
     parts = by_split(data, splits)
-    discrete = support == "categorical" or bool(symbols) or is_text(next(iter(parts.values())))
+    discrete = support == "categorical" or len(symbols) > 0 or is_text(next(iter(parts.values())))
     if discrete:
         if support not in (None, "categorical") or len(columns) or drop_outliers:
             raise ConfigError("symbols have no columns, no outliers and no other support", "leave these arguments out")
@@ -138,9 +139,9 @@ def dataset(
             f"data: one sequence of {len(x)} steps, to be dealt out to three splits",
             'split_by="time" holds its end out (with window=N in pieces of N steps); lengths= says where others begin',
         )
-    rate = found.steps_per_second if steps_per_second is None else steps_per_second
+    rate = found.steps_per_second if steps_per_second is None else float(steps_per_second)
     options = {"seed": seed, "support": support or "categorical", "drop_outliers": drop_outliers}
-    asked = {**options, **how.options(), "rate": rate, "symbols": list(symbols)}
+    asked = {**options, **how.options(), "rate": rate, "symbols": symbols}
     options["digest"] = digest = _digest(found, asked)
     place = catalogue.FOLDER / f"dataset-{digest[:12]}.h5" if path is None else Path(path)
     if place.exists() and not overwrite:

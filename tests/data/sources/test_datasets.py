@@ -210,6 +210,21 @@ def test_a_data_frame() -> None:
     assert all(np.diff(x[:, 0]).tolist() == [-2, 1] for x in stored(unsorted)["train"])
 
 
+def test_a_frame_of_another_library() -> None:
+    class DataFrame:
+        def __init__(self, values: dict[str, Any]) -> None:
+            self.values, self.columns = values, list(values)
+
+        def __len__(self) -> int:
+            return 30
+
+        def __getitem__(self, name: str) -> Any:
+            return self.values[name]
+
+    made = pv.dataset(DataFrame({name: frame()[name].to_numpy() for name in frame()}), sequence="who", time="when")
+    assert made == pv.dataset(frame(), sequence="who", time="when")
+
+
 @pytest.mark.parametrize("zone", [None, "UTC"])
 def test_dates_say_how_long_a_step_is(zone: str | None) -> None:
     when = pd.to_datetime("2026-01-01", utc=zone is not None) + pd.to_timedelta(frame()["when"] * 0.5, unit="s")
