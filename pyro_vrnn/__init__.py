@@ -2,6 +2,7 @@
 
     import pyro_vrnn as pv
     run = pv.train("chorales-vrnn", objective="iwae", particles=5, out="runs/a")
+    run = pv.train("vowels", data=pv.dataset(list_of_arrays), out="runs/b")
     run = pv.load("runs/a");  run.evaluate(split="test", objective="iwae", particles=100);  run.sample(4, steps=200)
 
 Names are imported when first used, so that `pyro-vrnn --help` does not wait for torch.
@@ -14,12 +15,20 @@ from typing import TYPE_CHECKING, Any
 from pyro_vrnn.system.version import __version__
 
 if TYPE_CHECKING:
+    from pyro_vrnn.data.sources.datasets import Dataset as Dataset
+    from pyro_vrnn.data.sources.datasets import dataset as dataset
     from pyro_vrnn.runs.api import train as train
     from pyro_vrnn.runs.run import Run as Run
     from pyro_vrnn.runs.run import load as load
 
-_WHERE = {"train": "runs.api", "load": "runs.run", "Run": "runs.run"}
-__all__ = ["Run", "__version__", "load", "train"]
+_WHERE = {
+    "Dataset": "data.sources.datasets",
+    "Run": "runs.run",
+    "dataset": "data.sources.datasets",
+    "load": "runs.run",
+    "train": "runs.api",
+}
+__all__ = ["Dataset", "Run", "__version__", "dataset", "load", "train"]
 
 
 def __dir__() -> list[str]:

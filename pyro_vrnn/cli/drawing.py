@@ -44,7 +44,7 @@ def sample(
     from pyro_vrnn import runs
     from pyro_vrnn.cli.console import counting
 
-    loaded = runs.load(run, device=device)
+    loaded = runs.load(run, device=device, say=out.say)
     with counting(out.console(), "drawing", quiet=out.quiet) as progress:
         files = loaded.sample(
             num,
@@ -89,7 +89,7 @@ def inspect(
     from pyro_vrnn import runs
     from pyro_vrnn.runs import inspection
 
-    loaded = runs.load(run, device=device)
+    loaded = runs.load(run, device=device, say=out.say)
     found = inspection.inspect(
         loaded, split=split, sequence=sequence, particles=particles, seed=seed, out=out_, export=export
     )
@@ -155,7 +155,7 @@ def reconstruct(
 
     hole = _pair(hide)
     files = reconstruction.write(
-        runs.load(run, device=device),
+        runs.load(run, device=device, say=out.say),
         file=file,
         split=split,
         sequence=sequence,
@@ -205,7 +205,7 @@ def interpolate(
     from pyro_vrnn import runs
     from pyro_vrnn.runs import latent_space
 
-    loaded = runs.load(run, device=device)
+    loaded = runs.load(run, device=device, say=out.say)
     files = latent_space.interpolate(
         loaded, first, second, split=split, points=points, steps=steps, seed=seed, out=out_
     )
@@ -228,6 +228,6 @@ def encode(
     from pyro_vrnn import runs
     from pyro_vrnn.runs import latent_space
 
-    files = latent_space.encode(runs.load(run, device=device), data=file, split=split, seed=seed, out=out_)
+    files = latent_space.encode(runs.load(run, device=device, say=out.say), data=file, split=split, seed=seed, out=out_)
     out.print(*files)
     return {"schema": 1, "files": [str(f) for f in files]}

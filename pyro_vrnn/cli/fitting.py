@@ -198,7 +198,8 @@ def evaluate(
     from pyro_vrnn.cli.console import counting
     from pyro_vrnn.data.baselines import baselines
 
-    loaded = runs.load(run, device=device)
+    loaded = runs.load(run, device=device, say=out.say)
+    dataset = loaded.data(data, split)
     with counting(out.console(), f"{objective} on {split}", quiet=out.quiet) as progress:
         found = loaded.evaluate(
             split,
@@ -211,7 +212,6 @@ def evaluate(
             progress=progress,
         )
     error = "" if found.stderr is None else f" ± {found.stderr:.4f} (standard error over sequences)"
-    dataset = loaded.data(data, split)
     read = int(dataset.given.sum())
     unscored = f" ({read} first steps more are only read, and have no score)" if read else ""
     out.print(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,8 @@ def train(
     """
     if unknown := sorted(flags.keys() - FLAGS.keys()):
         raise ConfigError(f"train() has no argument {unknown[0]!r}", f"choose from {', '.join(FLAGS)}")
-    given = {FLAGS[k]: str(v) if isinstance(v, Path) else v for k, v in flags.items()} | (settings or {})
+    given = {FLAGS[k]: v for k, v in flags.items()} | (settings or {})
+    given = {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in given.items()}
     return train_run(
         config.resolve(None if recipe is None else str(recipe), flags=given),
         out=None if out is None else Path(out),

@@ -10,7 +10,7 @@ from typing import Any
 
 from pyro_vrnn.config import RunConfig
 from pyro_vrnn.media import curves
-from pyro_vrnn.runs.folder import read_config, read_environment, read_metrics
+from pyro_vrnn.runs.folder import read_config, read_content, read_environment, read_metrics
 from pyro_vrnn.system.errors import ConfigError
 from pyro_vrnn.system.files import make_folder
 from pyro_vrnn.training import checkpoint
@@ -42,8 +42,8 @@ class Compared:
 
     @property
     def data(self) -> str:
-        """The data file that it was trained on."""
-        return str(Path(self.config.data.path).resolve())
+        """The data file that it was trained on, or another one of the same content (`_place`)."""
+        return str(self.settings["data.path"])
 
     @property
     def best(self) -> dict[str, Any]:
@@ -83,6 +83,7 @@ def compare(runs: Sequence[Path], out: Path | None = None) -> dict[str, Any]:
     if len({run.resolve() for run in runs}) < len(runs):
         raise ConfigError("a run is given twice: its spread over seeds would be too small", "name each run once")
     found = [read(run) for run in runs]
+    _place(found)
     bounds = sorted({run.bound for run in found})
     data = sorted({run.data for run in found})
     titles = _titles(data)
@@ -129,6 +130,18 @@ def compare(runs: Sequence[Path], out: Path | None = None) -> dict[str, Any]:
         "comparable": len(bounds) == 1 and len(data) == 1,
         "figure": str(picture),
     }
+
+
+def _place(found: Sequence[Compared]) -> None:
+    """Give runs on data of the same content one path, and runs on other content at the same path two."""
+    places: dict[str, str] = {}
+    for run in found:
+        content, path = read_content(run.folder), str(Path(run.config.data.path).resolve())
+        if content is not None:
+            known = content.sha256
+            taken = path in places.values() and known not in places
+            path = places.setdefault(known, f"{path} ({known[:6]})" if taken else path)
+        run.settings["data.path"] = path
 
 
 def _named(groups: list[list[Compared]], varied: list[str]) -> dict[str, list[Compared]]:

@@ -15,6 +15,7 @@ import pyro
 import torch
 
 from pyro_vrnn.config import RunConfig, build, parse_toml
+from pyro_vrnn.runs.content import Content
 from pyro_vrnn.system.errors import CheckpointError, ConfigError
 from pyro_vrnn.system.files import write_json
 from pyro_vrnn.system.version import __version__
@@ -88,8 +89,8 @@ def owned(out: Path, empty: bool) -> Iterator[None]:
             shutil.rmtree(out, ignore_errors=True)  # it failed before there was anything to keep
 
 
-def write_environment(out: Path, device: torch.device, init_from: Path | None) -> None:
-    """What the run was made with, and from."""
+def write_environment(out: Path, device: torch.device, init_from: Path | None, data: Content) -> None:
+    """What the run was made with, from and on."""
     versions = {
         "pyro_vrnn": __version__,
         "python": platform.python_version(),
@@ -99,8 +100,14 @@ def write_environment(out: Path, device: torch.device, init_from: Path | None) -
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
         "threads": torch.get_num_threads(),
         "init_from": None if init_from is None else str(init_from),
+        "data": data.as_dict(),
     }
     write_json(out / "environment.json", versions)
+
+
+def write_content(out: Path, data: Content) -> None:
+    """Note the content of its data for a run that was made before that was noted."""
+    write_json(out / "environment.json", read_environment(out) | {"data": data.as_dict()})
 
 
 def read_config(folder: Path) -> RunConfig:
@@ -135,3 +142,8 @@ def read_environment(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def read_content(folder: Path) -> Content | None:
+    """What the data of a run holds; None where it was made before that was noted."""
+    return Content.from_dict(read_environment(folder).get("data"))

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from pyro_vrnn.config import RunConfig
-from pyro_vrnn.data import catalogue
 from pyro_vrnn.data.dataset import SequenceDataset
 from pyro_vrnn.data.format import format_of
 from pyro_vrnn.data.kinds import KINDS
 from pyro_vrnn.data.schema import DataInfo, read_info
 from pyro_vrnn.models import SequenceModel, build
 from pyro_vrnn.models.likelihoods import LIKELIHOODS
+from pyro_vrnn.runs.content import Content, content_of, find_data
 from pyro_vrnn.runs.folder import read_config
 from pyro_vrnn.system.errors import CheckpointError, ConfigError, DataError
 from pyro_vrnn.training import checkpoint
@@ -36,6 +36,7 @@ class Plan:
     Attributes:
         settings: complete: the data file's path and format are in them, so they rebuild the model alone.
         info: what the data file says of itself.
+        content: what training reads of it, to know it again by.
         train: the training split, cut into pieces where the settings say so.
         valid: the validation split.
         net: the network with its first weights, on the CPU.
@@ -45,6 +46,7 @@ class Plan:
 
     settings: RunConfig
     info: DataInfo
+    content: Content
     train: SequenceDataset
     valid: SequenceDataset
     net: SequenceModel
@@ -62,6 +64,7 @@ def plan(
     *,
     ranks: Ranks | None = None,
     init_from: str | Path | None = None,
+    known: Content | None = None,
     say: Callable[[str], None] = lambda message: None,
 ) -> Plan:
     """Check everything about a training that can be checked before it begins.
@@ -70,6 +73,7 @@ def plan(
         settings: as resolved.
         ranks: the processes that share the training; alone by default.
         init_from: a run whose weights the training is to start from.
+        known: what the data of the run that is resumed holds; its file may lie elsewhere now.
         say: told when a data set is prepared on the way.
 
     Raises:
@@ -79,7 +83,7 @@ def plan(
     """
     ranks = ranks or Ranks()
     _check_ranks(settings, ranks)
-    path = ranks.first(lambda: catalogue.find(settings.data.path, say=say))
+    path = ranks.first(lambda: find_data(settings.data.path, moved=known is not None, say=say))
     info = read_info(path)
     _check_support(settings, info)
     _check_missing(settings, info)
@@ -104,7 +108,7 @@ def plan(
         origin, source = checkpoint.find(Path(init_from))
         _check_same_model(origin, settings)
         checkpoint.expect(net.state_dict(), checkpoint.load(source).model, source, "the file of weights")
-    return Plan(settings, info, train, valid, net, random, source)
+    return Plan(settings, info, content_of(path), train, valid, net, random, source)
 
 
 def build_net(settings: RunConfig) -> SequenceModel:

@@ -6,6 +6,7 @@ RUN/  config.toml  environment.json  metrics.jsonl  log.txt  checkpoints/  sampl
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ class Run(Trained):
         objective: str = "elbo",
         particles: int | None = None,
         *,
-        data: str | Path | None = None,
+        data: str | os.PathLike[str] | None = None,
         batch_size: int = 32,
         seed: int = 0,
         repeats: int = 1,
@@ -89,8 +90,8 @@ class Run(Trained):
         return latent_space.interpolate(self, first, second, **options)
 
 
-def load(path: str | Path, *, device: str = "cpu") -> Run:
-    """Open a run folder (its BEST checkpoint) or one checkpoint folder.
+def load(path: str | Path, *, device: str = "cpu", say: Callable[[str], None] = lambda message: None) -> Run:
+    """Open a run folder (its BEST checkpoint) or one checkpoint folder; `say` is told if its data lies elsewhere now.
 
     Raises:
         CheckpointError: no run there, or it is damaged.
@@ -103,4 +104,4 @@ def load(path: str | Path, *, device: str = "cpu") -> Run:
     saved = checkpoint.load(step_folder)
     checkpoint.load_weights(net, saved.model, step_folder)
     net.eval()
-    return Run(folder, step_folder, settings, net, saved.state)
+    return Run(folder, step_folder, settings, net, saved.state, say)

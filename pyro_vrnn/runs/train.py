@@ -16,7 +16,17 @@ from pyro_vrnn.data.dataset import moments
 from pyro_vrnn.data.schema import DataInfo
 from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.models.base import Statistics
-from pyro_vrnn.runs.folder import check_folder, free_folder, owned, read_config, read_metrics, write_environment
+from pyro_vrnn.runs.content import Content
+from pyro_vrnn.runs.folder import (
+    check_folder,
+    free_folder,
+    owned,
+    read_config,
+    read_content,
+    read_metrics,
+    write_content,
+    write_environment,
+)
 from pyro_vrnn.runs.log import LoggingObserver
 from pyro_vrnn.runs.plan import Plan, plan
 from pyro_vrnn.runs.run import Run, load
@@ -68,7 +78,7 @@ def train(
     with parallel.joined(device) as ranks:
         watch = LoggingObserver(Observer() if ranks.rank or observer is None else observer)
         request = ranks.first(lambda: _request(resolved, out, resume, init_from, overwrite, max_seconds))
-        planned = plan(resolved.config, ranks=ranks, init_from=request.init_from, say=watch.said)
+        planned = plan(resolved.config, ranks=ranks, init_from=request.init_from, known=request.content, say=watch.said)
         # The caller's random numbers stay the caller's.
         with torch.random.fork_rng(devices=[ranks.device] if ranks.device.type == "cuda" else []):
             return _train(planned, ranks, watch, request)
@@ -88,9 +98,11 @@ def check(
     The number of processes is the one that torchrun says. Raises as `train`.
     """
     request = _request(resolved, out, resume, init_from, overwrite, None)
-    planned = plan(resolved.config, ranks=Ranks(world=parallel.world()), init_from=request.init_from, say=say)
+    ranks = Ranks(world=parallel.world())
+    planned = plan(resolved.config, ranks=ranks, init_from=request.init_from, known=request.content, say=say)
     if request.resuming:
-        _changes(request, planned.settings)
+        for change in _changes(request, planned):
+            say(change)
     return planned
 
 
@@ -105,6 +117,8 @@ class _Request:
     init_from: str | Path | None
     overwrite: bool
     max_seconds: float | None
+    content: Content | None
+    """What the data of the run to continue holds, if that was noted."""
 
 
 def _request(
@@ -129,7 +143,8 @@ def _request(
     resuming = check_folder(out, resume=resume, overwrite=overwrite)
     if resuming and init_from is not None:
         raise ConfigError(f"--init-from: {out} already holds a run to continue", "choose another --out, or --overwrite")
-    return _Request(out, resuming, from_folder, init_from, overwrite, max_seconds)
+    content = read_content(out) if resuming else None
+    return _Request(out, resuming, from_folder, init_from, overwrite, max_seconds, content)
 
 
 def _train(plan: Plan, ranks: Ranks, watch: LoggingObserver, request: _Request) -> Run:
@@ -155,15 +170,17 @@ def _train(plan: Plan, ranks: Ranks, watch: LoggingObserver, request: _Request) 
         trainer = Trainer(settings, net.to(where), where, ranks)
         ranks.same(trainer.state.optim.params)
         if request.resuming:
-            _resume(trainer, request, settings, watch)
+            _resume(trainer, request, plan, watch)
         elif leads:  # a start that was killed before its first checkpoint may have left rows
             (out / "metrics.jsonl").unlink(missing_ok=True)
         if leads:
             write_bytes(out / "config.toml", settings.to_toml().encode("utf-8", "surrogateescape"))
         if leads and not request.resuming:
-            write_environment(out, where, plan.init_from)
+            write_environment(out, where, plan.init_from, plan.content)
             if plan.init_from is not None:
                 watch.said(f"weights from {plan.init_from}")
+        if leads and request.resuming and request.content is None:
+            write_content(out, plan.content)
         if not leads:  # the weights are the same, what is drawn is not
             torch.manual_seed(settings.training.seed + 1_000_003 * ranks.rank + trainer.state.at.step)
         what = "pieces" if plan.train.cut else "sequences"
@@ -216,11 +233,16 @@ def _set_units(net: SequenceModel, settings: RunConfig) -> None:
         net.likelihood.set_units(torch.tensor(form.center) / FULL_SCALE, torch.tensor(form.scale) / FULL_SCALE)
 
 
-def _changes(request: _Request, settings: RunConfig) -> list[str]:
-    """The settings that a resumed run has otherwise than before; CheckpointError if one of them cannot change."""
+def _changes(request: _Request, planned: Plan) -> list[str]:
+    """What a resumed run has otherwise than before, a line each; CheckpointError if it cannot change."""
     out = request.out
     before = read_config(out).to_dict()
-    now = settings.to_dict()
+    now = planned.settings.to_dict()
+    lines = []
+    if request.content is not None:  # then the data is known by its content, and may lie anywhere
+        _check_content(request.content, planned, out)
+        if (here := now["data"].pop("path")) != before["data"].pop("path", None):
+            lines.append(f"data: the same content, now at {here}")
     changed = [
         f"{section}.{key}: {before.get(section, {}).get(key)!r} -> {now.get(section, {}).get(key)!r}"
         for section in ("model", "objective", "data", "format", "training")
@@ -235,14 +257,26 @@ def _changes(request: _Request, settings: RunConfig) -> list[str]:
             + ("" if any(c.startswith("model.") for c in fatal) else f" (--init-from {out} takes its weights there)"),
             out,
         )
-    return changed
+    return [*lines, *(f"resuming with {change}" for change in changed)]
 
 
-def _resume(trainer: Trainer, request: _Request, settings: RunConfig, watch: Observer) -> None:
+def _check_content(known: Content, planned: Plan, out: Path) -> None:
+    """CheckpointError unless the data is what the run was trained on; it says what is not."""
+    if differences := known.differences(planned.content):
+        path = planned.info.path
+        raise CheckpointError(
+            f"{path}: not the data that {out} was trained on: {'; '.join(differences)}",
+            "--data says where it is now; --overwrite starts anew, or choose another --out "
+            f"(--init-from {out} takes its weights there)",
+            path,
+        )
+
+
+def _resume(trainer: Trainer, request: _Request, planned: Plan, watch: Observer) -> None:
     """Restore the newest whole checkpoint (or the chosen one), after checking that the settings still fit it."""
     out, chosen = request.out, request.from_folder
-    for change in _changes(request, settings):
-        watch.said(f"resuming with {change}")
+    for change in _changes(request, planned):
+        watch.said(change)
     if chosen is None:
         chosen, saved, warnings = checkpoint.newest(out)
         for warning in warnings:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from pyro_vrnn.data.dataset import SequenceDataset
 from pyro_vrnn.data.encoding import Encoding
 from pyro_vrnn.data.format import DataFormat, format_of
 from pyro_vrnn.models import SequenceModel
+from pyro_vrnn.runs.content import content_of, find_data
+from pyro_vrnn.runs.folder import read_content
 from pyro_vrnn.system.errors import DataError
 
 
@@ -23,10 +27,17 @@ class Trained:
         config: its complete settings.
         net: the network, in evaluation mode.
         state: where the training stood.
+        say: told, once, that the data lies elsewhere now.
     """
 
     def __init__(
-        self, folder: Path, step_folder: Path, settings: RunConfig, net: SequenceModel, state: dict[str, Any]
+        self,
+        folder: Path,
+        step_folder: Path,
+        settings: RunConfig,
+        net: SequenceModel,
+        state: dict[str, Any],
+        say: Callable[[str], None] = lambda message: None,
     ) -> None:
         self.folder, self.step_folder, self.config, self.net, self.state = (
             folder,
@@ -37,6 +48,9 @@ class Trained:
         )
         self.format: DataFormat = settings.format  # type: ignore[assignment]  # load() has checked it
         self.device = next(net.parameters()).device
+        self.say = say
+        self._places: dict[str | None, Path] = {}
+        """Data files that were looked for already, by what they were called."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.folder} ({self.config.model.name}, {self.step_folder.name})>"
@@ -46,15 +60,14 @@ class Trained:
         """How the model reads stored values."""
         return Encoding(self.format.center, self.format.scale, len(self.format.symbols), self.format.offset)
 
-    def data(self, data: str | Path | None = None, split: str = "test") -> SequenceDataset:
-        """A split of the run's own data file, or of another of the same format.
+    def data(self, data: str | os.PathLike[str] | None = None, split: str = "test") -> SequenceDataset:
+        """A split of the run's own data file, wherever it lies now, or of another of the same format.
 
         Raises:
-            DataError: another kind, support or width than the model was trained on, or an empty split.
+            DataError: the run's own file holds something else now, or is not found; of another, that it is of another
+                kind, support or width than the model was trained on; or an empty split.
         """
-        named = str(data or self.config.data.path)
-        moved = catalogue.FOLDER / Path(named).name  # a checkout that was moved, or a run that was copied
-        path = moved if data is None and not Path(named).exists() and moved.exists() else catalogue.find(named)
+        path = self._place(None if data is None else os.fspath(data))
         dataset = SequenceDataset(path, split, encoding=self.encoding, dither=self.config.data.dither)
         theirs = format_of(dataset.info)
         for name in ("kind", "support", "x_dim", "steps_per_second", "frame_length", "symbols", "pitches", "offset"):
@@ -71,3 +84,20 @@ class Trained:
         if len(dataset) == 0:
             raise DataError(f"{path}: the {split} split is empty", "choose another --split", path)
         return dataset
+
+    def _place(self, named: str | None) -> Path:
+        """Where a data file lies, None being the run's own: data that is the same is known by its content."""
+        if named in self._places:
+            return self._places[named]
+        own, known = self.config.data.path, read_content(self.folder)
+        path = find_data(own, moved=True) if named is None else catalogue.find(named)
+        if known is not None:
+            differences = known.differences(content_of(path))
+            if differences and named is None:
+                message = f"{path}: not the data that {self.folder} was trained on: {'; '.join(differences)}"
+                hint = "put the run's own data there; evaluate --data FILE takes this for other data of the same kind"
+                raise DataError(message, hint, path)
+            if not differences and path.resolve() != Path(own).resolve():
+                self.say(f"data: the same content, now at {path}")
+        self._places[named] = path
+        return path

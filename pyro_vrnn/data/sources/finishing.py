@@ -145,18 +145,15 @@ def write_vectors(
     steps_per_second: float | None = None,
     options: Mapping[str, Any],
     extra: Mapping[str, Any],
+    source: str | None = None,
 ) -> DataInfo:
-    """Deal sequences out to the splits, cut them, and write the data file.
+    """Deal sequences out to the splits, cut them, and write the data file; `source` is what it says of its origin.
 
     Raises:
         DataError: nothing is left to train on, or a column has no value in any training sequence.
     """
     names = _usable(found, skips)
-    splits, new = carved(names, {n: found.splits[n] for n in names if n in found.splits}, request.seed)
-    if not found.splits:
-        splits = seeded_split(names, request.seed, cut.splits) if cut.split_by == "sequence" else {}
-    pieces, left = _pieces(found, names, splits, cut, skips)
-    skips.check_left([name for name, _, _ in pieces["train"]])
+    pieces, dealing = deal({name: found.steps[name] for name in names}, found.splits, cut, request.seed, skips)
     facts = _look(found, pieces)
     columns = found.columns or [str(j) for j in range(len(facts.median))]
     if facts.none:
@@ -187,20 +184,17 @@ def write_vectors(
     if missing:
         dropped = facts.outlier_count if drop_outliers else 0
         about |= {"missing_values": facts.missing + dropped, "partial_steps": facts.partial + dropped}
-    if left:
-        about["steps_left_out"] = left
-    about |= carved_extra(new)
     return write_sequences(
         request.path,
         {split: values(split) for split in SPLITS},
-        ids={s: [n if cut.window is None else f"{n}#{k}" for n, k in _numbered(pieces[s])] for s in SPLITS},
+        ids=ids_of(pieces, cut),
         kind="vectors",
         support="real",
         steps_per_second=steps_per_second,
-        source=request.origin,
+        source=source or request.origin,
         licence="unknown",
         options={**options, **cut.options(), **({"drop_outliers": True} if drop_outliers else {})},
-        extra=about | skips.extra(),
+        extra=about | dealing | skips.extra(),
         missing=missing,
         overwrite=request.overwrite,
     )
@@ -231,14 +225,31 @@ def _usable(found: Sequences, skips: Skips) -> list[str]:
 Pieces = dict[str, list[tuple[str, int, int]]]
 
 
-def _pieces(
-    found: Sequences, names: list[str], splits: Mapping[str, str], cut: Cut, skips: Skips
-) -> tuple[Pieces, int]:
+def deal(
+    steps: Mapping[str, int], named: Mapping[str, str], cut: Cut, seed: int, skips: Skips
+) -> tuple[Pieces, dict[str, Any]]:
+    """The pieces of each split, and what the data file says of how they came about.
+
+    `steps` are those of each sequence, `named` the splits that the source says. DataError if there is none for train.
+    """
+    splits, new = carved([*steps], {name: named[name] for name in steps if name in named}, seed)
+    if not named:
+        splits = seeded_split(steps, seed, cut.splits) if cut.split_by == "sequence" else {}
+    pieces, left = _pieces(steps, splits, cut, skips)
+    skips.check_left([name for name, _, _ in pieces["train"]])
+    return pieces, ({"steps_left_out": left} if left else {}) | carved_extra(new)
+
+
+def ids_of(pieces: Pieces, cut: Cut) -> dict[str, list[str]]:
+    """What the pieces of each split are called: after their sequence, with a number where it is cut."""
+    return {s: [n if cut.window is None else f"{n}#{k}" for n, k in _numbered(pieces[s])] for s in SPLITS}
+
+
+def _pieces(lengths: Mapping[str, int], splits: Mapping[str, str], cut: Cut, skips: Skips) -> tuple[Pieces, int]:
     """The pieces of each split, (sequence, first step, step after the last); and the steps that no piece has."""
     pieces: Pieces = {split: [] for split in SPLITS}
     left = 0
-    for name in names:
-        steps = found.steps[name]
+    for name, steps in lengths.items():
         if splits:
             parts = {splits[name]: (0, steps)}
         else:

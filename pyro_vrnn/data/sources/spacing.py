@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pyro_vrnn.data.schema import Array
 from pyro_vrnn.data.sources.collected import Collected
 from pyro_vrnn.data.sources.columns import Roles
 
@@ -22,13 +23,17 @@ def spacing(table: Collected, roles: Roles) -> tuple[float | None, dict[str, Any
         np.diff(table.times(name, 0, min(count, MOST_STEPS))) for name, count in [*table.steps.items()][:MOST_SEQUENCES]
     ]
     every = np.concatenate([np.zeros(0), *steps])
-    about: dict[str, Any] = {"column": roles.names[roles.time], "written_as": "dates" if roles.dates else "numbers"}
+    return told(every, roles.names[roles.time], dates=roles.dates, seconds=roles.dates or bool(roles.unit))
+
+
+def told(every: Array, column: str, *, dates: bool, seconds: bool) -> tuple[float | None, dict[str, Any]]:
+    """What `spacing` says, of the times between steps."""
+    about: dict[str, Any] = {"column": column, "written_as": "dates" if dates else "numbers"}
     if not len(every):
         return None, about
     median = float(np.median(every))
-    known = roles.dates or bool(roles.unit)
-    about["spacing_seconds" if known else "spacing"] = median
+    about["spacing_seconds" if seconds else "spacing"] = median
     odd = float((np.abs(every - median) > EVEN * abs(median)).mean())
     if odd > 0:
         about["irregular"] = odd
-    return (1 / median if known and median > 0 else None), about
+    return (1 / median if seconds and median > 0 else None), about
