@@ -30,7 +30,7 @@ class DirectLoop(Loop[Connected]):
         """The wrapped model's state after the last step, and the last x."""
         k = self.net.parts
         own = self.own.after(self.net.own_features(features), z, states[:-k], start[:-k])
-        return *own, *expand(self.net.after(features[-1, ..., -self.net.x_dim :]), z.shape[1:-1])
+        return *own, *expand(self.net.after(tuple(part[-1] for part in states[-k:]), features[-1]), z.shape[1:-1])
 
     def states(self, features: Tensor, z: Tensor, start: State) -> State:
         """The wrapped model's states, and x one step later."""
@@ -44,5 +44,5 @@ class DirectLoop(Loop[Connected]):
 
     def _before(self, features: Tensor, z: Tensor, start: State) -> State:
         """x_{t-1} for all steps, and what the connections keep beside it, each part [T, ..., B, ·]."""
-        parts = self.net.before(features[..., -self.net.x_dim :], start)
+        parts = self.net.before(features, start)
         return tuple(over_particles(part, z) for part in parts)

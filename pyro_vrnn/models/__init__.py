@@ -73,6 +73,8 @@ def build(config: ModelConfig, x_dim: int, *, missing: bool = False) -> Sequence
     """
     cls: Any = model_class(config.name)
     net: SequenceModel = cls(config, x_dim)
-    if config.direct:
-        net = DirectLine(net, x_dim) if config.likelihood == "gaussian" else Direct(net, x_dim)
-    return Masked(net, x_dim) if missing else net
+    if config.direct and config.likelihood != "gaussian":
+        net = Direct(net, x_dim)
+    if missing:
+        net = Masked(net, x_dim)
+    return DirectLine(net, x_dim) if config.direct and config.likelihood == "gaussian" else net

@@ -47,13 +47,13 @@ class Connected(SequenceModel):
         """The wrapped model's start, and x_0 = 0."""
         return *self.net.start(size), self.hold.new_zeros(size, self.x_dim)
 
-    def before(self, x: Tensor, start: State) -> State:
-        """Parts of the state before each of T steps that are not the wrapped model's, from x [T, B, X]."""
-        return (torch.cat([start[-1][None], x[:-1]]),)
+    def before(self, features: Tensor, start: State) -> State:
+        """The own parts of the state before each step, from features [T, B, F]."""
+        return (torch.cat([start[-1][None], features[:-1, ..., -self.x_dim :]]),)
 
-    def after(self, x: Tensor) -> State:
-        """What these parts are after a step, [..., X] each."""
-        return (x,)
+    def after(self, state: State, features: Tensor) -> State:
+        """The own parts of the state after a step, from those before it."""
+        return (features[..., -self.x_dim :],)
 
     def features(self, x: Tensor) -> Tensor:
         """The wrapped model's features, and x. [..., X] -> [..., F + X]."""
@@ -66,7 +66,7 @@ class Connected(SequenceModel):
     def next(self, state: State, z: Tensor, features: Tensor) -> State:
         """The wrapped model's next state, and x_t."""
         own = self.net.next(state[: -self.parts], z, self.own_features(features))
-        return *own, *self.after(features[..., -self.x_dim :])
+        return *own, *self.after(state[-self.parts :], features)
 
     def encode(self, batch: Batch, features: Tensor) -> Tensor:
         """The wrapped model\'s guide features."""

@@ -1,10 +1,11 @@
 """Direct connections from x_{t-1} to x_t around any model with Gaussian outputs: `model.direct` of real numbers.
 
-    x_t ~ N(loc_t + b + a * x_{t-1}, scale_t^2),   x_1 ~ N(loc_1, (scale_1 / r)^2)
+    x_t ~ N(loc_t + b + a * x_{t-k}, k scale_t^2),   or N(loc_t, (scale_t / r)^2) before the first value
 
-where loc and scale are the model's own. A series that moves slowly is near its last value, which a network that reads
-standardised levels has to copy to as many digits as the steps are small. a, b and r, the deviation around the line from
-the last value, start at what the training split says. Shapes: as in direct.py.
+where loc and scale are the model's own, and x_{t-k} is the last value that was observed of a column: k = 1 where none
+is missing. A series that moves slowly is near its last value, which a network that reads standardised levels has to
+copy to as many digits as the steps are small. a, b and r, the deviation around the line from the last value, start at
+what the training split says. Shapes: as in direct.py.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ import torch
 from pyro.distributions import Distribution
 from torch import Tensor
 
-from pyro_vrnn.models.base import SequenceModel, Statistics
+from pyro_vrnn.models.base import SequenceModel, Statistics, stack
 from pyro_vrnn.models.direct import Connected
 from pyro_vrnn.models.networks import State
 
 
 class DirectLine(Connected):
-    """A Gaussian model with direct connections. State before t: its own, x_{t-1}, and whether t = 1."""
+    """A Gaussian model with direct connections. State before t: its own, x_{t-k}, and k (0 before the first value)."""
 
     parts = 2
     slope: Tensor
@@ -47,23 +48,36 @@ class DirectLine(Connected):
         self.likelihood.fit_start(torch.zeros_like(around), around)
 
     def start(self, size: int) -> State:
-        """The wrapped model's start, x_0 = 0, and a 1."""
-        return *super().start(size), self.hold.new_ones(size, 1)
+        """The wrapped model's start, x_0 = 0, and that there is no value yet."""
+        return *super().start(size), self.hold.new_zeros(size, self.x_dim)
 
-    def before(self, x: Tensor, start: State) -> State:
-        """x one step later, and a 1 before the first step alone."""
-        first = torch.cat([start[-1][None], x.new_zeros(len(x) - 1, *start[-1].shape)])
-        return torch.cat([start[-2][None], x[:-1]]), first
+    def features(self, x: Tensor) -> Tensor:
+        """The wrapped model's features, x, and 1 where it was observed. [..., X] or [..., 2 X] -> [..., F + 2 X]."""
+        marks = x if x.shape[-1] > self.x_dim else torch.cat([x, torch.ones_like(x)], dim=-1)
+        return torch.cat([self.net.features(x), marks], dim=-1)
 
-    def after(self, x: Tensor) -> State:
-        """x, and that a step has been."""
-        return x, torch.zeros_like(x[..., :1])
+    def own_features(self, features: Tensor) -> Tensor:
+        return features[..., : -2 * self.x_dim]
+
+    def before(self, features: Tensor, start: State) -> State:
+        """The last values and their ages before each step."""
+        path = [start[-2:]]
+        for features_t in features[:-1].unbind():
+            path.append(self.after(path[-1], features_t))
+        return stack(path)
+
+    def after(self, state: State, features: Tensor) -> State:
+        """The last values after a step, and their ages."""
+        x, mark = features[..., -2 * self.x_dim :].split(self.x_dim, dim=-1)
+        last, age = state
+        older = torch.where(age > 0, age + 1, age)
+        return torch.where(mark > 0, x, last), torch.where(mark > 0, torch.ones_like(mark), older)
 
     def p_x(self, state: State, z: Tensor) -> Distribution:
-        """The wrapped model's Gaussian around the line from x_{t-1}."""
-        *own, x, first = state
+        """The wrapped model's Gaussian around the line from the last value."""
+        *own, last, age = state
         p_x = self.net.p_x(tuple(own), z).base_dist
-        line = self.offset + (self.slope + self.hold) * x
-        loc = p_x.loc + torch.where(first > 0, torch.zeros_like(line), line)
-        scale = p_x.scale * torch.where(first > 0, 1 / self.around, torch.ones_like(self.around))
-        return dist.Normal(loc, scale).to_event(1)
+        line = self.offset + (self.slope + self.hold) * last
+        loc = p_x.loc + torch.where(age > 0, line, torch.zeros_like(line))
+        wider = torch.where(age > 0, age.clamp(min=1.0).sqrt(), 1 / self.around)
+        return dist.Normal(loc, p_x.scale * wider).to_event(1)

@@ -17,6 +17,7 @@ import pyro_vrnn as pv
 from pyro_vrnn.config import resolve
 from pyro_vrnn.data import baselines
 from pyro_vrnn.data.baselines import Coins
+from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.data.dataset import SequenceDataset, collate
 from pyro_vrnn.data.schema import read_info
 from pyro_vrnn.data.writer import write_sequences
@@ -25,6 +26,7 @@ from pyro_vrnn.fast.direct import DirectLoop
 from pyro_vrnn.models.direct import Direct
 from pyro_vrnn.models.direct_line import DirectLine
 from pyro_vrnn.models.loop import Loop
+from pyro_vrnn.models.masked import Masked
 from pyro_vrnn.programs import PROGRAMS
 from pyro_vrnn.system.errors import ConfigError
 
@@ -109,9 +111,34 @@ def test_real_columns_are_near_their_last_value(model: str) -> None:
     torch.testing.assert_close(p_x.scale[1:], own.scale[1:])
     torch.testing.assert_close(p_x.loc[0], own.loc[0])
     torch.testing.assert_close(p_x.scale[0], own.scale[0] / net.around)
+    assert (states[-1][1:] == 1).all()
     readable = Loop(net).states(net.features(x), z, net.start(batch.size))
     for ours, theirs in zip(states[-2:], readable[-2:], strict=True):
         torch.testing.assert_close(ours, theirs.expand_as(ours))
+    losses = []
+    for program in PROGRAMS.values():
+        pair: Any = program(net)
+        torch.manual_seed(0)
+        with pyro.get_param_store().scope():
+            losses.append(Trace_ELBO().loss(pair.model, pair.guide, batch))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-9)
+
+
+def test_after_missing_values_the_last_one_that_was_seen_counts() -> None:
+    """It is kept with its age, by which the Gaussian is wider; both programs agree."""
+    inner = make_net("model.likelihood=gaussian")
+    net = DirectLine(Masked(inner, X), X).double()
+    with torch.no_grad():
+        for p in net.parameters():
+            p.copy_(torch.randn_like(p) * 0.4)
+        net.around.copy_(0.1 + torch.rand_like(net.around))
+    x = torch.randn(6, 2, X, dtype=torch.float64)
+    x[2, 0, 3] = x[3, 0, 3] = x[0, 1, 5] = float("nan")
+    batch = Batch.of(x)
+    states = net.before(net.features(batch.read), net.start(2))
+    assert states[1][:, 0, 3].tolist() == [0, 1, 1, 2, 3, 1]
+    assert states[0][3:5, 0, 3].tolist() == [x[1, 0, 3].item()] * 2
+    assert states[1][:2, 1, 5].tolist() == [0, 0]
     losses = []
     for program in PROGRAMS.values():
         pair: Any = program(net)
