@@ -9,6 +9,7 @@ import typer
 
 from pyro_vrnn.cli.app import DeviceOption, RunArgument, SetOption, ThreadsOption, command, set_threads
 from pyro_vrnn.cli.data import print_description
+from pyro_vrnn.cli.series import forecast_scores
 from pyro_vrnn.cli.terminal import out
 from pyro_vrnn.system.errors import ConfigError
 
@@ -186,6 +187,10 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Seed of the samples of z.")] = 0,
     repeats: Annotated[int, typer.Option(min=1, help="Estimate so often, and tell the spread.")] = 1,
     batch_size: Annotated[int, typer.Option(min=1, help="Sequences at once.")] = 32,
+    forecast: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Score forecasts of each sequence's last N steps instead.")
+    ] = None,
+    season: Annotated[int | None, typer.Option(metavar="M", help="Steps a season, for its baseline.")] = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> dict[str, Any]:
@@ -199,6 +204,10 @@ def evaluate(
     from pyro_vrnn.data.baselines import baselines
 
     loaded = runs.load(run, device=device)
+    if forecast is not None:
+        return forecast_scores(loaded, forecast, season, data, split, particles, seed)
+    if season is not None:
+        raise ConfigError("--season is of --forecast", "evaluate RUN --forecast 12 --season 12")
     with counting(out.console(), f"{objective} on {split}", quiet=out.quiet) as progress:
         found = loaded.evaluate(
             split,
