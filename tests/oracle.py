@@ -72,7 +72,7 @@ class TwoColumns(Likelihood):
     factorised = True
 
     def forward(self, features: Tensor) -> Distribution:
-        return dist.Normal(COLUMNS * features, R).to_event(1)
+        return dist.Normal(COLUMNS.to(features) * features, R).to_event(1)
 
     def fit_start(self, mean: Tensor, std: Tensor) -> None:
         pass
