@@ -31,7 +31,7 @@ def impute(
     file: FileArgument = None,
     index: IndexOption = None,
     split: SplitOption = "test",
-    particles: ParticlesOption = 500,
+    particles: ParticlesOption = 2000,
     seed: SeedOption = 0,
     out_: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Default: RUN/imputed.")] = None,
     device: DeviceOption = "auto",

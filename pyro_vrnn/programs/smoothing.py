@@ -26,6 +26,8 @@ from pyro_vrnn.programs.particle_filter import Moment, particle_filter, systemat
 
 DRAWS = 4
 """Samples of a missing x_t for each path."""
+PRUNE_EVERY = 16
+"""Steps."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,27 @@ class Smoothed:
     """Effective sample size after weighing. [T]"""
 
 
+@dataclass
+class _Step:
+    """What is kept of one step: of the particles that still have descendants, U of them."""
+
+    parents: Tensor
+    """Their places among those that are kept of the step before. [U]"""
+    held: tuple[Tensor, Tensor] | None
+    """If something is missing at this step: E[x_t | path] and samples of x_t. [U, X] and [DRAWS, U, X]"""
+
+
+def _prune(steps: list[_Step]) -> None:
+    """Let go of particles without descendants (Jacob, Murray & Rubenthaler 2015): memory grows with the holes alone."""
+    for n, (step, after) in enumerate(zip(reversed(steps[:-1]), reversed(steps[1:]), strict=True)):
+        alive, places = after.parents.unique(return_inverse=True)
+        if len(alive) == len(step.parents) and n >= PRUNE_EVERY:
+            return  # nothing changes here, nor before: what is older was looked at the last time
+        after.parents, step.parents = places, step.parents[alive]
+        if step.held is not None:
+            step.held = step.held[0][alive], step.held[1][:, alive]
+
+
 @torch.no_grad()
 def smooth(net: SequenceModel, batch: Batch, particles: int) -> Smoothed:
     """The posterior of what is missing in one sequence.
@@ -54,26 +77,29 @@ def smooth(net: SequenceModel, batch: Batch, particles: int) -> Smoothed:
     assert batch.size == 1
     assert batch.x is not None
     assert batch.observed is not None
-    x, observed, held = batch.x, batch.observed, set((~batch.observed).any(-1)[:, 0].nonzero()[:, 0].tolist())
-    means, drawn = {}, {}  # [K, X] and [DRAWS, K, X] by step
-    moments: list[tuple[Tensor, Tensor]] = []
+    x, observed, holes = batch.x, batch.observed, set((~batch.observed).any(-1)[:, 0].nonzero()[:, 0].tolist())
+    steps: list[_Step] = []
+    now: list[Moment] = []
 
     def visit(moment: Moment) -> None:
-        t = moment.step
-        if t in held:
+        t, held = moment.step, None
+        if t in holes:
             p_x = net.likelihood.completed(moment.p_x, x[t], observed[t]).expand(moment.log_w.shape)
-            means[t], drawn[t] = p_x.mean[:, 0], p_x.sample(torch.Size([DRAWS]))[:, :, 0]
-        moments.append((moment.log_w, moment.ancestors[:, 0]))
+            held = p_x.mean[:, 0], p_x.sample(torch.Size([DRAWS]))[:, :, 0]
+        steps.append(_Step((now[0] if now else moment).ancestors[:, 0], held))
+        now[:] = [moment]
+        if t % PRUNE_EVERY == PRUNE_EVERY - 1:
+            _prune(steps)
 
     ess = particle_filter(net, batch, particles, visit=visit).ess[:, 0]
-    index = systematic(torch.softmax(moments[-1][0], 0), particles)[:, 0]  # [K]
+    index = systematic(torch.softmax(now[0].log_w, 0), particles)[:, 0]  # [K]
     found = Smoothed({}, {}, {}, ess)
-    for t in reversed(range(len(moments))):
-        if t < len(moments) - 1:
-            index = moments[t][1][index]
-        if t in held:
-            found.mean[t], found.samples[t] = means[t][index].mean(0), drawn[t][:, index].flatten(0, 1)
+    for t, step in reversed(list(enumerate(steps))):
+        if step.held is not None:
+            mean, drawn = step.held
+            found.mean[t], found.samples[t] = mean[index].mean(0), drawn[:, index].flatten(0, 1)
             found.ancestors[t] = len(index.unique())
+        index = step.parents[index]
     return found
 
 

@@ -19,7 +19,7 @@ from pyro_vrnn.runs.trained import Trained
 from pyro_vrnn.system.errors import ConfigError, DataError, NumericsError, check_seed
 from pyro_vrnn.system.files import make_folder, safe_name, write_json
 
-PARTICLES = 500
+PARTICLES = 2000
 MOST_PARTICLES = 100_000
 FEW = 10
 """A hole with fewer ancestors than this has a mean and an interval that more particles would change."""

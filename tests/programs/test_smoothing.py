@@ -12,6 +12,7 @@ from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.models import MODELS
 from pyro_vrnn.models.likelihoods import LIKELIHOODS
 from pyro_vrnn.models.masked import Masked
+from pyro_vrnn.programs import smoothing
 from pyro_vrnn.programs.particle_filter import systematic
 from pyro_vrnn.programs.smoothing import DRAWS, at_end, smooth
 
@@ -73,6 +74,22 @@ def test_few_ancestors_are_told() -> None:
     with pyro.validation_enabled(False):
         found = smooth(wide(), Batch.of(x[:, None]), 8)
     assert found.ancestors[5] == 1
+
+
+def test_letting_go_of_the_dead_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = chain(60)
+    x[::4] = float("nan")
+    found = []
+    for every in (1, 7, 1000):
+        monkeypatch.setattr(smoothing, "PRUNE_EVERY", every)
+        torch.manual_seed(0)
+        with pyro.validation_enabled(False):
+            found.append(smooth(Masked(Chain(), 2).double(), Batch.of(x[:, None]), 40))
+    assert found[0].ancestors == found[1].ancestors == found[2].ancestors
+    for t, samples in found[2].samples.items():
+        assert torch.equal(samples, found[0].samples[t])
+        assert torch.equal(samples, found[1].samples[t])
+        assert torch.equal(found[2].mean[t], found[1].mean[t])
 
 
 def test_the_end_is_filtered() -> None:
