@@ -1,6 +1,6 @@
 """Holes and forecasts of two simulated series: a DMM and an SRNN, half a minute each, against linear-Gaussian models.
 
-    OMP_NUM_THREADS=1 python benchmarks/series.py [--seeds 3] [--seconds 30] [--out runs/series]
+    OMP_NUM_THREADS=1 python benchmarks/series.py [--seeds 3] [--seconds 30] [--particles 2000] [--out runs/series]
 
 `seasonal`: a season of 12 steps whose amplitude and phase are the sequence's own, and noise that is an AR(1); one
 column. `oscillator`: a damped oscillator that is pushed at random, its place and speed measured with noise; two
@@ -124,6 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--particles", type=int, default=2000, help="of impute")
     parser.add_argument("--out", type=Path, default=Path("runs/series"))
     options = parser.parse_args()
     try:
@@ -162,7 +163,7 @@ def main() -> None:
             fewest: list[int] = []
 
             def imputed(x: Array, run: pv.Run = run, fewest: list[int] = fewest) -> tuple[Array, ...]:
-                found = run.impute(x)
+                found = run.impute(x, options.particles)
                 fewest.append(found.fewest)
                 return found.mean, found.low, found.high
 
