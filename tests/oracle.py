@@ -64,6 +64,52 @@ class LinearGaussian(SequenceModel):
         return dist.Normal(loc, self.log_s.exp().expand(loc.shape)).to_event(1)
 
 
+COLUMNS = torch.tensor([1.2, -0.5], dtype=torch.float64)
+
+
+class TwoColumns(Likelihood):
+    support = "real"
+    factorised = True
+
+    def forward(self, features: Tensor) -> Distribution:
+        return dist.Normal(COLUMNS.to(features) * features, R).to_event(1)
+
+    def fit_start(self, mean: Tensor, std: Tensor) -> None:
+        pass
+
+    def temper(self, p_x: Distribution, temperature: float) -> Distribution:
+        return p_x
+
+
+class Chain(LinearGaussian):
+    """The oracle's chain, seen in two columns; its guide reads their sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.likelihood = TwoColumns(1, 2)
+
+    def features(self, x: Tensor) -> Tensor:
+        return x.sum(-1, keepdim=True)
+
+
+def conditional(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and variance of each entry of x [T, 2] of `Chain` given those that are not NaN: a Kalman smoother's answer.
+
+    By conditioning the joint Gaussian of all entries; what was observed has variance 0.
+    """
+    steps = len(x)
+    var = [1.0]
+    for _ in range(steps - 1):
+        var.append(A**2 * var[-1] + Q**2)
+    cov = torch.tensor([[var[min(i, j)] * A ** abs(i - j) for j in range(steps)] for i in range(steps)])
+    joint = torch.kron(cov.double(), torch.outer(COLUMNS, COLUMNS)) + R**2 * torch.eye(2 * steps, dtype=torch.float64)
+    flat, seen = x.double().flatten(), ~x.flatten().isnan()
+    gain = torch.linalg.solve(joint[seen][:, seen], joint[seen]).T  # [2 T, seen]
+    mean = torch.where(seen, flat, gain @ flat[seen])
+    left = joint.diagonal() - (gain * joint[:, seen]).sum(1)
+    return mean.reshape(x.shape), torch.where(seen, 0.0, left).reshape(x.shape)
+
+
 def exact(batch: Batch) -> Tensor:
     """log p(x) of each sequence, by the joint Gaussian of its x. [B]."""
     assert batch.x is not None

@@ -48,10 +48,10 @@ def config(
     from pyro_vrnn.runs.plan import plan
 
     resolved = settings.resolve(recipe, flags={"data.path": data, "model.name": model}, sets=sets or [])
-    for note in resolved.notes:
-        out.say(f"note: {note}")
     if catalogue.prepared(resolved.config.data.path) is not None:
         plan(resolved.config)  # what `train` would refuse is refused here
+    for note in resolved.notes:
+        out.say(f"note: {note}")
     values, means = resolved.config.to_dict(), of_run(resolved.config) if out.verbose else {}
     rows: list[tuple[object, ...]] = []
     for section, part in values.items():

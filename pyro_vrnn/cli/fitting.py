@@ -9,6 +9,7 @@ import typer
 
 from pyro_vrnn.cli.app import DeviceOption, RunArgument, SetOption, ThreadsOption, command, set_threads
 from pyro_vrnn.cli.data import print_description
+from pyro_vrnn.cli.series import forecast_scores
 from pyro_vrnn.cli.terminal import out
 from pyro_vrnn.system.errors import ConfigError
 
@@ -84,8 +85,6 @@ def train(
 
         recipe = str(checkpoint.find(Path(resume), "LATEST")[0] / "config.toml")
     resolved = config.resolve(recipe, flags={key: given[name] for name, key in FLAGS.items()}, sets=sets or [])
-    for note in resolved.notes:
-        out.say(f"note: {note}")
     seconds = _seconds(max_time)
     if dry_run:
         asked = {"out": out_, "resume": resume, "init_from": init_from, "overwrite": overwrite}
@@ -162,6 +161,8 @@ def _dry_run(resolved: Any, device: str, **asked: Any) -> dict[str, Any]:
 
     where = pick_device(device)
     planned = check(resolved, **asked, say=out.say)
+    for note in resolved.notes:
+        out.say(f"note: {note}")
     print_description(planned.info.path, describe(planned.info.path))
     settings, count = planned.settings, planned.parameters
     out.print(*settings.to_toml().splitlines(), f"# {count:,} parameters, on {where}; nothing was trained")
@@ -186,6 +187,10 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Seed of the samples of z.")] = 0,
     repeats: Annotated[int, typer.Option(min=1, help="Estimate so often, and tell the spread.")] = 1,
     batch_size: Annotated[int, typer.Option(min=1, help="Sequences at once.")] = 32,
+    forecast: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Score forecasts of each sequence's last N steps instead.")
+    ] = None,
+    season: Annotated[int | None, typer.Option(metavar="M", help="Steps a season, for its baseline.")] = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> dict[str, Any]:
@@ -199,6 +204,10 @@ def evaluate(
     from pyro_vrnn.data.baselines import baselines
 
     loaded = runs.load(run, device=device, say=out.say)
+    if forecast is not None:
+        return forecast_scores(loaded, forecast, season, data, split, particles, seed)
+    if season is not None:
+        raise ConfigError("--season is of --forecast", "evaluate RUN --forecast 12 --season 12")
     dataset = loaded.data(data, split)
     with counting(out.console(), f"{objective} on {split}", quiet=out.quiet) as progress:
         found = loaded.evaluate(

@@ -13,6 +13,7 @@ import numpy as np
 from pyro_vrnn.data.baselines import last_value_line
 from pyro_vrnn.data.kinds import KINDS
 from pyro_vrnn.data.schema import DataInfo
+from pyro_vrnn.models import model_class
 
 UPDATES = 3000
 """Of a training, unless one pass over the data takes more."""
@@ -101,7 +102,7 @@ class _Kind:
 
     @property
     def likelihood(self) -> str:
-        """Of what is in a step."""
+        """The distribution of what is in a step."""
         if self.support != "real":
             return {"binary": "bernoulli", "categorical": "categorical"}[self.support]
         return "frame-ar" if self.sampled else "bivariate-gmm-pen" if self.pen else "gaussian"
@@ -131,7 +132,7 @@ class _Kind:
 
     def latent(self, model: str) -> bool:
         """Whether a model of this name has latent variables."""
-        return model != "rnn"
+        return bool(model_class(model).Config.latent)
 
     def sizes(self) -> dict[str, Any]:
         """Widths of the default model."""

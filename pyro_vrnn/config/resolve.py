@@ -26,7 +26,8 @@ from pyro_vrnn.system.errors import ConfigError, choose
 
 MAX_RECIPE_BYTES = 1 << 20
 DEFAULT_RECIPE = "chorales-vrnn"
-DEFAULT_DATA = "chorales"
+DEFAULT_DATA, DEFAULT_MODEL = "chorales", "vrnn"
+"""Of the default recipe."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +159,7 @@ def _of_data(above: dict[str, tuple[Any, str]]) -> tuple[dict[str, Any], str] | 
     data = str(above["data.path"][0]) if "data.path" in above else DEFAULT_DATA
     model = str(above["model.name"][0]) if "model.name" in above else None
     if data == DEFAULT_DATA:
-        if model in (None, "vrnn"):
+        if model is None or model == DEFAULT_MODEL:
             return None
         return defaults.settings_for(None, model), f"{DEFAULT_DATA}-{model}"
     path = catalogue.prepared(data)

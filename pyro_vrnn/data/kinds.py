@@ -27,6 +27,9 @@ class Kind:
     pictorial: bool = False
     """Whether a sequence may be an image, a row of pixels a step."""
 
+    series: bool = False
+    """Whether a sequence may be a time series of measurements, which can be forecast, and holes in it filled."""
+
     def baseline_words(self, support: str) -> dict[str, str]:
         """What the two baselines (data/baselines.py) are for data of this support."""
         if support == "categorical":
@@ -42,5 +45,5 @@ KINDS: dict[str, Kind] = {
     "audio": Kind(columns="samples", sampled=True, timed=True),
     "strokes": Kind(columns="moves", independent="moves and a coin for the pen", pen=True),
     "symbols": Kind(columns="symbols"),
-    "vectors": Kind(columns="columns", pictorial=True),
+    "vectors": Kind(columns="columns", pictorial=True, series=True),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,15 @@ from pyro_vrnn.system.errors import DataError
 from pyro_vrnn.system.files import write_bytes
 
 
+def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a CSV; numbers with all of their digits."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_bytes(path, table.getvalue().encode())
+
+
 class Tables(Medium):
     """See the module's docstring."""
 
@@ -25,11 +35,7 @@ class Tables(Medium):
     ) -> tuple[Path, Path | None, dict[str, Any]]:
         """Write a CSV with the names of its columns, and a picture."""
         path, picture = beside(stem, ".csv"), beside(stem, ".png")
-        table = io.StringIO()
-        writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(form.columns or [f"x{j + 1}" for j in range(stored.shape[1])])
-        writer.writerows([[repr(float(v)) for v in row] for row in stored])
-        write_bytes(path, table.getvalue().encode())
+        write_rows(path, form.columns or [f"x{j + 1}" for j in range(stored.shape[1])], stored.astype(float).tolist())
         if form.image:
             pictures.images(
                 [stored], picture, [caption.title], marks=caption.hidden or ([caption.given] if caption.given else [])

@@ -9,15 +9,18 @@ Shapes: K particles, B sequences, T steps, widths X, Z.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from pyro.distributions import Distribution
 from torch import Tensor
 
 from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.models.base import SequenceModel, expand
 from pyro_vrnn.models.latents import kl_by_unit
+from pyro_vrnn.models.networks import State
 from pyro_vrnn.programs.markov import seen_by_guide
 
 Resampling = Literal["systematic", "multinomial"]
@@ -44,6 +47,22 @@ class Filtered:
     """Log-probability of each step's choice of ancestors, for the score-function gradient. Zero where none. [T, B]"""
 
 
+@dataclass(frozen=True)
+class Moment:
+    """All particles at one step, for who follows their paths."""
+
+    step: int
+    """0, 1, …"""
+    p_x: Distribution
+    """What each particle says of x_t, before it is known what was observed. [K, B | X]"""
+    log_w: Tensor
+    """How much each weighs after this step, since the last drawing anew. [K, B]"""
+    ancestors: Tensor
+    """Which of these particles each particle of the next step continues from; after the last step itself. [K, B]"""
+    state: State
+    """Where the particles of the next step start, each part [K, B, ·]."""
+
+
 def particle_filter(
     net: SequenceModel,
     batch: Batch,
@@ -51,6 +70,7 @@ def particle_filter(
     *,
     threshold: float = 0.5,
     resampling: Resampling = "systematic",
+    visit: Callable[[Moment], None] | None = None,
 ) -> Filtered:
     """Filter every sequence of a batch with K particles.
 
@@ -61,6 +81,7 @@ def particle_filter(
         threshold: draw anew where the effective sample size is below this share of K; 0 never does (which is IWAE),
             1 does at all but even weights.
         resampling: systematic (one random number a sequence and step: least noise) or multinomial.
+        visit: called at every step with all particles.
     """
     lead = torch.Size([particles, batch.size])
     features = net.features(batch.read)  # [T, B, F]
@@ -78,7 +99,7 @@ def particle_filter(
         q = q if q.batch_shape == lead else q.expand(lead)
         z = q.rsample()  # [K, B, Z]
         p = net.p_z(state)
-        p_x = net.p_x(state, z)
+        told = p_x = net.p_x(state, z)
         if observed is not None:
             p_x = net.likelihood.observed(p_x, observed[t])
         log_px = p_x.log_prob(x_t)
@@ -93,10 +114,10 @@ def particle_filter(
         totals.append(evidence + torch.logsumexp(log_w, 0) - math.log(particles))
         state = expand(net.next(state, z, features_t), lead)
         anew = (batch.lengths > t + 1) & (size < threshold * particles)  # [B]
-        log_prob = torch.zeros_like(size)
+        log_prob, weighed = torch.zeros_like(size), log_w
+        ancestors = own = torch.arange(particles, device=log_w.device)[:, None]
         if threshold > 0 and t < batch.steps - 1:
             ancestors, log_prob = _ancestors(log_w, resampling)
-            own = torch.arange(particles, device=log_w.device)[:, None]
             ancestors = torch.where(anew, ancestors, own)  # [K, B]
             state = tuple(part.gather(0, ancestors[..., None].expand_as(part)) for part in state)
             evidence = torch.where(anew, totals[-1], evidence)
@@ -104,6 +125,8 @@ def particle_filter(
         sizes.append(size)
         chosen.append(anew)
         log_ancestors.append(torch.where(anew, log_prob, torch.zeros_like(log_prob)))
+        if visit is not None:
+            visit(Moment(t, told, weighed, ancestors.expand(lead), state))
     path = torch.stack(totals)
     return Filtered(
         log_evidence=path[-1],
@@ -127,8 +150,18 @@ def _ancestors(log_w: Tensor, resampling: Resampling) -> tuple[Tensor, Tensor]:
         weights = log_p.detach().exp().nan_to_num(1.0)  # what is not a number is told by the evidence
         ancestors = torch.multinomial(weights.T, particles, replacement=True).T  # [K, B]
         return ancestors, log_p.gather(0, ancestors).sum(0)
-    ends = log_p.detach().exp().cumsum(0)  # [K, B]
-    start = torch.rand(1, log_w.shape[1], dtype=ends.dtype, device=ends.device)
-    points = (torch.arange(particles, device=ends.device)[:, None] + start) / particles  # [K, B]
+    return systematic(log_p.detach().exp(), particles), torch.zeros_like(log_p[0])
+
+
+def systematic(weights: Tensor, count: int) -> Tensor:
+    """So many choices among K particles, from one random number a sequence. [K, B] -> [count, B].
+
+    Args:
+        weights: they sum to one over the particles, [K, B].
+        count: how many.
+    """
+    ends = weights.cumsum(0)  # [K, B]
+    start = torch.rand(1, weights.shape[1], dtype=ends.dtype, device=ends.device)
+    points = (torch.arange(count, device=ends.device)[:, None] + start) / count  # [count, B]
     ancestors = torch.searchsorted(ends.T.contiguous(), points.T.contiguous()).T
-    return ancestors.clamp(max=particles - 1), torch.zeros_like(log_p[0])
+    return ancestors.clamp(max=len(weights) - 1)

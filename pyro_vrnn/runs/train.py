@@ -79,6 +79,8 @@ def train(
         watch = LoggingObserver(Observer() if ranks.rank or observer is None else observer)
         request = ranks.first(lambda: _request(resolved, out, resume, init_from, overwrite, max_seconds))
         planned = plan(resolved.config, ranks=ranks, init_from=request.init_from, known=request.content, say=watch.said)
+        for note in resolved.notes:
+            watch.said(f"note: {note}")
         # The caller's random numbers stay the caller's.
         with torch.random.fork_rng(devices=[ranks.device] if ranks.device.type == "cuda" else []):
             return _train(planned, ranks, watch, request)

@@ -7,6 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pyro_vrnn import media
 from pyro_vrnn.config import RunConfig
 from pyro_vrnn.data import catalogue
 from pyro_vrnn.data.dataset import SequenceDataset
@@ -15,7 +21,9 @@ from pyro_vrnn.data.format import DataFormat, format_of
 from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.runs.content import content_of, find_data
 from pyro_vrnn.runs.folder import read_content
-from pyro_vrnn.system.errors import DataError
+from pyro_vrnn.system.errors import ConfigError, DataError
+
+Floats = NDArray[np.float64]
 
 
 class Trained:
@@ -101,3 +109,55 @@ class Trained:
                 self.say(f"data: the same content, now at {path}")
         self._places[named] = path
         return path
+
+    def check_series(self, what: str) -> None:
+        """ConfigError unless the model is of tables of real numbers; `what` is the command that needs them."""
+        form = self.format
+        if not form.traits.series:
+            hint = "pyro-vrnn sample RUN --prime FILE continues a given beginning; reconstruct --hide A:B fills a hole"
+            raise ConfigError(f"{what} is for tables of numbers, and this model is of {form.kind}", hint)
+        if form.support != "real":
+            hint = f"{form.support} values have no quantiles; pyro-vrnn sample RUN --prime FILE continues a sequence"
+            raise ConfigError(f"{what} is for real numbers, and this model is of {form.support} values", hint)
+
+    def series(self, file: Path | None, index: str | None, split: str = "test") -> tuple[Floats, str]:
+        """A table, or else a sequence of the run's data, in its source's units: [T, X], NaN where a value is missing.
+
+        Returns:
+            The values, and the name of the file or sequence.
+
+        Raises:
+            ConfigError: neither was given or both; no such sequence.
+            DataError: the file cannot be read, or has other columns.
+        """
+        if (file is None) == (index is None):
+            raise ConfigError("give a FILE, or --index I for a sequence of the run's data, and not both")
+        if file is not None:
+            return np.asarray(media.read(self.format, file), np.float64), file.stem
+        dataset = self.data(split=split)
+        assert index is not None
+        place = dataset.find(index)
+        return self.encoding.decode(dataset[place]), f"{split}-{dataset.ids[place]}"
+
+    def encoded(self, values: Any) -> Tensor:
+        """An array in the units of the source, as the model reads it. [T, X] float32, NaN where a value is missing.
+
+        Raises:
+            DataError: another shape; values that are infinite, or missing where the model knows of no missing ones.
+        """
+        try:
+            given = np.asarray(values, np.float64)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"x is no array of numbers: {error}", f"give [steps, {self.format.x_dim}] values") from None
+        if given.ndim != 2 or given.shape[1] != self.format.x_dim or len(given) == 0:
+            raise DataError(f"x has shape {list(given.shape)}: expected [steps, {self.format.x_dim}]")
+        if np.isinf(given).any():
+            raise DataError("x has infinite values", "NaN marks a missing value")
+        if np.isnan(given).any() and not self.format.missing:
+            raise DataError("x has missing values", "the model was trained on data without missing values")
+        return torch.from_numpy(self.encoding.of_values(given)).to(self.device)
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns of tables."""
+        return list(self.format.columns) or [f"x{j + 1}" for j in range(self.format.x_dim)]

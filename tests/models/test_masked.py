@@ -11,15 +11,14 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from oracle import A, LinearGaussian, Q, R
-from pyro.distributions import Distribution
+from oracle import COLUMNS, A, Chain, Q, R
 from small import X, make_batch, make_net
 from torch import Tensor
 
 from pyro_vrnn.data.batch import Batch, marked
 from pyro_vrnn.fast import LOOPS, loop_of
 from pyro_vrnn.models import MODELS, SequenceModel
-from pyro_vrnn.models.likelihoods import LIKELIHOODS, Likelihood
+from pyro_vrnn.models.likelihoods import LIKELIHOODS
 from pyro_vrnn.models.masked import Masked
 from pyro_vrnn.objectives import OBJECTIVES
 from pyro_vrnn.objectives.evaluation import sequence_bounds
@@ -100,34 +99,6 @@ def test_it_runs_the_fast_loop_of_its_model() -> None:
 # ------------------------------------------------------------------------------------------- exact evidence
 
 
-C = torch.tensor([1.2, -0.5], dtype=torch.float64)
-
-
-class TwoColumns(Likelihood):
-    support = "real"
-    factorised = True
-
-    def forward(self, features: Tensor) -> Distribution:
-        return dist.Normal(C * features, R).to_event(1)
-
-    def fit_start(self, mean: Tensor, std: Tensor) -> None:
-        pass
-
-    def temper(self, p_x: Distribution, temperature: float) -> Distribution:
-        return p_x
-
-
-class Chain(LinearGaussian):
-    """The oracle's chain, seen in two columns; its guide reads their sum."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.likelihood = TwoColumns(1, 2)
-
-    def features(self, x: Tensor) -> Tensor:
-        return x.sum(-1, keepdim=True)
-
-
 def kalman(batch: Batch) -> Tensor:
     """log p of what was observed of each sequence, by the Kalman filter with the columns that are there. [B]."""
     assert batch.x is not None
@@ -138,7 +109,7 @@ def kalman(batch: Batch) -> Tensor:
         for t in range(length):
             if t:
                 mean, var = A * mean, A**2 * var + Q**2
-            for c, x, seen in zip(C.tolist(), batch.x[t, b].tolist(), batch.observed[t, b].tolist(), strict=True):
+            for c, x, seen in zip(COLUMNS.tolist(), batch.x[t, b].tolist(), batch.observed[t, b].tolist(), strict=True):
                 if seen:  # columns are independent given z: one after the other
                     s = c**2 * var + R**2
                     total -= 0.5 * (math.log(2 * math.pi * s) + (x - c * mean) ** 2 / s)
@@ -153,7 +124,7 @@ def chain_batch() -> Batch:
     generator = torch.Generator().manual_seed(2)
     lengths = [6, 4, 5]
     z = torch.randn(6, 3, 1, generator=generator, dtype=torch.float64)
-    x = C * z + R * torch.randn(6, 3, 2, generator=generator, dtype=torch.float64)
+    x = COLUMNS * z + R * torch.randn(6, 3, 2, generator=generator, dtype=torch.float64)
     x[2, 0] = x[0, 1] = x[3, 2, 0] = x[1, 0, 1] = x[4, 2, 1] = x[0, 2, 0] = float("nan")
     batch = Batch.of(x, torch.tensor(lengths))
     assert batch.observed is not None

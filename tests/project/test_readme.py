@@ -44,7 +44,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         song.write(f"{name}.mid")
     for i in range(5):
         Path("my_sensors").mkdir(exist_ok=True)
-        Path(f"my_sensors/{i}.csv").write_text(f"speed,heat\n{i},2\n3,4\n")
+        Path(f"my_sensors/{i}.csv").write_text(f"speed,heat\n{i},2\n3,{'' if i > 3 else 4}\n5,6\n")
     soundfile.write("one_long_talk.wav", 0.1 * random.normal(size=160_000), 16_000)
     soundfile.write("someone.wav", 0.1 * random.normal(size=16_000), 16_000)
     return tmp_path / "here"

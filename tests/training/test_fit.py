@@ -302,7 +302,19 @@ def start(data: Path, out: Path, *more: str, **options: Any) -> subprocess.Popen
         for k, v in SMALL.items()
         for part in ("--set", f"{k}={','.join(map(str, v)) if isinstance(v, list) else v}")
     ]
-    command = [sys.executable, "-m", "pyro_vrnn", "train", "--data", str(data), "--out", str(out), "--threads", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "pyro_vrnn",
+        "train",
+        "chorales-vrnn",
+        "--data",
+        str(data),
+        "--out",
+        str(out),
+        "--threads",
+        "1",
+    ]
     process = subprocess.Popen(
         [*command, "--epochs", "1000000", *sets, *more],
         stdout=subprocess.PIPE,

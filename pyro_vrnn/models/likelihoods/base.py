@@ -77,6 +77,17 @@ class Likelihood(nn.Module, ABC):
             return p_x.base_dist.mask(mask).to_event(1)
         return p_x.mask(mask.all(-1))
 
+    def completed(self, p_x: Distribution, x: Tensor, mask: Tensor) -> Distribution:
+        """What a step's missing entries are drawn from, given its observed ones; the other entries are to be ignored.
+
+        Args:
+            p_x: what `forward` gave, [... | X]. Where entries are independent, and where a whole step is missing, it is
+                the answer.
+            x: the step, [..., X].
+            mask: which entries were observed, as in `observed`.
+        """
+        return p_x
+
     def set_units(self, mean: Tensor, std: Tensor) -> None:
         """Told of audio: x = (amplitude - mean) / std, the amplitude in [-1, 1) by steps of 1/32768."""
 

@@ -51,6 +51,13 @@ class GaussianMixture(Likelihood):
         component = p_x.component_distribution.base_dist.mask(mask[..., None, :]).to_event(1)
         return dist.MixtureSameFamily(p_x.mixture_distribution, component)
 
+    def completed(self, p_x: Distribution, x: Tensor, mask: Tensor) -> Distribution:
+        """The components, at their probabilities given what was observed."""
+        component = p_x.component_distribution
+        seen = component.base_dist.mask(mask[..., None, :]).to_event(1).log_prob(x[..., None, :])  # [..., K]
+        choice = dist.Categorical(logits=p_x.mixture_distribution.logits + seen)
+        return dist.MixtureSameFamily(choice, component)
+
     def temper(self, p_x: Distribution, temperature: float) -> Distribution:
         """Component logits divided by the temperature, variances times it."""
         component = p_x.component_distribution.base_dist

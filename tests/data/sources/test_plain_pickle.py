@@ -115,7 +115,7 @@ def test_damaged_sources_are_refused_or_read(layout: str, data: st.DataObject) -
         splits = rolls.parse_rolls(bytes(content), "x")
     except DataError:
         return
-    assert set(splits) == set(SPLITS)
+    assert {"train", "test"} <= set(splits) <= set(SPLITS)
     for roll in itertools.chain(*splits.values()):
         assert (roll.dtype, roll.shape[1]) == (np.uint8, 88)
         assert roll.max(initial=0) <= 1
