@@ -24,8 +24,8 @@ import numpy as np
 
 import pyro_vrnn as pv
 from pyro_vrnn.data.writer import write_sequences
+from pyro_vrnn.objectives.scores import NORMAL_HIGH, Tally, crps_of_normal, lag_of
 from pyro_vrnn.runs.forecasting import score
-from pyro_vrnn.runs.scores import NORMAL_HIGH, Tally, crps_of_normal, lag_of
 
 STEPS, AHEAD, SEASON = 96, 12, 12
 COUNTS = {"train": 200, "valid": 10, "test": 20}

@@ -16,10 +16,20 @@ from torch import Tensor
 from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.media import series, tables
 from pyro_vrnn.models import SequenceModel
+from pyro_vrnn.objectives.scores import (
+    HIGH,
+    LOW,
+    NORMAL_HIGH,
+    Floats,
+    Tally,
+    crps_of_normal,
+    crps_of_samples,
+    lag_of,
+    naive,
+)
 from pyro_vrnn.programs import Markov
 from pyro_vrnn.programs.smoothing import at_end
 from pyro_vrnn.runs.imputing import MOST_PARTICLES
-from pyro_vrnn.runs.scores import HIGH, LOW, NORMAL_HIGH, Floats, Tally, crps_of_normal, crps_of_samples, lag_of, naive
 from pyro_vrnn.runs.trained import Trained
 from pyro_vrnn.system.errors import ConfigError, DataError, NumericsError, check_seed
 from pyro_vrnn.system.files import make_folder, safe_name, write_json

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.media import series, tables
+from pyro_vrnn.objectives.scores import HIGH, LOW, Floats
 from pyro_vrnn.programs.smoothing import smooth
-from pyro_vrnn.runs.scores import HIGH, LOW, Floats
 from pyro_vrnn.runs.trained import Trained
 from pyro_vrnn.system.errors import ConfigError, DataError, NumericsError, check_seed
 from pyro_vrnn.system.files import make_folder, safe_name, write_json

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pyro_vrnn.runs.scores import Tally, crps_of_normal, crps_of_samples, lag_of, naive
+from pyro_vrnn.objectives.scores import Tally, crps_of_normal, crps_of_samples, lag_of, naive
 
 NAN = np.nan
 
