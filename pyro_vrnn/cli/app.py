@@ -13,7 +13,7 @@ from pyro_vrnn.cli.terminal import talking
 from pyro_vrnn.system.version import __version__
 
 ORDER = (
-    *("train", "evaluate", "sample", "inspect", "reconstruct", "interpolate", "encode", "compare"),
+    *("train", "evaluate", "sample", "inspect", "reconstruct", "interpolate", "encode", "compare", "report"),
     *("impute", "forecast"),
     *("prepare", "data", "recipes", "config", "bench", "doctor"),
 )

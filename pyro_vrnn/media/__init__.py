@@ -20,7 +20,7 @@ import numpy as np
 
 from pyro_vrnn.data.format import DataFormat
 from pyro_vrnn.media.drawings import Drawings
-from pyro_vrnn.media.medium import Array, Medium
+from pyro_vrnn.media.medium import Array, Medium, Shown
 from pyro_vrnn.media.pianorolls import PianoRolls
 from pyro_vrnn.media.pictures import Caption
 from pyro_vrnn.media.sounds import Sounds
@@ -98,3 +98,11 @@ def posterior(form: DataFormat, x: Array, kl: Array, mean: Array, path: Path, ti
         title: of the picture.
     """
     return path if MEDIA[form.kind].posterior(form, x, kl, mean, path, title) else None
+
+
+def show(form: DataFormat, stored: Array, title: str, seconds: float) -> Shown:
+    """A sequence as a page shows it, with so many seconds of sound at most; infinite values are told, not drawn."""
+    wrong = int(np.isinf(stored).sum()) if form.missing else int((~np.isfinite(stored)).sum())
+    if wrong:
+        return Shown(note=f"{wrong} of its values are not finite: the model has diverged.")
+    return MEDIA[form.kind].show(form, stored, title, seconds)

@@ -9,8 +9,8 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from pyro_vrnn.data.format import DataFormat
-from pyro_vrnn.media import pictures
-from pyro_vrnn.media.medium import Array, Medium, beside
+from pyro_vrnn.media import charts, pictures
+from pyro_vrnn.media.medium import Array, Medium, Shown, beside
 from pyro_vrnn.media.pictures import Caption
 from pyro_vrnn.system.files import write_bytes
 
@@ -31,6 +31,10 @@ class Drawings(Medium):
         """Draw several drawings side by side."""
         pictures.drawings([polylines(stored) for stored in sequences], path, titles)
         return True
+
+    def show(self, form: DataFormat, stored: Array, title: str, seconds: float) -> Shown:
+        """Show the drawing."""
+        return Shown(svg=charts.drawing(title, polylines(stored)))
 
 
 def polylines(stored: Array) -> list[Array]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,21 @@ from pyro_vrnn.media.pictures import Caption
 from pyro_vrnn.system.errors import DataError
 
 Array = NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """One sequence as a page shows it; what is empty is not there."""
+
+    svg: str = ""
+    """A picture, safe to be put into HTML."""
+    png: bytes = b""
+    """A picture of a pixel for each value."""
+    wav: bytes = b""
+    text: str = ""
+    """As it is, not escaped."""
+    note: str = ""
+    """A sentence below it, not escaped."""
 
 
 class Medium(ABC):
@@ -46,6 +62,17 @@ class Medium(ABC):
     def posterior(self, form: DataFormat, x: Array, kl: Array, mean: Array, path: Path, title: str) -> bool:
         """Draw a sequence beside what the posterior makes of it; whether there is such a picture for this kind."""
         return False
+
+    def show(self, form: DataFormat, stored: Array, title: str, seconds: float) -> Shown:
+        """Show one sequence within a page (`pyro-vrnn report`): sound, picture or text.
+
+        Args:
+            form: the format of the data that the model was trained on.
+            stored: [T, columns]; NaN where a value of a table is missing.
+            title: what a reader who does not see it is told.
+            seconds: of sound, at most.
+        """
+        return Shown(note="Sequences of this kind are not shown in a page.")
 
 
 def beside(stem: Path, ending: str) -> Path:

@@ -8,15 +8,20 @@ from typing import Any
 import numpy as np
 
 from pyro_vrnn.data.format import DataFormat
+from pyro_vrnn.data.notes import held_notes
 from pyro_vrnn.data.sources.midifile import read_midi
-from pyro_vrnn.media import figures
-from pyro_vrnn.media.medium import Array, Medium, beside
+from pyro_vrnn.media import charts, figures
+from pyro_vrnn.media.medium import Array, Medium, Shown, beside
 from pyro_vrnn.media.midi_writer import write_midi
 from pyro_vrnn.media.pictures import Caption
+from pyro_vrnn.media.sounds import wav
 from pyro_vrnn.system.errors import DataError
 
 FASTEST = 240
 """Quarter notes per minute of a file: with more, a quarter note has more steps."""
+
+HEARD_RATE = 16_000
+"""Samples per second of notes that are made to sound."""
 
 
 class PianoRolls(Medium):
@@ -74,6 +79,25 @@ class PianoRolls(Medium):
         """Draw the notes over the probabilities that the posterior gives them."""
         figures.posterior_figure(x, kl, mean, path, lowest_pitch=form.lowest_pitch, title=title)
         return True
+
+    def show(self, form: DataFormat, stored: Array, title: str, seconds: float) -> Shown:
+        """Show the notes, and let them be heard as sines."""
+        import pretty_midi
+
+        assert form.steps_per_second is not None
+        roll, low = spread(form, np.nan_to_num(stored))
+        held, rate = held_notes(roll), form.steps_per_second
+        whole = len(roll) / rate
+        voice = pretty_midi.Instrument(0)
+        for column, first, stop in held.tolist():
+            if first / rate < seconds:
+                voice.notes.append(pretty_midi.Note(80, column + low, first / rate, min(stop / rate, seconds)))
+        song = pretty_midi.PrettyMIDI()
+        song.instruments.append(voice)
+        heard = song.synthesize(fs=HEARD_RATE)[: int(seconds * HEARD_RATE)] * 26_000
+        note = f"The first {seconds:.1f} of {whole:.1f} seconds are heard." if whole > seconds + 0.05 else ""
+        sound = wav(heard, HEARD_RATE) if len(held) else b""
+        return Shown(svg=charts.notes(title, held, len(roll), low), wav=sound, note=note if len(held) else "No note.")
 
 
 def spread(form: DataFormat, stored: Array) -> tuple[Array, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -174,3 +175,13 @@ def scatter(points: Array, groups: Sequence[str], path: str | Path, *, title: st
     axes.set_yticks([])
     headline(axes, title)
     save(figure, path)
+
+
+def pixels(values: Array, colours: str, low: float, high: float) -> bytes:
+    """A PNG of one pixel for each value [rows, columns], from `low` to `high` in the colours of this map."""
+    from matplotlib.image import imsave
+
+    file = io.BytesIO()
+    options: Any = {"metadata": {"Software": None}}  # without matplotlib's version: same values, same bytes
+    imsave(file, values, cmap=colours, vmin=low, vmax=max(high, low + 1e-9), format="png", **options)
+    return file.getvalue()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 import struct
+import wave as waves
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pyro_vrnn.data.format import DataFormat
-from pyro_vrnn.media import pictures
-from pyro_vrnn.media.medium import Array, Medium, beside
+from pyro_vrnn.media import charts, pictures
+from pyro_vrnn.media.medium import Array, Medium, Shown, beside
 from pyro_vrnn.media.pictures import Caption
 from pyro_vrnn.system.errors import DataError
 from pyro_vrnn.system.files import cannot_write, write_bytes
@@ -80,6 +81,27 @@ class Sounds(Medium):
         if frames == 0:
             raise DataError(f"{path}: shorter than a frame of {form.frame_length} samples", "give a longer one", path)
         return np.concatenate(blocks)[: frames * form.frame_length].reshape(frames, form.frame_length)
+
+    def show(self, form: DataFormat, stored: Array, title: str, seconds: float) -> Shown:
+        """Show the waveform and let it be heard, turned down where 16 bits cannot hold it."""
+        heard = np.asarray(stored, np.float64).reshape(-1)
+        most = max(1, int(seconds * form.sample_rate))
+        note = f"The first {seconds:.1f} of {len(heard) / form.sample_rate:.1f} seconds." if len(heard) > most else ""
+        heard = heard[:most]
+        return Shown(svg=charts.waveform(title, heard), wav=wav(heard, form.sample_rate), note=note)
+
+
+def wav(samples: Array, rate: int) -> bytes:
+    """A mono wav of 16-bit steps [samples], all turned down by one gain if some are beyond 16 bits."""
+    peak = float(np.abs(samples).max()) if len(samples) else 0.0
+    whole = np.rint(samples * min(1.0, 32767 / peak if peak > 0 else 1.0)).astype("<i2")
+    held = io.BytesIO()
+    with waves.open(held, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(whole.tobytes())
+    return held.getvalue()
 
 
 def _write_floats(

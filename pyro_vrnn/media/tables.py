@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from pyro_vrnn.data.format import DataFormat
-from pyro_vrnn.media import pictures
-from pyro_vrnn.media.medium import Array, Medium, beside
+from pyro_vrnn.media import charts, pictures
+from pyro_vrnn.media.medium import Array, Medium, Shown, beside
 from pyro_vrnn.media.pictures import Caption
 from pyro_vrnn.system.errors import DataError
 from pyro_vrnn.system.files import write_bytes
@@ -62,3 +62,14 @@ class Tables(Medium):
             hint = "the model was trained on data without missing values"
             raise DataError(f"{path}: a value is missing in row {step + 1}", hint, path)
         return values
+
+    def show(self, form: DataFormat, stored: Array, title: str, seconds: float) -> Shown:
+        """Show an image, a few columns as curves, or many as shades."""
+        if form.image:
+            return Shown(png=pictures.pixels(stored, "gray", 0.0, 1.0))
+        if form.x_dim <= pictures.MOST_LINES:
+            names = list(form.columns) or [f"x{j + 1}" for j in range(form.x_dim)]
+            return Shown(svg=charts.columns(title, names, np.asarray(stored, np.float64)))
+        found = np.asarray(stored, np.float64).T
+        note = f"A row for each of the {form.x_dim} columns, a pixel for each step; brighter is greater."
+        return Shown(png=pictures.pixels(found, "viridis", float(np.nanmin(found)), float(np.nanmax(found))), note=note)

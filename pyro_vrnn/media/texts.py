@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 
 from pyro_vrnn.data.format import DataFormat
-from pyro_vrnn.media.medium import Array, Medium, beside
+from pyro_vrnn.media.medium import Array, Medium, Shown, beside
 from pyro_vrnn.media.pictures import Caption
 from pyro_vrnn.system.errors import DataError
 from pyro_vrnn.system.files import write_bytes
 
 MOST_BYTES = 1 << 26
 """Of a text or table that is read as a beginning."""
+MOST_SHOWN = 4000
+"""Characters of a text within a page."""
 
 
 class Texts(Medium):
@@ -42,6 +44,12 @@ class Texts(Medium):
             what = f"{unknown[0]!r} is no symbol that the model knows" if unknown else "no symbols"
             raise DataError(f"{path}: {what}", f"it knows {' '.join(form.symbols[:20])} …", path)
         return np.array([[numbers.get(part, numbers.get("<unk>", 0))] for part in parts])
+
+    def show(self, form: DataFormat, stored: Array, title: str, seconds: float) -> Shown:
+        """Show the text itself."""
+        text = spell(form, stored)
+        note = f"The first {MOST_SHOWN} of {len(text)} characters." if len(text) > MOST_SHOWN else ""
+        return Shown(text=text[:MOST_SHOWN], note=note)
 
 
 def spell(form: DataFormat, stored: Array) -> str:

@@ -1,12 +1,14 @@
-"""A run's folder: a free name for one, whose it is, and what was there when it was made."""
+"""A run's folder: a free name for one, whose it is, what was there when it was made, and the log of what was said."""
 
 from __future__ import annotations
 
 import json
 import platform
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,9 @@ import torch
 from pyro_vrnn.config import RunConfig, build, parse_toml
 from pyro_vrnn.runs.content import Content
 from pyro_vrnn.system.errors import CheckpointError, ConfigError
-from pyro_vrnn.system.files import write_json
+from pyro_vrnn.system.files import cannot_write, write_json
 from pyro_vrnn.system.version import __version__
+from pyro_vrnn.training.observer import Observer
 
 OURS = (
     "config.toml",
@@ -32,6 +35,7 @@ OURS = (
     "latents",
     "figures",
     "diagnostics",
+    "report.html",
 )
 """What a run folder holds; `--overwrite` removes nothing else."""
 
@@ -147,3 +151,55 @@ def read_environment(folder: Path) -> dict[str, Any]:
 def read_content(folder: Path) -> Content | None:
     """What the data of a run holds; None where it was made before that was noted."""
     return Content.from_dict(read_environment(folder).get("data"))
+
+
+def read_stop(folder: Path) -> str:
+    """Why the training ended the last time, by log.txt (`FitResult.stopped`); empty where that is not known."""
+    path = folder / "log.txt"
+    text = path.read_text("utf-8", errors="replace") if path.is_file() else ""
+    found = re.findall(r"^\S+ stopped by (\S+) at step", text, flags=re.M)
+    return str(found[-1]) if found else ""
+
+
+class LoggingObserver(Observer):
+    """Passes everything on to another observer, and keeps what is said to people in a file.
+
+    Args:
+        watch: the other observer.
+    """
+
+    def __init__(self, watch: Observer) -> None:
+        self.watch = watch
+        self.path: Path | None = None
+        """The file; what is said before it is known is kept for it."""
+        self.early: list[str] = []
+
+    def begin(self, step: int, total: int) -> None:
+        """Pass it on."""
+        self.watch.begin(step, total)
+
+    def stepped(self, step: int) -> None:
+        """Pass it on."""
+        self.watch.stepped(step)
+
+    def logged(self, row: dict[str, Any]) -> None:
+        """Pass it on."""
+        self.watch.logged(row)
+
+    def ended(self) -> None:
+        """Pass it on."""
+        self.watch.ended()
+
+    def said(self, message: str) -> None:
+        """Pass it on, and write it down."""
+        self.watch.said(message)
+        self.note(message)
+
+    def note(self, message: str) -> None:
+        """Write a line into the file alone."""
+        self.early.append(f"{datetime.now(UTC).isoformat(timespec='seconds')} {message}\n")
+        if self.path is not None:
+            text = "".join(self.early)
+            with cannot_write(self.path, len(text)), self.path.open("a", encoding="utf-8", errors="replace") as file:
+                file.write(text)
+            self.early.clear()

@@ -1,7 +1,7 @@
 """A run folder: made by `train`, opened by `load`; what it was trained on, and what can be asked of it.
 
 RUN/  config.toml  environment.json  metrics.jsonl  log.txt  checkpoints/  samples/  reconstructions/  interpolations/
-     latents/  figures/  diagnostics/  imputed/  forecasts/
+     latents/  figures/  diagnostics/  imputed/  forecasts/  report.html
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from pyro_vrnn.objectives import make_objective
 from pyro_vrnn.objectives.evaluation import Evaluation, evaluate
 from pyro_vrnn.programs import Stacked
-from pyro_vrnn.runs import forecasting, imputing, inspection, latent_space, reconstruction, sampling
+from pyro_vrnn.runs import forecasting, imputing, inspection, latent_space, reconstruction, reporting, sampling
 from pyro_vrnn.runs.folder import read_config
 from pyro_vrnn.runs.plan import build_net
 from pyro_vrnn.runs.trained import Trained
@@ -88,6 +88,10 @@ class Run(Trained):
     def interpolate(self, first: str, second: str, **options: Any) -> list[Path]:
         """Sequences between two others, as files; the options are those of `latent_space.interpolate`."""
         return latent_space.interpolate(self, first, second, **options)
+
+    def report(self, path: str | Path | None = None, **options: Any) -> Path:
+        """Write the run onto one HTML page, RUN/report.html by default; the options are those of `reporting.write`."""
+        return reporting.write(self, None if path is None else Path(path), **options)
 
     def impute(self, x: Any, particles: int = imputing.PARTICLES, *, seed: int = 0) -> imputing.Imputed:
         """The posterior mean and interval of each missing value (NaN) of a series [T, X], in its source's units."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyro
 import torch
+from numpy.typing import NDArray
 from pyro import poutine
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
@@ -145,15 +146,13 @@ def write(
         if steps < 1:
             rate = form.steps_per_second or 1.0
             raise ConfigError(f"--seconds {seconds}: a step is {1 / rate:.4g} seconds", "ask for at least one")
-    length = _usual_steps(form.sequence_steps, first) if steps is None else steps
+    length = usual_steps(form.sequence_steps, first) if steps is None else steps
     if length < max(1, first):
         raise ConfigError(f"{length} steps: must be at least {max(1, first)}", "the given beginning is counted in")
     if length > MOST_STEPS:
         raise ConfigError(f"{length} steps: at most {MOST_STEPS} can be written", "ask for fewer --steps")
-    with torch.random.fork_rng(devices=[run.device] if run.device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        drawn = draw(run.net, num, length, prime=given, temperature=temperature)
-    stored = [run.encoding.decode(x) for x in drawn.x.movedim(1, 0).double().cpu().numpy()]  # B of [T, columns]
+    drawn = seeded(run, num, length, seed, prime=given, temperature=temperature)
+    stored = decoded(run, drawn)
     folder = make_folder(out or run.folder / "samples")
     files: list[Path] = []
     others: list[Path] = []
@@ -193,7 +192,21 @@ def write(
     return [*files, *others, *([] if picture is None else [picture])]
 
 
-def _usual_steps(sequence_steps: int, first: int) -> int:
+def seeded(
+    run: Trained, num: int, steps: int, seed: int, *, prime: Tensor | None = None, temperature: float = 1.0
+) -> Draw:
+    """`draw` with random numbers of its own; those outside are left as they were."""
+    with torch.random.fork_rng(devices=[run.device] if run.device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        return draw(run.net, num, steps, prime=prime, temperature=temperature)
+
+
+def decoded(run: Trained, drawn: Draw) -> list[NDArray[Any]]:
+    """What was drawn, in the units of the data's source. B of [T, columns]."""
+    return [run.encoding.decode(x) for x in drawn.x.movedim(1, 0).double().cpu().numpy()]
+
+
+def usual_steps(sequence_steps: int, first: int) -> int:
     """How long a sample is that continues from `first` steps; `sequence_steps` as in `DataFormat`."""
     return sequence_steps if first < sequence_steps <= MOST_STEPS else first + DEFAULT_STEPS
 

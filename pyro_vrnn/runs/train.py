@@ -18,6 +18,7 @@ from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.models.base import Statistics
 from pyro_vrnn.runs.content import Content
 from pyro_vrnn.runs.folder import (
+    LoggingObserver,
     check_folder,
     free_folder,
     owned,
@@ -27,7 +28,6 @@ from pyro_vrnn.runs.folder import (
     write_content,
     write_environment,
 )
-from pyro_vrnn.runs.log import LoggingObserver
 from pyro_vrnn.runs.plan import Plan, plan
 from pyro_vrnn.runs.run import Run, load
 from pyro_vrnn.system.errors import CheckpointError, ConfigError, UserError
