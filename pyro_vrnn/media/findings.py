@@ -43,13 +43,13 @@ def of_units(kl: Sequence[float], active: int, threshold: float) -> list[Finding
     if not count or active == count:
         return []
     if active == 0:
-        what = f"No latent unit is active: the KL of each of the {count} is below {threshold:g} nats per step."
+        what = f"No latent unit is active on a test sequence: all {count} have a KL below {threshold:g} nats per step."
         advice = (
             "The posterior has collapsed onto the prior, and z is not used. Let the KL weight rise slowly "
             "(objective.kl_start, objective.kl_steps), or keep free bits (objective.free_bits)."
         )
         return [Finding(what, advice)]
-    what = f"{count - active} of {count} latent units carry less than {threshold:g} nats per step."
+    what = f"{count - active} of {count} latent units carry less than {threshold:g} nats per step of a test sequence."
     advice = (
         f"They cost time and say nothing. A smaller model.latent_dim, near {active}, may do as well; "
         "a slower rise of the KL weight (objective.kl_steps) may wake them."

@@ -22,6 +22,8 @@ FASTEST = 240
 
 HEARD_RATE = 16_000
 """Samples per second of notes that are made to sound."""
+LOUDNESS = 26_000
+"""The greatest 16-bit step of them."""
 
 
 class PianoRolls(Medium):
@@ -92,12 +94,13 @@ class PianoRolls(Medium):
         for column, first, stop in held.tolist():
             if first / rate < seconds:
                 voice.notes.append(pretty_midi.Note(80, column + low, first / rate, min(stop / rate, seconds)))
-        song = pretty_midi.PrettyMIDI()
-        song.instruments.append(voice)
-        heard = song.synthesize(fs=HEARD_RATE)[: int(seconds * HEARD_RATE)] * 26_000
+        sound = b""
+        if voice.notes:
+            heard = voice.synthesize(fs=HEARD_RATE)[: int(seconds * HEARD_RATE)]  # sines, in [-1, 1]
+            sound = wav(heard * LOUDNESS, HEARD_RATE)
         note = f"The first {seconds:.1f} of {whole:.1f} seconds are heard." if whole > seconds + 0.05 else ""
-        sound = wav(heard, HEARD_RATE) if len(held) else b""
-        return Shown(svg=charts.notes(title, held, len(roll), low), wav=sound, note=note if len(held) else "No note.")
+        note = note if sound else "No note is heard."
+        return Shown(svg=charts.notes(title, held, len(roll), low), wav=sound, note=note)
 
 
 def spread(form: DataFormat, stored: Array) -> tuple[Array, int]:

@@ -208,8 +208,6 @@ def _samples(run: Trained, dataset: SequenceDataset | None, num: int, seed: int)
     form = run.format
     steps = min(sampling.usual_steps(form.sequence_steps, 0), MOST_STEPS)
     steps = max(steps, SYMBOLS) if form.level else steps
-    if form.steps_per_second is not None:
-        steps = max(1, min(steps, int(SECONDS * form.steps_per_second)))
     stored = sampling.decoded(run, sampling.seeded(run, num, steps, seed))
     rate = form.sample_rate if form.traits.sampled else media.pianorolls.HEARD_RATE
     seconds = min(SECONDS, SOUND_BYTES / (2 * rate * (num + 1)))
@@ -258,10 +256,7 @@ def _flat(values: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
 
 
 def _say(value: object) -> str:
-    return (
-        ", ".join(map(_say, value))
-        if isinstance(value, list | tuple)
-        else str(value).lower()
-        if isinstance(value, bool)
-        else str(value)
-    )
+    """A value of TOML or JSON in words."""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_say, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -69,7 +69,9 @@ def test_the_wheel_holds_the_package_alone(tmp_path: Path) -> None:
     assert "pyro_vrnn" in tops
     assert any(re.fullmatch(r"pyro_vrnn-[\d.]+(\.?\w+)?\.dist-info", top) for top in tops)
     inside = {name for name in names if name.startswith("pyro_vrnn/")}
-    source = {p.relative_to(ROOT).as_posix() for p in (ROOT / "pyro_vrnn").rglob("*") if p.suffix in (".py", ".toml")}
+    source = {
+        p.relative_to(ROOT).as_posix() for p in (ROOT / "pyro_vrnn").rglob("*") if p.suffix in (".py", ".toml", ".j2")
+    }
     assert inside == source | {"pyro_vrnn/py.typed"}
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
