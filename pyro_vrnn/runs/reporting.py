@@ -101,7 +101,7 @@ def page(run: Trained, num: int, seed: int, progress: Callable[[int, int], None]
         posterior=figures,
         posterior_words=words,
         settings=_changed(run),
-        commands=_commands(run, num, seed),
+        commands=_commands(run, rows, stopped, num, seed),
         recipe=tomli_w.dumps(raw),
         made=_flat(read_environment(run.folder)),
     )
@@ -111,17 +111,20 @@ def _facts(run: Trained, rows: list[dict[str, Any]], stopped: str) -> list[tuple
     """What the run is, in words and values."""
     config, form, last = run.config, run.format, rows[-1] if rows else {}
     count = sum(p.numel() for p in run.net.parameters())
-    updates = max((int(row["step"]) for row in rows), default=0)
     found = [
         ("model", f"{config.model.name}, {config.model.likelihood} output, {count:,} parameters"),
         ("objective", f"{config.objective.name}, K={config.objective.particles}"),
         ("data", f"{config.data.path} ({form.kind}, {form.support}, {form.x_dim} columns of x)"),
-        ("training", f"{updates:,} updates" + (f", stopped by {stopped}" if stopped else "")),
+        ("training", f"{_updates(rows):,} updates" + (f", stopped by {stopped}" if stopped else "")),
         ("seed", str(config.training.seed)),
         ("checkpoint", run.step_folder.name),
     ]
     seconds = last.get("seconds")
     return found if seconds is None else [*found, ("time", f"{_duration(float(seconds))} of training")]
+
+
+def _updates(rows: list[dict[str, Any]]) -> int:
+    return max((int(row["step"]) for row in rows), default=0)
 
 
 def _duration(seconds: float) -> str:
@@ -170,9 +173,10 @@ def _tested(
         progress=progress,
     )
     form, nll = run.format, found.nll_per_step
-    error = "" if found.stderr is None else f" ± {found.stderr:.4f}, standard error over {found.sequences} sequences"
+    spread = "" if found.stderr is None else f" ± {found.stderr:.4f}"
+    over = f", standard error over {found.sequences} sequences" if spread else ""
     exact = "exact" if run.net.latent_dim == 0 else "elbo, K=1, an upper bound on the NLL"
-    scores = [("NLL on test", f"{nll:.4f}", f"nats per step ({exact}){error}")]
+    scores = [("NLL on test", f"{nll:.4f}{spread}", f"nats per step ({exact}){over}")]
     if run.net.latent_dim > 0:
         scores.append(("KL on test", f"{found.kl_per_step:.4f}", "nats per step, a part of the NLL"))
     simple, words = baselines(dataset.info.path, run.encoding), form.traits.baseline_words(form.support)
@@ -235,12 +239,14 @@ def _changed(run: Trained) -> list[tuple[str, str, str]]:
     return found
 
 
-def _commands(run: Trained, num: int, seed: int) -> list[str]:
-    """What makes the run again, and then this page."""
+def _commands(run: Trained, rows: list[dict[str, Any]], stopped: str, num: int, seed: int) -> list[str]:
+    """What makes the run again, with as many updates if it was cut short, and then this page."""
     again = f"{run.folder}-again"
     command = ["pyro-vrnn", "train", str(run.folder / "config.toml"), "--out", again]
     if (start := read_environment(run.folder).get("init_from")) is not None:
         command += ["--init-from", str(start)]
+    if stopped in ("max-time", "signal"):
+        command += ["--max-steps", str(_updates(rows))]
     return [shlex.join(command), shlex.join(["pyro-vrnn", "report", again, "--num", str(num), "--seed", str(seed)])]
 
 

@@ -64,6 +64,13 @@ def test_a_piano_roll(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 def test_its_command_makes_the_run_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = pv.train(data=write_small(tmp_path / "d.h5"), out=tmp_path / "r", max_steps=4, device="cpu", settings=SMALL)
     page([str(run.folder)], capsys)
+    log = (run.folder / "log.txt").read_text("utf-8")
+    (run.folder / "log.txt").write_text(
+        log + "2026-01-01T00:00:00+00:00 stopped by max-time at step 4; best 1\n", "utf-8"
+    )
+    text, _ = page([str(run.folder)], capsys)
+    assert "-again --max-steps 4</pre>" in text
+    assert "stopped by its time limit after update 4" in text
     argv = ["train", str(run.folder / "config.toml"), "--out", str(tmp_path / "r-again"), "--quiet", "--device", "cpu"]
     assert cli._run(argv) == 0
     again = pv.load(tmp_path / "r-again")
