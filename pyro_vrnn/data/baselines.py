@@ -81,7 +81,7 @@ def _some(info: DataInfo, split: str) -> Iterator[Array]:
 
 
 def last_value_line(info: DataInfo) -> tuple[Array, Array, Array]:
-    """Of real columns the line from the value before, in the training split: offset, slope, deviation around it. [X].
+    """The line from the value before of real columns in the training split: offset, slope, deviation around it. [X].
 
     In the units of x; of a big split, from some of its sequences.
     """
