@@ -134,9 +134,14 @@ def columns(title: str, names: Sequence[str], values: Floats) -> str:
 
 
 def waveform(title: str, wave: Floats) -> str:
-    """Draw amplitudes [samples] as the band between the least and the greatest of each part."""
-    height, parts = 80, np.array_split(np.asarray(wave, np.float64), min(len(wave), WIDTH - 2))
-    peak = max(float(np.abs(wave).max()), 1e-9)
+    """Draw amplitudes [samples]: a few as a line, many as the band between the least and the greatest of each part."""
+    height, peak = 80, max(float(np.abs(wave).max()), 1e-9)
+    if len(wave) <= MOST_POINTS:
+        along, up = _Axis(0, max(1, len(wave) - 1), 1, WIDTH - 1), _Axis(-peak, peak, height - 4, 4)
+        line = _curve(along, up, np.arange(len(wave), dtype=np.float64), np.asarray(wave, np.float64), 0, dots=False)
+        return _svg(title, [line], height)
+    parts = np.array_split(np.asarray(wave, np.float64), WIDTH - 2)
+    parts = [np.append(part, following[:1]) for part, following in zip(parts, [*parts[1:], parts[-1]], strict=True)]
     across = _Axis(0, max(1, len(parts) - 1), 1, WIDTH - 1)
     tops = [(across(n), height / 2 - 36 * float(part.max()) / peak - 0.3) for n, part in enumerate(parts)]
     ends = [(across(n), height / 2 - 36 * float(part.min()) / peak + 0.3) for n, part in enumerate(parts)]
@@ -217,6 +222,8 @@ def _frame(across: _Axis, up: _Axis, x_label: str, ticks: bool = True) -> str:
         parts.append(f'<path class="grid" d="M{LEFT} {up(value):.1f}H{WIDTH - RIGHT}"/>')
         parts.append(_number(value, LEFT - 4, up(value) + 4))
     for value in across.ticks(4) if ticks else []:
+        if abs(value - round(value)) > 1e-6:
+            continue  # there are no half updates or steps
         place = "start" if across(value) < LEFT + 12 else "end" if across(value) > WIDTH - RIGHT - 12 else "middle"
         parts.append(f'<text class="{place}" x="{across(value):.1f}" y="{HEIGHT - BOTTOM + 13}">{value:,.4g}</text>')
     parts.append(f'<text class="end" x="{WIDTH - RIGHT}" y="{HEIGHT - 4}">{_say(x_label)}</text>')

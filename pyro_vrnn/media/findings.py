@@ -68,13 +68,11 @@ def of_baselines(nll: float, baselines: Mapping[str, float]) -> list[Finding]:
 
 
 def _ended(rows: Rows, stopped: str, run: str) -> list[Finding]:
-    words = {"max-time": "by its time limit", "signal": "by a signal", "max-steps": "by its limit of updates"}
+    words = {"max-time": "by its time limit", "signal": "by a signal"}
     if stopped not in words:
         return []
     last = max((int(row["step"]) for row in rows), default=0)
-    advice = f"pyro-vrnn train --resume {run} continues it" + (
-        "." if stopped != "max-steps" else ", with --max-steps N."
-    )
+    advice = f"pyro-vrnn train --resume {run} continues it."
     return [Finding(f"The training was stopped {words[stopped]} after update {last:,}.", advice)]
 
 

@@ -99,7 +99,7 @@ def training_curves(rows: Sequence[Mapping[str, Any]], clip_norm: float, latent:
               line("validation", "valid_nll_per_step", True)),
         chart("NLL of training (reconstruction, without the KL), nats per step", line("", "nll")),
         *(of_z if latent else []),
-        chart("Learning rate", line("", "lr"), log=not constant),
+        chart("Learning rate", line("", "lr"), log=not constant, zero=constant),
         chart(f"Norm of the gradient before it is clipped to {clip_norm:g}", line("", "grad_norm"), log=True),
     ]  # fmt: skip
     return [figure for figure in found if figure.svg]

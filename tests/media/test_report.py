@@ -161,3 +161,13 @@ def test_the_template_names_no_address() -> None:
     text = (Path(report.__file__).parent / "report.html.j2").read_text("utf-8")
     assert "//" not in text
     assert "url(" not in text
+
+
+@pytest.mark.parametrize("samples", [1, 2, 400, 401, 9000])
+def test_a_wave_is_drawn_at_any_length(samples: int) -> None:
+    wave_form = 1000 * np.sin(np.arange(samples) / 9)
+    svg = charts.waveform("t", wave_form)
+    assert ("<polygon" in svg) == (samples > charts.MOST_POINTS)
+    assert len(svg) < 20_000
+    assert "nan" not in svg
+    assert "nan" not in charts.waveform("t", np.zeros(samples))
