@@ -27,17 +27,19 @@ FAST = 4.0
 """Steps per second of bits from which most repeat the one before, so that direct connections pay (models/direct.py)."""
 
 
-def settings_for(info: DataInfo | None, model: str | None) -> dict[str, Any]:
+def settings_for(info: DataInfo | None, model: str | None, likelihood: str | None = None) -> dict[str, Any]:
     """A recipe for a data file, as nested plain values.
 
     Args:
         info: what the data file says of itself; None for Bach's chorales, which may not be prepared yet.
         model: the model that was asked for; its sizes are then its own defaults.
+        likelihood: the likelihood that was asked for.
     """
     kind = _Kind(info)
+    connects = likelihood in (None, "bernoulli", "gaussian")
     chosen = model or kind.model
     sizes: dict[str, Any] = kind.sizes() if chosen == kind.model else {}
-    direct: dict[str, Any] = {"direct": True} if kind.direct or kind.slow else {}
+    direct: dict[str, Any] = {"direct": True} if connects and (kind.direct or kind.slow) else {}
     direct |= {"dropout": 0.4} if kind.direct else {}
     pieces = kind.pieces
     batch = 16 if pieces < 2000 else 32 if pieces < 10_000 else 64
@@ -76,7 +78,7 @@ def in_words(raw: dict[str, Any]) -> str:
     parts = [model["name"], model["likelihood"]]
     parts += [f"{word} {model[key]}" for key, word in (("latent_dim", "z"), ("hidden_dim", "h")) if key in model]
     parts += ["direct connections"] if model.get("direct") else []
-    parts += [f"pieces of {data['window']} steps"] if "window" in data else ["whole sequences"]
+    parts += [f"pieces of {data['window']} steps"] if data.get("window") else ["whole sequences"]
     parts += [raw["objective"]["name"], f"at most {training['epochs']} epochs"]
     return f"settings for this data: {', '.join(parts)} (config --data shows all)"
 

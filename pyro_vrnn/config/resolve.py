@@ -100,7 +100,6 @@ def resolve(
     else:
         raw, name = of_data
         text, origins = "", dict.fromkeys(_flat(raw), "from the data")
-        notes.append(defaults.in_words(raw))
     for section, find in (("model", model_class), ("objective", _objective_class)):
         part = raw.get(section, {})
         chosen = above.get(f"{section}.name")
@@ -109,7 +108,8 @@ def resolve(
         cls: Any = find(str(chosen[0]))
         keep = {f.name for f in dataclasses.fields(getattr(cls, "Config", cls))}
         for key in [k for k in part if k not in keep]:
-            notes.append(f"{section}.{key} of recipe {name} left out: {chosen[0]!r} has no such setting")
+            if of_data is None:
+                notes.append(f"{section}.{key} of recipe {name} left out: {chosen[0]!r} has no such setting")
             del part[key], origins[f"{section}.{key}"]
     for key, (value, origin) in above.items():
         section, dot, leaf = key.partition(".")
@@ -134,6 +134,8 @@ def resolve(
         raise ConfigError(f"{name}, line {line}: {error.message}", error.hint, name) from None
     for key in _flat(config.to_dict()):
         origins.setdefault(key, "default")
+    if of_data is not None:
+        notes.append(defaults.in_words(config.to_dict()))
     return Resolved(config=config, origins=origins, notes=tuple(notes), recipe=name)
 
 
@@ -165,7 +167,10 @@ def _of_data(above: dict[str, tuple[Any, str]]) -> tuple[dict[str, Any], str] | 
     path = catalogue.prepared(data)
     if path is None or not path.is_file():
         return None
-    return defaults.settings_for(read_info(path), model), path.stem if model is None else f"{path.stem}-{model}"
+    likelihood = str(above["model.likelihood"][0]) if "model.likelihood" in above else None
+    return defaults.settings_for(
+        read_info(path), model, likelihood
+    ), path.stem if model is None else f"{path.stem}-{model}"
 
 
 def _line_of(text: str, name: str) -> int:

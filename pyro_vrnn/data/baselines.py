@@ -198,14 +198,15 @@ class _Numbers:
 
     def _line(self) -> tuple[Array, Array, Array]:
         """The line from the value before, and the variance around it: offset, slope, variance. [X] each."""
-        if self.now[0].min() < 2:  # of fewer pairs there is none
-            mean, variance = _moments(self.all)
-            return mean, np.zeros_like(mean), variance
-        mean, variance = _moments(self.now)
-        mean_before, variance_before = _moments(self.before)
-        covariance = self.products / self.now[0] - mean * mean_before
+        few = self.now[0] < 2  # of fewer pairs there is none
+        alone, around = _moments(self.all)
+        pairs = np.maximum(self.now[0], 1)
+        mean, variance = _moments(np.where(few, self.all, self.now))
+        mean_before, variance_before = _moments(np.where(few, self.all, self.before))
+        covariance = np.where(few, 0.0, self.products / pairs - mean * mean_before)
         slope = covariance / variance_before
-        return mean - slope * mean_before, slope, np.maximum(variance - slope * covariance, LEAST_SCALE**2)
+        offset = np.where(few, alone, mean - slope * mean_before)
+        return offset, slope, np.where(few, around, np.maximum(variance - slope * covariance, LEAST_SCALE**2))
 
 
 def _moments(sums: Array) -> tuple[Array, Array]:

@@ -148,11 +148,13 @@ def padded(batch: Batch, size: int, steps: int | None = None) -> Batch:
     What is added has no score and no gradient; a batch's first rows are its own.
     """
     assert batch.x is not None
-    assert batch.observed is None, "what is padded has no missing values"
     steps, more = steps or bucket(len(batch.x)), max(0, size - batch.size)
     x = torch.nn.functional.pad(batch.x, (0, 0, 0, more, 0, steps - len(batch.x)))
     lengths, given = (
         None if part is None else torch.nn.functional.pad(part, (0, more)) for part in (batch.lengths, batch.given)
     )
     assert lengths is not None
-    return Batch(lengths, x, given=given, steps=steps, scored_steps=batch.scored_steps)
+    observed = batch.observed
+    if observed is not None:
+        observed = torch.nn.functional.pad(observed, (0, 0, 0, more, 0, steps - len(observed)))
+    return Batch(lengths, x, given=given, observed=observed, steps=steps, scored_steps=batch.scored_steps)

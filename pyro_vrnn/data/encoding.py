@@ -108,7 +108,8 @@ def encoding_of(info: DataInfo) -> Encoding:
             raise DataError(f"{info.path}: /extra: low {low!r}, high {high!r} are no range", AGAIN, info.path)
         scale = np.full_like(scale, high - low)
     usual = float(np.median(scale[scale > 0])) if (scale > 0).any() else 1.0  # not the widest: it may be an outlier's
-    scale = np.maximum(scale, SCALE_FLOOR * max(usual, 1.0))
+    still = scale <= SCALE_FLOOR * np.abs(center)  # or no more than rounding
+    scale = np.where(still, np.maximum(scale, SCALE_FLOOR * max(usual, 1.0)), scale)
     if KINDS[info.kind].pen:
         center[-1], scale[-1] = 0.0, 1.0
     if info.frame_length > 1:

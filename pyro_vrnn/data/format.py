@@ -44,6 +44,8 @@ class DataFormat:
     """Whether a sequence of vectors is an image, a row of pixels a step."""
     missing: bool = False
     """Whether some values may be missing."""
+    missing_cells: tuple[str, ...] = ()
+    """Cells of tables that say so, beside the usual ones."""
     gain: float = 1.0
     """What all recordings were multiplied by, for audio; what is drawn is divided by it."""
     sequence_steps: int = 0
@@ -114,7 +116,13 @@ def format_of(info: DataInfo) -> DataFormat:
         columns=tuple(columns),
         image=image,
         missing=info.missing,
+        missing_cells=_texts(info.options.get("missing")),
         gain=float(gain),
         sequence_steps=train.longest if train.shortest == train.longest and train.sequences > 1 else 0,
         steps_per_quarter=1 if quarters is None or rate is None else min(64, max(1, round(60 * rate / quarters))),
     )
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    """A list of texts that a file says; empty for anything else."""
+    return tuple(v for v in value if isinstance(v, str)) if isinstance(value, list) else ()

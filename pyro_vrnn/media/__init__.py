@@ -46,6 +46,7 @@ def write(
     title: str = "",
     given: int = 0,
     hidden: tuple[int, int] | None = None,
+    holes: bool = False,
 ) -> tuple[Path, Path | None, dict[str, Any]]:
     """Write one sequence.
 
@@ -56,6 +57,7 @@ def write(
         title: of the picture.
         given: how many first steps were given and not sampled; the picture marks them.
         hidden: from one step to another the model was given nothing; the picture marks it.
+        holes: whether NaN, in what was given, marks what is missing.
 
     Returns:
         The media file, its picture if there is one, and facts about it for the JSON beside it.
@@ -64,7 +66,7 @@ def write(
         NumericsError: values that are not finite.
         ResourceError, ConfigError: it cannot be written.
     """
-    if not np.isfinite(stored).all():
+    if not (np.isfinite(stored) | (holes & np.isnan(stored))).all():
         raise NumericsError(
             f"{stem.name}: {int((~np.isfinite(stored)).sum())} drawn values are not finite",
             "the model has diverged: train with a smaller training.learning_rate, or draw at a lower --temperature",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,8 @@ class Tables(Medium):
     ) -> tuple[Path, Path | None, dict[str, Any]]:
         """Write a CSV with the names of its columns, and a picture."""
         path, picture = beside(stem, ".csv"), beside(stem, ".png")
-        write_rows(path, form.columns or [f"x{j + 1}" for j in range(stored.shape[1])], stored.astype(float).tolist())
+        rows = [["" if math.isnan(v) else v for v in row] for row in stored.astype(float).tolist()]
+        write_rows(path, form.columns or [f"x{j + 1}" for j in range(stored.shape[1])], rows)
         if form.image:
             pictures.images(
                 [stored], picture, [caption.title], marks=caption.hidden or ([caption.given] if caption.given else [])
@@ -56,7 +58,7 @@ class Tables(Medium):
         """Read a table as `prepare vectors` does, NaN where a value is missing; of several sequences the first."""
         from pyro_vrnn.data.sources.othertables import read_one
 
-        values = read_one(path, form.columns, form.x_dim)
+        values = read_one(path, form.columns, form.x_dim, form.missing_cells)
         if np.isnan(values).any() and not form.missing:
             step = int(np.argmax(np.isnan(values).any(1)))
             hint = "the model was trained on data without missing values"

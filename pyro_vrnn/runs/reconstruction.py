@@ -61,7 +61,8 @@ def reconstruct(
         x = torch.where(inside, _continued(net, x[: hole.begin], hole.end, like=x), x)
         for _ in range(rounds):
             x = torch.where(inside, _emission(net, x).sample()[:, 0], given)
-        return x if draw else torch.where(inside, _emission(net, x).mean[:, 0], given)
+        kept = ~inside & ~given.isnan()
+        return torch.where(kept, given, x if draw else _emission(net, x).mean[:, 0])
 
 
 def _emission(net: SequenceModel, x: Tensor) -> Any:
@@ -148,10 +149,11 @@ def write(
     for word, values in (("given", spoilt), ("reconstructed", back)):
         stored = run.encoding.decode(values.double().cpu().numpy())
         title = f"{run.folder.name}: {name}, {word}" + (f", steps {hide[0]} to {hide[1] - 1} hidden" if hide else "")
-        medium, picture, _ = media.write(run.format, stored, folder / f"{stem}-{word}", title=title, hidden=hide)
+        where = folder / f"{stem}-{word}"
+        medium, picture, _ = media.write(run.format, stored, where, title=title, hidden=hide, holes=word == "given")
         files += [medium] if picture is None else [medium, picture]
     about = folder / f"{stem}.json"
-    error = float((back - x).square().mean())
+    error = float((back - x).square().nanmean())
     facts = {"sequence": name, "split": None if file else split, "steps": len(x), "noise": noise, "hide": hide}
     facts |= {"draw": draw, "seed": seed, "mean_square_error": error, "run": str(run.folder)}
     if run.format.support == "binary":

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyro
 import torch
 from numpy.typing import NDArray
@@ -153,6 +154,10 @@ def write(
         raise ConfigError(f"{length} steps: at most {MOST_STEPS} can be written", "ask for fewer --steps")
     drawn = seeded(run, num, length, seed, prime=given, temperature=temperature)
     stored = decoded(run, drawn)
+    if given is not None:  # what was missing of the beginning is missing in what is written
+        lost = np.isnan(given.cpu().numpy())
+        for sequence in stored if lost.any() else ():
+            sequence[:first][lost] = np.nan
     folder = make_folder(out or run.folder / "samples")
     files: list[Path] = []
     others: list[Path] = []
@@ -162,7 +167,8 @@ def write(
     for i, sequence in enumerate(stored):
         name = f"sample-{stem}-{i:0{width}d}"
         title = f"{run.config.model.name}, {run.folder.name}, seed {seed}, sample {i}"
-        medium, picture, facts = media.write(form, sequence, folder / name, title=title, given=first)
+        holes = form.missing and given is not None
+        medium, picture, facts = media.write(form, sequence, folder / name, title=title, given=first, holes=holes)
         about = folder / f"{name}.json"
         write_json(
             about,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from pyro_vrnn.data import catalogue
 from pyro_vrnn.data.dataset import SequenceDataset
 from pyro_vrnn.data.encoding import Encoding
 from pyro_vrnn.data.format import DataFormat, format_of
+from pyro_vrnn.data.schema import read_info
 from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.runs.content import content_of, find_data
 from pyro_vrnn.runs.folder import read_content
@@ -76,11 +78,13 @@ class Trained:
                 kind, support or width than the model was trained on; or an empty split.
         """
         path = self._place(None if data is None else os.fspath(data))
-        dataset = SequenceDataset(path, split, encoding=self.encoding, dither=self.config.data.dither)
-        theirs = format_of(dataset.info)
-        for name in ("kind", "support", "x_dim", "steps_per_second", "frame_length", "symbols", "pitches", "offset"):
+        theirs = format_of(read_info(path))
+        encoding = self._encoding_of(theirs)
+        dataset = SequenceDataset(path, split, encoding=encoding, dither=self.config.data.dither)
+        for name in ("kind", "support", "x_dim", "steps_per_second", "frame_length", "symbols", "pitches"):
             given, known = getattr(theirs, name), getattr(self.format, name)
-            if given != known:
+            near = name == "steps_per_second" and self.format.traits.series and _near(given, known)
+            if given != known and not near:
                 raise DataError(
                     f"{path}: {name} is {given!r}, the model was trained on {known!r}",
                     "give data of the kind in the run's config.toml, [format]",
@@ -92,6 +96,15 @@ class Trained:
         if len(dataset) == 0:
             raise DataError(f"{path}: the {split} split is empty", "choose another --split", path)
         return dataset
+
+    def _encoding_of(self, theirs: DataFormat) -> Encoding:
+        """How the model reads what another file stores, of which other offsets may have been taken off."""
+        ours = self.encoding
+        if theirs.offset == ours.offset or theirs.x_dim != self.format.x_dim or not ours.center:
+            return ours
+        mine, other = (np.asarray(o or (0.0,) * theirs.x_dim) for o in (ours.offset, theirs.offset))
+        center = tuple((np.asarray(ours.center) + mine - other).tolist())
+        return Encoding(center, ours.scale, ours.symbols, theirs.offset)
 
     def _place(self, named: str | None) -> Path:
         """Where a data file lies, None being the run's own: data that is the same is known by its content."""
@@ -161,3 +174,8 @@ class Trained:
     def columns(self) -> list[str]:
         """The names of the columns of tables."""
         return list(self.format.columns) or [f"x{j + 1}" for j in range(self.format.x_dim)]
+
+
+def _near(a: float | None, b: float | None) -> bool:
+    """Whether two rates are the same but for the clock that measured them."""
+    return a is not None and b is not None and math.isclose(a, b, rel_tol=0.01)

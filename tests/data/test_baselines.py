@@ -228,3 +228,20 @@ def test_what_people_see(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     values = [line[1] for line in shown if line[0] == "baseline"]
     low = baselines(path)
     assert values == [f"{low[k]:.4f}" for k in low] + [f"{low[k] / 20:.4f}" for k in low]
+
+
+def test_a_column_without_pairs_takes_nothing_from_the_others(tmp_path: Path) -> None:
+    """One that is observed every second step has no line from the value before; the others keep theirs."""
+    generator = np.random.default_rng(0)
+    walks = [generator.normal(size=(80, 3)).cumsum(0) for _ in range(6)]
+    for x in walks:
+        x[1::2, 2] = np.nan
+    ids = {s: [f"{s}{i}" for i in range(2)] for s in ("train", "valid", "test")}
+    parts = dict(zip(ids, (walks[:2], walks[2:4], walks[4:]), strict=True))
+    made: dict[str, Any] = {"kind": "vectors", "support": "real", "steps_per_second": None}
+    info = write_sequences(tmp_path / "a.h5", parts, ids=ids, missing=True, source="x", licence="none", **made)
+    offset, slope, around = module.last_value_line(info)
+    assert (slope[:2] > 0.9).all()
+    assert slope[2] == 0
+    assert (around[:2] < 0.5).all()
+    assert np.isfinite([offset, slope, around]).all()

@@ -184,3 +184,13 @@ def test_symbols_that_utf8_cannot_say_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.h5", {"train": lines}, "symbols", "categorical", extra={"symbols": ["a", "\ud800"]})
     with pytest.raises(DataError, match="symbols"):
         SequenceDataset(path, "train")
+
+
+def test_a_small_column_beside_a_large_one_is_standardised_by_its_own_deviation(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(500, 3)) * [3e7, 0.01, 1e-9]
+    ids: dict[str, list[str]] = {"train": ["a"], "valid": [], "test": []}
+    made: dict[str, Any] = {"kind": "vectors", "support": "real", "steps_per_second": None}
+    info = write_sequences(tmp_path / "a.h5", {"train": [x]}, ids=ids, source="x", licence="none", **made)
+    encoded = encoding_of(info).encode(x.astype("f4"))
+    np.testing.assert_allclose(encoded.std(0), 1, rtol=1e-3)

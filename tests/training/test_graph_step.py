@@ -475,3 +475,14 @@ def test_bounds_are_in_one_precision_whatever_the_run_is(monkeypatch: pytest.Mon
     data = write_small(tmp_path / "small.h5")
     fit(trainer, SequenceDataset(data, "train"), SequenceDataset(data, "valid"), tmp_path)
     assert asked == ["float32"]
+
+
+def test_padding_keeps_what_was_observed() -> None:
+    batch = make_batch()
+    assert batch.x is not None
+    observed = (torch.rand(batch.x.shape) < 0.7) & batch.alive[..., None]
+    found = padded(replace(batch, observed=observed), 8, 12)
+    assert found.observed is not None
+    assert found.observed.shape == (12, 8, batch.x.shape[2])
+    assert torch.equal(found.observed[: len(observed), : batch.size], observed)
+    assert int(found.observed.sum()) == int(observed.sum())

@@ -21,7 +21,7 @@ class Collected:
         roles: what the columns of the first table are, which all others share.
         categories: the values of columns of text, by name.
         files: of sequences that are a file each, its name.
-        unsorted: sequences whose rows are not in the order of time, in which they are read.
+        unsorted: sequences whose rows were not in the order of time, until `sort`.
     """
 
     store: Store
@@ -56,13 +56,16 @@ class Collected:
         assert found is not None, "there is no column of time"
         return found
 
+    def sort(self) -> None:
+        """Put the rows of each sequence in the order of time, once: pieces are then read as they lie."""
+        for name in self.unsorted & set(self.runs):
+            rows = self.store.read(self.runs[name])
+            start = self.store.add(rows[np.argsort(rows[:, -1], kind="stable")])
+            self.runs[name] = [(start, start + len(rows))]
+
     def _rows(self, name: str, first: int, stop: int) -> tuple[Rows, Rows | None]:
         assert self.roles is not None
-        if name in self.unsorted:
-            rows = self.store.read(self.runs[name])
-            rows = rows[np.argsort(rows[:, -1], kind="stable")][first:stop]
-        else:
-            rows = self.store.read(between(self.runs[name], first, stop))
+        rows = self.store.read(between(self.runs[name], first, stop))
         return (rows, None) if self.roles.time is None else (rows[:, :-1], rows[:, -1])
 
     def _spread(self, rows: Rows) -> Rows:

@@ -158,10 +158,12 @@ def _time(name: str, groups: Groups, *, first: bool) -> tuple[bool, float] | Non
     values = np.array([float(cell) for cell in cells])
     steps = _steps(groups, ordered=True)
     unit = next((unit for low, high, unit in EPOCHS if low <= values.min() and values.max() <= high), 0.0)
-    if not len(steps) or not (steps > 0).all():
+    if not len(steps):
         return None
-    if named:
+    if named and (steps > 0).mean() > 0.5:
         return (False, unit)
+    if not (steps > 0).all():
+        return None
     whole = bool((values == np.floor(values)).all())
     even = len(steps) > 1 and bool((np.abs(steps - np.median(steps)) <= 0.5 * np.median(steps)).mean() > 0.9)
     return (False, unit) if unit and whole and first and even else None

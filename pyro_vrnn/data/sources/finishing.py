@@ -279,16 +279,18 @@ def _numbered(pieces: list[tuple[str, int, int]]) -> Iterator[tuple[str, int]]:
 def _look(found: Sequences, pieces: Pieces) -> _Facts:
     """Robust statistics of the training split, then what they say of all values."""
     total = sum(stop - start for _, start, stop in pieces["train"])
-    every = max(1, total // SAMPLED_ROWS)
-    sample = np.concatenate(
-        [x[::every] for name, start, stop in pieces["train"] for _, x in found.blocks(name, start, stop)]
-    )
+    share, random = min(1.0, SAMPLED_ROWS / total), np.random.default_rng(0)
+    parts, there = [], np.zeros(1, bool)
+    for piece in pieces["train"]:
+        for _, x in found.blocks(*piece):
+            there = there | (~np.isnan(x)).any(0)
+            parts.append(x if share == 1 else x[random.random(len(x)) < share])
+    sample = np.concatenate(parts)
     median, deviation = np.zeros((2, sample.shape[1]))
-    none = []
+    none = np.flatnonzero(~there).tolist()
     for j, column in enumerate(sample.T):
         seen = column[~np.isnan(column)]
         if not len(seen):
-            none.append(j)
             continue
         low, median[j], high = np.quantile(seen, (0.25, 0.5, 0.75))
         deviation[j] = (high - low) / 1.349 or np.ptp(np.quantile(seen, (0.01, 0.99))) / 4.65

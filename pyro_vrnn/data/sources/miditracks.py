@@ -23,6 +23,8 @@ MIDI_TICKS = 2_500_000
 quarter note, 60 quarter notes per minute.)"""
 
 MIDI_HINT = "give a standard MIDI file (.mid) of pitched notes"
+REAL_TIME = 0xF8
+"""Status bytes of clocks and the like, and of meta events."""
 NOTES_END = 0xA0
 """Status bytes from 0x80 and below it turn notes on and off."""
 META, SET_TEMPO, END_OF_TRACK = 0xFF, 0x51, 0x2F
@@ -185,7 +187,7 @@ class _Walk:
         while not (self.at == stop and self.starts_chunk(stop)):
             event = self.event(tick, running)
             tick = event.tick
-            if event.status != META:  # a meta event is not repeated by leaving its status out
+            if event.status < REAL_TIME:  # nothing is repeated of those by leaving their status out
                 running = event.status
             if event.status == META and event.body[:1] == bytes([END_OF_TRACK]):
                 break

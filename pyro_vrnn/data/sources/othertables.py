@@ -15,13 +15,14 @@ from pyro_vrnn.data.sources.tables import Tables
 from pyro_vrnn.system.errors import DataError
 
 
-def read_one(path: Path, columns: Sequence[str], width: int) -> Rows:
+def read_one(path: Path, columns: Sequence[str], width: int, missing: Sequence[str] = ()) -> Rows:
     """One sequence of a table, [T, width]: what a trained model is given to continue. NaN where a value is missing.
 
     Args:
         columns: their names, taken in this order from among others; of a table without a header, or for a model without
             names, all columns of numbers.
         width: how many there must be.
+        missing: cells that say that nothing was observed, beside the usual ones.
 
     Raises:
         DataError: no such columns, other widths, or text.
@@ -29,11 +30,12 @@ def read_one(path: Path, columns: Sequence[str], width: int) -> Rows:
     layout = sniff(path)
     choice = Choice(columns=tuple(columns)) if layout.header and set(columns) <= set(layout.names) else Choice()
     with Store(Path(tempfile.gettempdir())) as store:
-        tables = Tables(store, choice, (), Skips(path, strict=True))
+        tables = Tables(store, choice, missing, Skips(path, strict=True))
         tables.add(path)
         found = tables.found
         if not found.runs:
             raise DataError(f"{path}: no rows", f"give a table of {width} columns", path)
+        found.sort()
         name = next(iter(found.runs))
         order = [found.columns.index(c) for c in columns] if choice.columns else slice(None)
         values: Rows = found.read(name, 0, found.steps[name])[:, order]
@@ -59,7 +61,8 @@ def by_pandas(path: Path, folder: Path) -> Path:
     try:
         table = read(path)
         out = folder / f"{path.stem}.csv"
-        table.to_csv(out, index=False)
+        named = any(name is not None for name in table.index.names)  # whose rows they are, or their time
+        (table.reset_index() if named else table).to_csv(out, index=False)
     except ImportError as error:
         raise DataError(f"{path}: {error}", "pip install openpyxl pyarrow", path) from error
     except Exception as error:  # the readers promise nothing about what they raise on damaged bytes

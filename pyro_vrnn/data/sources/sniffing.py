@@ -19,6 +19,8 @@ MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "<na>", "#n/a", "-n
 """Cells that say that nothing was observed, in small letters."""
 NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?|[-+]?inf(inity)?", re.IGNORECASE)
 DATE = re.compile(r"\d{4}-?\d\d(-?\d\d)?([T ]\d\d(:?\d\d(:?\d\d([.,]\d+)?)?)?)?\s*(Z|[-+]\d\d(:?\d\d)?)?")
+THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
+"""A number whose thousands are apart."""
 BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 
@@ -83,8 +85,25 @@ def sniff(path: Path) -> Layout:
     header = _is_header(first, rows[1:])
     names = tuple(cell.strip() if header else f"x{j + 1}" for j, cell in enumerate(first))
     cells = [cell.strip() for row in body for cell in row]
-    comma = delimiter != "," and any(re.fullmatch(r"[-+]?\d*,\d+([eE][-+]?\d+)?", cell) for cell in cells)
-    return Layout(encoding, delimiter, comma, header, names)
+    return Layout(encoding, delimiter, delimiter != "," and _has_decimal_commas(path, delimiter, cells), header, names)
+
+
+def _has_decimal_commas(path: Path, delimiter: str, cells: list[str]) -> bool:
+    """Whether 1,5 is a number of a table; DataError where 1,234 may be one or a thousand and more."""
+    commas = [cell for cell in cells if re.fullmatch(r"[-+]?\d*,\d+([eE][-+]?\d+)?", cell)]
+    if not commas:
+        return False
+    if any(not THOUSANDS.fullmatch(cell) for cell in commas):
+        return True
+    if any(re.fullmatch(r"[-+]?[\d,]*\.\d+([eE][-+]?\d+)?", cell) for cell in cells):
+        return False
+    if delimiter == ";":
+        return True
+    raise DataError(
+        f"{path}: {commas[0]!r} may be a number with a decimal comma, or one with thousands apart",
+        "write numbers with a point, and nothing between thousands",
+        path,
+    )
 
 
 def not_utf8(data: bytes, path: Path) -> str:

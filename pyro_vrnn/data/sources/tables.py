@@ -13,11 +13,12 @@ from pyro_vrnn.data.sources.collected import Collected
 from pyro_vrnn.data.sources.columns import Choice, Roles, roles_of, seconds_of, split_name
 from pyro_vrnn.data.sources.common import Skips
 from pyro_vrnn.data.sources.lines import Chunk, chunks_of
-from pyro_vrnn.data.sources.sniffing import MISSING, Layout, sniff
+from pyro_vrnn.data.sources.sniffing import MISSING, THOUSANDS, Layout, sniff
 from pyro_vrnn.data.sources.store import Rows, Runs, Store
 from pyro_vrnn.system.errors import DataError
 
 CHUNK_ROWS = 4096
+SWAPPED = str.maketrans(",.", ".,")
 SNIFFED_ROWS = 2000
 MOST_CATEGORIES = 256
 SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
@@ -75,6 +76,8 @@ class Tables:
         if set(roles.kept) != set(first.kept) or (roles.time is None) != (first.time is None):
             theirs, ours = (", ".join(r.kept)[:80] for r in (roles, first))
             raise DataError(f"{path}: its columns are {theirs!r}, and {ours!r} before", "tables with the same columns")
+        if (roles.split is None) != (first.split is None):
+            raise DataError(f"{path}: only some of the tables have a column `split`", "all of them, or none", path)
         place = {roles.names[j]: j for j in roles.numbers}
         numbers = tuple(place[name] for name in first.kept)
         return Roles(**{**vars(roles), "numbers": numbers})
@@ -139,12 +142,16 @@ class _Part:
 
     def _keys(self, chunk: Chunk) -> list[str]:
         """Whose each row is."""
-        if self.name is not None:
-            return [self.name] * len(chunk.numbers)
         at = self.roles.sequence
-        assert at is not None
+        if at is None:
+            assert self.name is not None
+            return [self.name] * len(chunk.numbers)
         try:
-            return chunk.column(at)
+            keys = chunk.column(at)
+            if "" in keys:
+                line = chunk.numbers[keys.index("")]
+                raise DataError(f"{self.path}: line {line} does not say whose it is", "fill its cell", self.path)
+            return keys if self.name is None else [f"{self.name}/{key}" for key in keys]
         except IndexError:
             line, found = next(pair for pair in zip(chunk.numbers, chunk.widths, strict=True) if at >= pair[1])
             message = f"{self.path}: line {line} has {found} columns, {self.first} {len(self.roles.names)}"
@@ -226,9 +233,15 @@ class _Part:
         """Hand over the sequences that could be read whole."""
         if self.name is not None and not self.runs:
             self.tables.skips.add(self.name, "no rows")
+        if self.name is not None and self.roles.sequence is not None and len(self.runs) == 1:
+            [only] = self.runs  # a file that is one sequence is called by its name
+            self.runs = {self.name: self.runs[only]}
+            self.bad = {self.name: self.bad[only]} if only in self.bad else {}
+            self.splits = {self.name: self.splits[only]} if only in self.splits else {}
+            self.found.unsorted = {self.name if key == only else key for key in self.found.unsorted}
         for key, runs in self.runs.items():
             if key in self.bad:
-                whole = self.name is not None
+                whole = self.name is not None and key == self.name
                 self.tables.skips.add(
                     f"{key}{self.path.suffix}" if whole else key, self.bad[key], "file" if whole else "id"
                 )
@@ -236,7 +249,7 @@ class _Part:
             if key in self.found.runs:
                 raise DataError(f"{self.path}: sequence {key!r} is in another file too", "give it one name a sequence")
             self.found.runs[key] = runs
-            if self.name is not None:
+            if key == self.name:
                 self.found.files[key] = f"{key}{self.path.suffix}"
             if key in self.splits:
                 self.found.splits[key] = self.splits[key]
@@ -246,8 +259,13 @@ def _number(missing: frozenset[str] | set[str], *, comma: bool) -> Callable[[str
     """From a cell to a number; NaN where nothing was observed; ValueError for anything else."""
 
     def number(cell: str) -> float:
+        text = cell.strip()
+        if comma:  # and so a point can only be between thousands: 1.234,5
+            text = text.translate(SWAPPED)
+        if "," in text and THOUSANDS.fullmatch(text):
+            text = text.replace(",", "")
         try:
-            return float(cell.replace(",", ".") if comma else cell)
+            return float(text)
         except ValueError:
             if cell.strip().lower() in missing:
                 return np.nan

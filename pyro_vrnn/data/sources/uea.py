@@ -44,12 +44,15 @@ def find(source: Path) -> dict[str, Path] | None:
     """
     if source.is_dir():
         files = sorted(p for p in source.iterdir() if p.suffix.lower() in ENDINGS and not is_hidden(p.name))
+        files = [path for path in files if path.suffix.lower() != ".tsv" or _is_ucr(path)]
         for ending in ENDINGS:
             parts = {m[2].lower(): p for p in files if p.suffix.lower() == ending and (m := PART.fullmatch(p.stem))}
             if "train" in parts:
                 return parts
         return None
     if source.suffix.lower() not in ENDINGS or not source.is_file():
+        return None
+    if source.suffix.lower() == ".tsv" and not _is_ucr(source):
         return None
     found = PART.fullmatch(source.stem)
     if found is None:
@@ -58,6 +61,15 @@ def find(source: Path) -> dict[str, Path] | None:
     names = {p.name.lower(): p for p in source.parent.iterdir()}
     twin = names.get(f"{found[1]}_{other}{source.suffix}".lower())
     return {found[2].lower(): source} | ({} if twin is None else {other: twin})
+
+
+def _is_ucr(path: Path) -> bool:
+    """Whether a .tsv begins as the archive's do: with a line of numbers. Any other is a table."""
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            return len(_numbers(file.readline(1 << 20).strip().replace("\t", ","))) > 2
+    except (OSError, ValueError):
+        return False
 
 
 def read(files: dict[str, Path], skips: Skips) -> Sequences:

@@ -172,6 +172,7 @@ def _from_tables(
     assert roles is not None
     if roles.sequence is None:
         _refuse_alone(table.steps, how, source)
+    table.sort()
     extra: dict[str, Any] = {}
     rate = None
     if roles.time is not None:

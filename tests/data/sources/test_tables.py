@@ -260,6 +260,59 @@ def test_a_store_gives_back_what_it_took(tmp_path: Path) -> None:
     assert list((tmp_path / "new").iterdir()) == []
 
 
+def test_thousands_are_no_decimals(tmp_path: Path) -> None:
+    """1.107 of a table with decimal commas is a thousand and more; so is 1,107 of one with points; else it is asked."""
+    rows = [f"s{i // 4};1.{100 + i};{i},5" for i in range(16)]
+    info = prepared(tmp_path, "sequence;a;b\n" + "\n".join(rows))
+    assert found(info)["s0"].tolist() == [[1100, 0.5], [1101, 1.5], [1102, 2.5], [1103, 3.5]]
+    rows = [f"s{i // 4}\t1,{100 + i}\t{i}.5" for i in range(16)]
+    info = prepared(tmp_path, "sequence\ta\tb\n" + "\n".join(rows))
+    assert found(info)["s0"].tolist() == [[1100, 0.5], [1101, 1.5], [1102, 2.5], [1103, 3.5]]
+    with pytest.raises(DataError, match="'1,100' may be a number with a decimal comma"):
+        prepared(tmp_path, "sequence\ta\n" + "\n".join(f"s{i}\t1,{100 + i}" for i in range(8)))
+
+
+def test_files_of_several_sequences(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in "ab":
+        (folder / f"{name}.csv").write_text("sequence,x\n" + "".join(f"s{i // 3},{i}\n" for i in range(9)))
+    (folder / "c.csv").write_text("sequence,x\nonly,1\nonly,2\n")
+    (folder / "d.csv").write_text("sequence,split,x\ns,train,1\n")
+    info = vectors.prepare(tmp_path / "y.h5", source=folder)
+    assert set(found(info)) == {"a/s0", "a/s1", "a/s2", "b/s0", "b/s1", "b/s2", "c"}
+    [skip] = info.extra["skipped"]
+    assert (skip["file"], "column `split`" in skip["reason"]) == ("d.csv", True)
+    with pytest.raises(DataError, match="line 3 does not say whose it is"):
+        prepared(tmp_path, "sequence,x\na,1\n,2\n")
+
+
+def test_a_column_that_is_there_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a table that is looked at in part only."""
+    monkeypatch.setattr("pyro_vrnn.data.sources.finishing.SAMPLED_ROWS", 50)
+    text = "a,b\n" + "".join(f"{i},{i if i % 2 else ''}\n" for i in range(1000))
+    info = prepared(tmp_path, text, split_by="time", window=10)
+    assert info.extra["missing_values"] == 500
+
+
+def test_newest_first_takes_no_longer(tmp_path: Path) -> None:
+    text = "date,v\n" + "".join(f"{np.datetime64('2000-01-01') + i},{i}\n" for i in reversed(range(20_000)))
+    started = time.process_time()
+    info = prepared(tmp_path, text, split_by="time", window=50)
+    assert time.process_time() - started < 10
+    assert sequences(info)["train"]["table#0"][:3, 0].tolist() == [0, 1, 2]
+    text = "timestamp,v\n" + "".join(f"{1700000000 + max(i, 3)},{i}\n" for i in range(40))
+    info = prepared(tmp_path, text, split_by="time")  # the same time twice is no reason to be data
+    assert info.extra["columns"] == ["v"]
+
+
+def test_a_table_called_train_is_no_collection(tmp_path: Path) -> None:
+    path = tmp_path / "sales_train.tsv"
+    path.write_text("day\tprice\n" + "".join(f"{i}\t{i * 0.5}\n" for i in range(30)))
+    info = vectors.prepare(tmp_path / "y.h5", source=path, split_by="time")
+    assert info.splits["train"].steps == 24
+
+
 MUTANTS = 1000
 
 
