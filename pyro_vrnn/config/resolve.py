@@ -57,6 +57,8 @@ def recipe_text(recipe: str) -> str:
 def _read_text(path: Path) -> str:
     if not path.is_file():
         raise ConfigError(f"{path}: not a regular file", "give a TOML file, or the folder of a run", path)
+    if path.suffix in (".h5", ".csv"):
+        raise ConfigError(f"{path}: data is no recipe", f"pyro-vrnn train --data {path}", path)
     if path.stat().st_size > MAX_RECIPE_BYTES:
         raise ConfigError(f"{path}: larger than {MAX_RECIPE_BYTES} bytes", "recipes are small TOML files", path)
     try:

@@ -24,6 +24,8 @@ class DataFormat:
     """MIDI note of column 0, for piano-rolls."""
     steps_per_quarter: int = 1
     """Steps in a quarter note, for piano-rolls."""
+    by_score: bool = False
+    """Whether a step is a part of a quarter note, whatever a song's tempo."""
     pitches: tuple[int, ...] = ()
     """The MIDI note of each column, where they are not consecutive."""
     frame_length: int = 1
@@ -106,6 +108,7 @@ def format_of(info: DataInfo) -> DataFormat:
         x_dim=reads.x_dim(info.x_dim),
         steps_per_second=rate,
         lowest_pitch=pitch,
+        by_score=info.options.get("grid") == "beats",
         pitches=tuple(pitches),
         frame_length=info.frame_length,
         center=reads.center,

@@ -4,7 +4,7 @@
         x         [sum of lengths, X] uint8, int16 or float32: the sequences end to end
         offsets   [N + 1] int64: sequence i is x[offsets[i]:offsets[i + 1]]
         ids       [N] fixed-width UTF-8 bytes, unique within the split
-        observed  [sum of lengths, X] uint8: 1, or 0 where a value is missing (x is 0 there); in all splits or none
+        observed  [sum of lengths, X] uint8: 1, or 0 where a value is missing (and x is 0); in all splits or none
     attributes of /   format, schema, kind, support, steps_per_second (absent where time has no unit),
                       frame_length, mean and std [X] float64 of the training split alone, source, licence,
                       options and extra (JSON)
@@ -36,7 +36,7 @@ Array = NDArray[Any]
 FORMAT, SCHEMA = "pyro-vrnn", 1
 SPLITS = ("train", "valid", "test")
 LONGEST_COLUMN = 200  # characters of a column's name
-PREPARE = "prepare it first with `pyro-vrnn prepare`"
+PREPARE = "prepare it first: pyro-vrnn prepare KIND FILE --out NAME.h5"
 AGAIN = "prepare the data set again with `pyro-vrnn prepare`"
 CHECKSUM_BYTES = 4
 # What h5py and NumPy raise on damaged files (KeyError is a LookupError, RecursionError a RuntimeError).
@@ -138,6 +138,8 @@ def refusing(path: Path, what: str) -> Iterator[None]:
     """HDF5 tells of damage in many ways: each becomes a DataError naming the object and the file."""
     try:
         yield
+    except UserError:
+        raise
     except DAMAGE as error:
         raise damaged(path, what, error) from error
 
@@ -180,11 +182,9 @@ class _Checker:
         x_dim = int(self.file["train"]["x"].shape[1])
         missing = "observed" in self.file["train"]
         if any(("observed" in self.file[split]) != missing for split in SPLITS):
-            self.at = "observed"
-            self.refuse("in some of the splits, and not in all")
+            self.refuse("observed is in some of the splits, and not in all")
         if missing and self.file["train"]["x"].dtype.kind != "f":
-            self.at = "/train/observed"
-            self.refuse("missing values are for real numbers")
+            self.refuse("/train/observed: missing values are for real numbers")
         if frame_length not in ((1, x_dim) if KINDS[kind].sampled else (1,)):
             self.at = "attribute 'frame_length'"
             self.refuse(f"{frame_length} samples per step of {x_dim} columns, of kind {kind}")

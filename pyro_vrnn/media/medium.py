@@ -57,7 +57,9 @@ class Medium(ABC):
         Raises:
             DataError: it is not of this kind, rate or width.
         """
-        raise DataError(f"{path}: files of this kind are not read", "give --prime-index, a test sequence", path)
+        raise DataError(
+            f"{path}: files of this kind are not read", "choose a sequence of the data by its number or id", path
+        )
 
     def posterior(self, form: DataFormat, x: Array, kl: Array, mean: Array, path: Path, title: str) -> bool:
         """Draw a sequence beside what the posterior makes of it; whether there is such a picture for this kind."""

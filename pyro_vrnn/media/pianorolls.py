@@ -9,7 +9,7 @@ import numpy as np
 
 from pyro_vrnn.data.format import DataFormat
 from pyro_vrnn.data.notes import held_notes
-from pyro_vrnn.data.sources.midifile import read_midi
+from pyro_vrnn.data.sources.midifile import read_midi, read_song
 from pyro_vrnn.media import charts, figures
 from pyro_vrnn.media.medium import Array, Medium, Shown, beside
 from pyro_vrnn.media.midi_writer import write_midi
@@ -68,7 +68,11 @@ class PianoRolls(Medium):
         assert form.steps_per_second is not None
         columns = _columns(form)
         low, high = int(columns.min()), int(columns.max())
-        roll = read_midi(path, steps_per_second=form.steps_per_second, lowest_pitch=low, columns=high - low + 1)
+        columns_there = high - low + 1
+        if form.by_score:
+            roll = read_song(path, steps_per_beat=form.steps_per_quarter, lowest_pitch=low, columns=columns_there).roll
+        else:
+            roll = read_midi(path, steps_per_second=form.steps_per_second, lowest_pitch=low, columns=columns_there)
         found = np.asarray(roll[:, columns - low])
         if not form.pitches:
             return found

@@ -32,6 +32,9 @@ class Texts(Medium):
 
     def read(self, form: DataFormat, path: Path) -> Array:
         """Read a text in UTF-8 as the numbers of its symbols."""
+        if path.suffix.lower() == ".pgn":
+            hint = "write its moves in a text file, without numbers: e4 e5 Nf3"
+            raise DataError(f"{path}: games in PGN are read by `prepare` alone", hint, path)
         text = read_text(path)
         if "\n" not in form.symbols:
             text = text.rstrip("\n")  # what editors put at the end

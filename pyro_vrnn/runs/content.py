@@ -134,7 +134,7 @@ def find_data(named: str, *, moved: bool, say: Callable[[str], None] = lambda me
         return catalogue.find(named, say=say)
     if beside.exists():
         return beside
-    hint = f"put it there or at {beside}, or say by --data where it is now"
+    hint = f"put it there or at {beside}, or give `evaluate` its place by --data"
     raise DataError(f"{named}: no such data file", hint, named)
 
 

@@ -158,6 +158,13 @@ class Trained:
         Raises:
             DataError: another shape; values that are infinite, or missing where the model knows of no missing ones.
         """
+        names = getattr(values, "columns", None)  # of a DataFrame: by name, in any order, among others
+        if names is not None and self.format.columns:
+            if gone := [name for name in self.format.columns if name not in list(names)]:
+                raise DataError(
+                    f"x has no column {gone[0]!r}", f"the model's are {', '.join(self.format.columns)[:200]}"
+                )
+            values = values[list(self.format.columns)]
         try:
             given = np.asarray(values, np.float64)
         except (TypeError, ValueError) as error:

@@ -92,7 +92,7 @@ def test_evaluate_forecasts(run: Path, capsys: pytest.CaptureFixture[str]) -> No
     ("argv", "table", "code", "says"),
     [
         (["impute", "RUN", "FILE"], "a,b\n1,2\n3,4\n", 3, "no value is missing"),
-        (["impute", "RUN", "FILE"], "a,c,d\n1,2,1\n3,,0\n", 3, "not 2"),
+        (["impute", "RUN", "FILE"], "a,c,d\n1,2,1\n3,,0\n", 3, "no column 'b'"),
         (["impute", "RUN"], "", 2, "give a FILE, or --index"),
         (["impute", "RUN", "FILE", "--index", "0"], TABLE, 2, "not both"),
         (["impute", "nowhere", "FILE"], TABLE, 4, "nowhere"),
@@ -102,7 +102,7 @@ def test_evaluate_forecasts(run: Path, capsys: pytest.CaptureFixture[str]) -> No
         (["forecast", "RUN", "FILE"], TABLE, 2, "--steps"),
         (["forecast", "RUN", "FILE", "--steps", "2", "--quantiles", "a,b"], TABLE, 2, "expected numbers"),
         (["forecast", "nowhere", "FILE", "--steps", "2"], TABLE, 4, "nowhere"),
-        (["forecast", "RUN", "FILE", "--steps", "2"], "a\n1\n2\n", 3, "not 2"),
+        (["forecast", "RUN", "FILE", "--steps", "2"], "a\n1\n2\n", 3, "no column 'b'"),
         (["evaluate", "RUN", "--season", "4"], "", 2, "--season is of --forecast"),
         (["evaluate", "RUN", "--forecast", "99"], "", 3, "no sequence of test"),
     ],

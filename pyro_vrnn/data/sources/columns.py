@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from pyro_vrnn.data.schema import LONGEST_COLUMN, SPLITS, Array
-from pyro_vrnn.data.sources.sniffing import Layout, kind_of
+from pyro_vrnn.data.sources.sniffing import Layout, iso, kind_of
 from pyro_vrnn.system.errors import ConfigError, DataError, choose
 
 TIME_NAMES = {"time", "date", "datetime", "timestamp", "ts", "epoch", "unix", "unixtime", "time_stamp", "date_time"}
@@ -175,6 +175,8 @@ def _refuse_text(path: Path, layout: Layout, name: str, cells: list[str]) -> Non
     if len(texts) > 0.5 * len(cells):
         i, cell = texts[0]
         hint = f"leave it out with --drop {name}, or --one-hot {name} makes a column for each of its values"
+        if re.search(r"\d\d[-/.]\w{2,3}[-/.]\d\d", cell):
+            hint = f"if these are dates, write them as 2024-01-31; or leave the column out with --drop {name}"
         row = f"row {i + 1}{' below the header' if layout.header else ''}"
         raise DataError(f"{path}: column {name!r} holds text: {cell[:40]!r} in {row}", hint, path)
 
@@ -187,7 +189,8 @@ def seconds_of(cells: Sequence[str], roles: Roles) -> Array:
     """
     if not roles.dates:
         return np.array([float(cell) for cell in cells], np.float64) / (roles.unit or 1.0)
-    plain = [cell.strip().removesuffix("Z").removesuffix("+00:00").strip() for cell in cells]
+    cells = [iso(cell.strip()) for cell in cells]
+    plain = [cell.removesuffix("Z").removesuffix("+00:00").strip() for cell in cells]
     try:
         if any(re.search(r"[-+]\d\d:?\d\d$", cell[10:]) for cell in plain):
             raise ValueError("with time zones")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pyro_vrnn.data.sources import uea
 from pyro_vrnn.data.sources.columns import Choice
 from pyro_vrnn.data.sources.common import Skips
 from pyro_vrnn.data.sources.sniffing import sniff
 from pyro_vrnn.data.sources.store import Rows, Store
 from pyro_vrnn.data.sources.tables import Tables
 from pyro_vrnn.system.errors import DataError
+
+PLACE = re.compile(r"x\d+")
+"""What a column is called that has no name of its own."""
 
 
 def read_one(path: Path, columns: Sequence[str], width: int, missing: Sequence[str] = ()) -> Rows:
@@ -27,11 +32,20 @@ def read_one(path: Path, columns: Sequence[str], width: int, missing: Sequence[s
     Raises:
         DataError: no such columns, other widths, or text.
     """
+    if path.suffix.lower() in (".ts", ".arff") and (files := uea.find(path)) is not None:
+        return _first_case(path, files, width)
     layout = sniff(path)
+    ours = all(PLACE.fullmatch(name) for name in layout.names)
+    if layout.header and columns and not ours and (gone := [name for name in columns if name not in layout.names]):
+        hint = f"the model's columns are {', '.join(columns)[:200]}; without a header they are taken by their place"
+        raise DataError(f"{path}: no column {gone[0]!r}", hint, path)
     choice = Choice(columns=tuple(columns)) if layout.header and set(columns) <= set(layout.names) else Choice()
     with Store(Path(tempfile.gettempdir())) as store:
         tables = Tables(store, choice, missing, Skips(path, strict=True))
-        tables.add(path)
+        try:
+            tables.add(path)
+        except DataError as error:
+            raise DataError(error.message, f"give a table of {width} columns of numbers", path) from error
         found = tables.found
         if not found.runs:
             raise DataError(f"{path}: no rows", f"give a table of {width} columns", path)
@@ -42,6 +56,18 @@ def read_one(path: Path, columns: Sequence[str], width: int, missing: Sequence[s
     if values.shape[1] != width:
         message = f"{path}: {values.shape[1]} columns of numbers ({', '.join(found.columns)[:80]}), not {width}"
         raise DataError(message, "a header with the model's columns chooses them from among others", path)
+    return values
+
+
+def _first_case(path: Path, files: dict[str, Path], width: int) -> Rows:
+    """The first time series of a UEA collection."""
+    found = uea.read({"": next(file for file in files.values() if file == path)}, Skips(path, strict=False))
+    name = next(iter(found.steps), None)
+    if name is None:
+        raise DataError(f"{path}: no case that can be read", "give a table, or a .ts or .arff file", path)
+    values: Rows = found.read(name, 0, found.steps[name])
+    if values.shape[1] != width:
+        raise DataError(f"{path}: {values.shape[1]} dimensions, not {width}", "give data of the model's columns", path)
     return values
 
 

@@ -50,7 +50,18 @@ def kind_of(cell: str) -> str:
         return "missing"
     if NUMBER.fullmatch(cell):
         return "number"
-    return "date" if DATE.fullmatch(cell) and len(cell) >= 7 else "text"
+    return "date" if DATE.fullmatch(iso(cell)) and len(cell) >= 7 else "text"
+
+
+def iso(cell: str) -> str:
+    """A date as ISO 8601 writes it, of 2024/01/31 and 31.1.2024; anything else as it is."""
+    if found := re.match(r"(\d{4})/(\d\d?)/(\d\d?)(?=\D|$)", cell):
+        year, month, day = found.groups()
+    elif found := re.match(r"(\d\d?)\.(\d\d?)\.(\d{4})(?=\D|$)", cell):
+        day, month, year = found.groups()
+    else:
+        return cell
+    return f"{year}-{month:0>2}-{day:0>2}{cell[found.end() :]}"
 
 
 def sniff(path: Path) -> Layout:

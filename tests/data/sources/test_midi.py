@@ -19,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pyro_vrnn import media
 from pyro_vrnn.data.format import format_of
 from pyro_vrnn.data.schema import SPLITS, Array, DataInfo
 from pyro_vrnn.data.sources import midi
@@ -355,7 +356,10 @@ def test_the_grid_of_the_score(tmp_path: Path) -> None:
     lengths = {name: len(x) for split in sequences(info).values() for name, x in split.items()}
     assert [lengths[f"s{i}"] for i in range(3)] == [3, 4, 6]  # a second and a half, in eighth notes
     assert (info.steps_per_second, info.extra["quarters_per_minute"]) == pytest.approx((3, 90), rel=1e-5)
-    assert format_of(info).steps_per_quarter == 2
+    form = format_of(info)
+    assert (form.steps_per_quarter, form.by_score) == (2, True)
+    given = media.read(form, Path(source) / "s0.mid")  # on beats, though its tempo is not the songs' usual one
+    assert len(given) == 3
     assert info.options == {
         "source": "songs", "grid": "beats", "per_beat": 2, "window": None, "hop": None, "seed": 0
     }  # fmt: skip

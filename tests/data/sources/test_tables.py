@@ -20,6 +20,7 @@ from pyro_vrnn.data.sources import lines as lines_module
 from pyro_vrnn.data.sources import tables as tables_module
 from pyro_vrnn.data.sources import vectors
 from pyro_vrnn.data.sources.lines import chunks_of
+from pyro_vrnn.data.sources.othertables import read_one
 from pyro_vrnn.data.sources.sniffing import sniff
 from pyro_vrnn.data.sources.store import Store
 from pyro_vrnn.system.errors import ConfigError, DataError
@@ -100,6 +101,8 @@ def test_missing_cells(tmp_path: Path) -> None:
         ("when", ["2024-01-01", "2024-01-02", "2024-01-03"], 86400, 1 / 86400),
         ("x", ["2024-01-01T00:00:00Z", "2024-01-01T00:00:00.5Z", "2024-01-01T00:00:01Z"], 0.5, 2),
         ("date", ["2024-03-30 12:00+01:00", "2024-03-30 13:00+01:00", "2024-03-30 14:00+01:00"], 3600, 1 / 3600),
+        ("day", ["30.01.2024 12:00", "30.01.2024 13:00", "30.01.2024 14:00"], 3600, 1 / 3600),
+        ("day", ["2024/02/28", "2024/02/29", "2024/03/01"], 86400, 1 / 86400),
         ("timestamp", ["1700000000", "1700000060", "1700000120"], 60, 1 / 60),
         ("ms", ["1700000000000", "1700000001000", "1700000002000"], 1, 1),
         ("ns", ["1700000000000000000", "1700000001000000000", "1700000002000000000"], 1, 1),
@@ -311,6 +314,31 @@ def test_a_table_called_train_is_no_collection(tmp_path: Path) -> None:
     path.write_text("day\tprice\n" + "".join(f"{i}\t{i * 0.5}\n" for i in range(30)))
     info = vectors.prepare(tmp_path / "y.h5", source=path, split_by="time")
     assert info.splits["train"].steps == 24
+
+
+def test_dates_in_another_order_are_asked_for(tmp_path: Path) -> None:
+    text = "when,v,sequence\n" + "".join(f"0{i % 9 + 1}/02/2023,{i},s{i // 4}\n" for i in range(12))
+    with pytest.raises(DataError, match="'when' holds text") as error:
+        prepared(tmp_path, text)
+    assert "write them as 2024-01-31" in error.value.hint
+
+
+def test_a_table_for_a_model_is_matched_by_name(tmp_path: Path) -> None:
+    """In any order among others; by place without a header; other names are refused."""
+    for text, want in (
+        ("b,when,a\n1,2024-01-01,2\n3,2024-01-02,4\n", [[2, 1], [4, 3]]),
+        ("2,1\n4,3\n", [[2, 1], [4, 3]]),
+        ("x1,x2\n2,1\n", [[2, 1]]),
+    ):
+        (tmp_path / "t.csv").write_text(text)
+        assert read_one(tmp_path / "t.csv", ["a", "b"], 2).tolist() == want
+    (tmp_path / "t.csv").write_text("a,c\n1,2\n")
+    with pytest.raises(DataError, match="no column 'b'"):
+        read_one(tmp_path / "t.csv", ["a", "b"], 2)
+    (tmp_path / "t.csv").write_text("a,b\n-999,2\n")
+    assert np.isnan(read_one(tmp_path / "t.csv", ["a", "b"], 2, ["-999"])[0, 0])
+    (tmp_path / "t.ts").write_text("@classLabel true u\n@data\n1,2:3,4:u\n")
+    assert read_one(tmp_path / "t.ts", ["a", "b"], 2).tolist() == [[1, 3], [2, 4]]
 
 
 MUTANTS = 1000
