@@ -53,7 +53,7 @@ def training_curves(rows: Sequence[Mapping[str, Any]], path: str | Path, title: 
     _fit_to_most(top)
     for axes in (top, middle):
         if axes.get_legend_handles_labels()[0]:
-            axes.legend(frameon=False, fontsize=8, loc="upper right", ncols=1 if axes is top else 2)
+            axes.legend(frameon=False, fontsize=8, loc="best", ncols=1 if axes is top else 2)
     headline(top, title)
     figure.align_ylabels()
     save(figure, path)

@@ -40,7 +40,7 @@ QUANTILES = (0.1, 0.5, 0.9)
 MOST_VALUES = 100_000_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Forecast:
     """Paths of N further steps, in the units of the source."""
 
@@ -48,6 +48,10 @@ class Forecast:
     """Equally likely. [paths, N, X]"""
     ess: Floats
     """Effective sample size of the filter at each step of the series; K at most. [T]"""
+
+    def __repr__(self) -> str:
+        paths, steps, columns = self.paths.shape
+        return f"<Forecast of {steps} steps and {columns} columns, {paths} paths>"
 
     @property
     def mean(self) -> Floats:

@@ -25,7 +25,7 @@ FEW = 10
 """A hole with fewer ancestors than this has a mean and an interval that more particles would change."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Imputed:
     """A series without holes, in the units of the source. [T, X] each, but for the counts."""
 
@@ -41,6 +41,10 @@ class Imputed:
     """How many different particles of this step the paths at the end come from; 0 where nothing is missing. [T]"""
     ess: Floats
     """Effective sample size of the filter at each step; K at most. [T]"""
+
+    def __repr__(self) -> str:
+        holes = f"{int(self.missing.sum())} of {self.missing.size} values"
+        return f"<Imputed {holes}, effective sample size {self.ess.min():.0f} at least>"
 
     @property
     def fewest(self) -> int:

@@ -227,3 +227,23 @@ def test_only_real_numbers_of_tables(tmp_path: Path) -> None:
     notes = pv.Run(notes.folder, notes.step_folder, dataclasses.replace(notes.config, format=bits), notes.net, {})
     with pytest.raises(ConfigError, match="binary values"):
         notes.forecast([[0.0] * 11], steps=1)
+
+
+def test_results_say_in_a_line_what_they_are(exact_run: pv.Run) -> None:
+    x = source(chain(12, np.random.default_rng(3)))
+    assert repr(exact_run.forecast(x, steps=3, num=5)) == "<Forecast of 3 steps and 2 columns, 5 paths>"
+    x[4, 0] = np.nan
+    assert repr(exact_run.impute(x)).startswith("<Imputed 1 of 24 values, effective sample size ")
+
+
+def test_frames_are_matched_by_the_names_of_their_columns(exact_run: pv.Run) -> None:
+    pandas = pytest.importorskip("pandas", reason="pandas is an extra")
+    names = list(exact_run.format.columns)
+    if not names:
+        pytest.skip("this run's columns have no names")
+    x = source(chain(12, np.random.default_rng(3)))
+    frame = pandas.DataFrame(x, columns=names)
+    want = exact_run.forecast(x, steps=3, num=5).paths
+    np.testing.assert_array_equal(exact_run.forecast(frame[names[::-1]], steps=3, num=5).paths, want)
+    with pytest.raises(DataError, match="no column"):
+        exact_run.forecast(frame.rename(columns={names[0]: "other"}), steps=3)
