@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import warnings
 from dataclasses import dataclass
@@ -98,7 +97,7 @@ def read_song(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            song = pretty_midi.PrettyMIDI(io.BytesIO(tracks.tidy(in_beats=steps_per_beat is not None)))
+            song = pretty_midi.PrettyMIDI(mido_object=tracks.tidy(in_beats=steps_per_beat is not None))
             end = float(song.get_end_time())
         except Exception as error:
             # The boundary to mido and pretty_midi, which on damaged bytes raise OSError, EOFError,
