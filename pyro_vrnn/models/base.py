@@ -158,6 +158,65 @@ class SequenceModel(nn.Module, ABC):
         return self.start(batch.size) if batch.memory is None else batch.memory[0]
 
 
+class Wrapped(SequenceModel):
+    """Another model with something around it: what a subclass does not say is the wrapped model's.
+
+    Args:
+        net: the model.
+        x_dim: X.
+    """
+
+    def __init__(self, net: SequenceModel, x_dim: int) -> None:
+        super().__init__()
+        self.net, self.x_dim, self.latent_dim = net, x_dim, net.latent_dim
+
+    @property
+    def likelihood(self) -> Likelihood:  # type: ignore[override]
+        """The model's own."""
+        return self.net.likelihood
+
+    @property
+    def per_step(self) -> bool:  # type: ignore[override]
+        """The model's own."""
+        return self.net.per_step
+
+    def fit_start(self, data: Statistics) -> None:
+        """Start where the wrapped model starts."""
+        self.net.fit_start(data)
+
+    def start(self, size: int) -> State:
+        """The wrapped model's start."""
+        return self.net.start(size)
+
+    def features(self, x: Tensor) -> Tensor:
+        """The wrapped model's features."""
+        return self.net.features(x)
+
+    def p_z(self, state: State) -> Distribution:
+        """The wrapped model's prior."""
+        return self.net.p_z(state)
+
+    def p_x(self, state: State, z: Tensor) -> Distribution:
+        """The wrapped model's emission."""
+        return self.net.p_x(state, z)
+
+    def next(self, state: State, z: Tensor, features: Tensor) -> State:
+        """The wrapped model's next state."""
+        return self.net.next(state, z, features)
+
+    def encode(self, batch: Batch, features: Tensor) -> Tensor:
+        """The wrapped model's guide features."""
+        return self.net.encode(batch, features)
+
+    def q_z(self, state: State, e_t: Tensor) -> Distribution:
+        """The wrapped model's posterior."""
+        return self.net.q_z(state, e_t)
+
+    def remember(self, batch: Batch, features: Tensor) -> State:
+        """The wrapped model's memory of its guide."""
+        return self.net.remember(batch, features)
+
+
 def expand(state: State, shape: torch.Size) -> State:
     """Each part [B, ·] to [..., B, ·]."""
     return tuple(part.expand(*shape, part.shape[-1]) for part in state)

@@ -17,31 +17,19 @@ from pyro.distributions import Distribution
 from torch import Tensor, nn
 
 from pyro_vrnn.data.batch import Batch
-from pyro_vrnn.models.base import SequenceModel, Statistics
-from pyro_vrnn.models.likelihoods import Likelihood
+from pyro_vrnn.models.base import SequenceModel, Statistics, Wrapped
 from pyro_vrnn.models.likelihoods.base import RATE_FLOOR
 from pyro_vrnn.models.networks import State
 
 
-class Connected(SequenceModel):
+class Connected(Wrapped):
     """Another model with direct connections. State before t: its own, then x_{t-1} and perhaps more."""
 
     parts: ClassVar[int] = 1  # of the state, that are not the wrapped model's
 
     def __init__(self, net: SequenceModel, x_dim: int) -> None:
-        super().__init__()
-        self.net, self.x_dim, self.latent_dim = net, x_dim, net.latent_dim
+        super().__init__(net, x_dim)
         self.hold = nn.Parameter(torch.zeros(x_dim))
-
-    @property
-    def likelihood(self) -> Likelihood:  # type: ignore[override]
-        """The model's own."""
-        return self.net.likelihood
-
-    @property
-    def per_step(self) -> bool:  # type: ignore[override]
-        """The model's own."""
-        return self.net.per_step
 
     def start(self, size: int) -> State:
         """The wrapped model's start, and x_0 = 0."""
@@ -60,7 +48,7 @@ class Connected(SequenceModel):
         return torch.cat([self.net.features(x), x], dim=-1)
 
     def p_z(self, state: State) -> Distribution:
-        """The wrapped model\'s prior."""
+        """The wrapped model's prior."""
         return self.net.p_z(state[: -self.parts])
 
     def next(self, state: State, z: Tensor, features: Tensor) -> State:
@@ -69,18 +57,18 @@ class Connected(SequenceModel):
         return *own, *self.after(state[-self.parts :], features)
 
     def encode(self, batch: Batch, features: Tensor) -> Tensor:
-        """The wrapped model\'s guide features."""
+        """The wrapped model's guide features."""
         if batch.memory is not None:
             state, own = batch.memory
             batch = replace(batch, memory=(state[: -self.parts], own))
         return self.net.encode(batch, self.own_features(features))
 
     def q_z(self, state: State, e_t: Tensor) -> Distribution:
-        """The wrapped model\'s posterior."""
+        """The wrapped model's posterior."""
         return self.net.q_z(state[: -self.parts], e_t)
 
     def remember(self, batch: Batch, features: Tensor) -> State:
-        """The wrapped model\'s memory of its guide."""
+        """The wrapped model's memory of its guide."""
         return self.net.remember(batch, self.own_features(features))
 
     def own_features(self, features: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from pyro.distributions import Distribution
 from torch import Tensor
 
-from pyro_vrnn.models.base import SequenceModel, Statistics, stack
+from pyro_vrnn.models.base import SequenceModel, Statistics
 from pyro_vrnn.models.direct import Connected
 from pyro_vrnn.models.networks import State
 
@@ -60,11 +60,14 @@ class DirectLine(Connected):
         return features[..., : -2 * self.x_dim]
 
     def before(self, features: Tensor, start: State) -> State:
-        """The last values and their ages before each step."""
-        path = [start[-2:]]
-        for features_t in features[:-1].unbind():
-            path.append(self.after(path[-1], features_t))
-        return stack(path)
+        """The last values and their ages before each step, without a loop: where the last mark was."""
+        x, mark = features[..., -2 * self.x_dim :].split(self.x_dim, dim=-1)
+        first, age = start[-2:]
+        t = torch.arange(len(x), device=x.device)[:, None, None]
+        latest = torch.where(mark > 0, t, -1).cummax(0).values[:-1]  # before steps 2, ..., T
+        known, since = latest >= 0, torch.where(age > 0, age + t[1:], age)
+        last = torch.where(known, x.gather(0, latest.clamp(min=0)), first)
+        return torch.cat([first[None], last]), torch.cat([age[None], torch.where(known, t[1:] - latest, since)])
 
     def after(self, state: State, features: Tensor) -> State:
         """The last values after a step, and their ages."""

@@ -12,12 +12,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pretty_midi
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from stored import sequences
 
 from pyro_vrnn import media
 from pyro_vrnn.data.format import format_of
@@ -50,16 +50,6 @@ def folder_of(folder: Path, **songs: bytes) -> str:
     for name, data in songs.items():
         (folder / f"{name}.mid").write_bytes(data)
     return str(folder)
-
-
-def sequences(info: DataInfo) -> dict[str, dict[str, Array]]:
-    """{split: {id: roll}}, read at once (`read_split` reads one after another)."""
-    found = {}
-    with h5py.File(info.path) as file:
-        for split in SPLITS:
-            x, ends, ids = (file[split][part][()] for part in ("x", "offsets", "ids"))
-            found[split] = {name.decode(): x[a:b] for name, a, b in zip(ids, ends, ends[1:], strict=False)}
-    return found
 
 
 def full(info: DataInfo, roll: Array) -> Array:
