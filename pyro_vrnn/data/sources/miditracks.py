@@ -69,7 +69,7 @@ class Tracks:
     def tidy(self, *, in_beats: bool) -> Any:
         """A mido.MidiFile of its notes with all tempi in the first track.
 
-        Made of messages and not of bytes, which mido would take five times as long to read.
+        Made of messages and not of bytes, which mido would have to read again.
 
         Args:
             in_beats: give each quarter note a second, whatever the tempo.
