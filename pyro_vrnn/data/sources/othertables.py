@@ -78,7 +78,7 @@ def by_pandas(path: Path, folder: Path) -> Path:
         DataError: pandas, or what it needs for such files, is not installed; or the file cannot be read.
     """
     try:
-        import pandas  # type: ignore[import-untyped]
+        import pandas
     except ImportError as error:
         raise DataError(
             f"{path}: Excel and Parquet need pandas", "pip install pandas openpyxl pyarrow", path
