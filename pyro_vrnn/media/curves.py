@@ -158,3 +158,39 @@ def _fit_to_most(axes: Axes) -> None:
     low, most, high = (float(q) for q in np.quantile(every, (0, 0.95, 1)))
     if high > most + (most - low):
         axes.set_ylim(low - 0.08 * (most - low), most + 0.35 * (most - low))
+
+
+def bound_by_particles(
+    points: Sequence[tuple[float, float]],
+    path: str | Path,
+    title: str = "",
+    *,
+    errors: Sequence[float | None] = (),
+    limit: float | None = None,
+) -> None:
+    """Draw an upper bound on the NLL over the number of particles that it is estimated with.
+
+    Args:
+        points: (K, nats per step).
+        path: the PNG to write.
+        title: shown as it is.
+        errors: standard error of each over repeats, drawn where there is one.
+        limit: an extrapolation, drawn as a line of dashes.
+    """
+    figure = new_figure(6, 3.6)
+    panel = figure.subplots()
+    counts, values = zip(*points, strict=True)
+    known = [error or 0.0 for error in errors] or None
+    panel.errorbar(counts, values, yerr=known, fmt="o-", color=BLUE, linewidth=1.6, capsize=3, label="bound")
+    for count, value in points:
+        panel.annotate(f"{value:.3f}", (count, value), (4, 6), textcoords="offset points", fontsize=8)
+    if limit is not None:
+        panel.axhline(limit, color=ORANGE, linestyle="--", linewidth=1, label=f"extrapolated: {limit:.3f} (no bound)")
+    panel.set_xscale("log")
+    panel.margins(x=0.12, y=0.18)
+    panel.set_xlabel("particles K")
+    panel.set_ylabel("NLL, nats per step")
+    panel.grid(axis="y", color="#E6E6E6", linewidth=0.7)
+    panel.legend(frameon=False, fontsize=8)
+    headline(panel, title)
+    save(figure, path)
