@@ -252,7 +252,8 @@ def _one(x: Array, source: Path, name: str) -> Array:
 
 def _from_rows(arrays: Mapping[str, Array], source: Path, seed: int) -> Sequences:
     """Rows end to end, by split; without `valid` a tenth of train becomes it."""
-    found, splits = {}, {}
+    found: dict[str, Array] = {}
+    splits: dict[str, str] = {}
     labels: dict[str, str] = {}
     for split in SPLITS:
         if split in arrays:
