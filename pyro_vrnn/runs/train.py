@@ -79,9 +79,9 @@ def train(
         ConfigError, DataError, CheckpointError, DeviceError, NumericsError, ResourceError.
     """
     with parallel.joined(device) as ranks:
-        watch = LoggingObserver(Observer() if ranks.rank or observer is None else observer)
+        watch = LoggingObserver(Observer())
         if ranks.rank == 0:
-            watch.watch = Observers(watch.watch, *loggers(log, watch.said))
+            watch.watch = Observers(observer or Observer(), *loggers(log, lambda line: watch.said(line)))
         request = ranks.first(lambda: _request(resolved, out, resume, init_from, overwrite, max_seconds))
         planned = plan(resolved.config, ranks=ranks, init_from=request.init_from, known=request.content, say=watch.said)
         for note in resolved.notes:

@@ -39,9 +39,8 @@ class _Fit:
     ) -> None:
         self.trainer, self.train, self.valid, self.run, self.watch = trainer, train, valid, run, watch
         self.training, self.at = trainer.state.config.training, trainer.state.at
-        self.began, self.before = time.monotonic(), trainer.state.at.seconds
-        self.saved_at, self.last = self.began, (self.began, trainer.state.at.step)
-        self.first = trainer.state.at.step
+        self.before, self.first = trainer.state.at.seconds, trainer.state.at.step
+        self.start_clock()
         self.metrics, self.wrote = (run / "metrics.jsonl").open("a", encoding="utf-8"), False
         self.units: tuple[Tensor, Tensor] | None = None
         if trainer.state.device.type == "cuda" and train.raw:  # whole numbers are copied, and standardised there
@@ -89,6 +88,11 @@ class _Fit:
         """The files, and the thread that reads ahead."""
         self.reader.shutdown(cancel_futures=True)
         self.metrics.close()
+
+    def start_clock(self) -> None:
+        """Count seconds from now on."""
+        self.began = time.monotonic()
+        self.saved_at, self.last = self.began, (self.began, self.at.step)
 
     def seconds(self) -> float:
         """Seconds since this call began."""
@@ -251,6 +255,7 @@ def fit(
     try:
         watch.opened(run, trainer.state.config)
         watch.begin(at.step, min(total, training.max_steps) if training.max_steps else total)
+        this.start_clock()  # what an observer opened took its time
         if training.precision == "tf32" and trainer.state.device.type == "cpu":
             watch.said("training.precision=tf32 is for GPUs: float32 here")
         if training.precision == "bf16" and trainer.state.device.type == "cpu":

@@ -22,7 +22,7 @@ class Observer:
 
     Override what is needed. All calls come from the process that writes the run (rank 0 under torchrun), in the
     order `opened`, `begin`, then `stepped`, `logged` and `said` as they happen (`said` may come before `opened`),
-    and last `ended`. Each may raise StopTraining; another exception ends the training as an error, saved.
+    and last `ended`. The first four may raise StopTraining; another exception ends the training as an error, saved.
     """
 
     def opened(self, run: Path, settings: RunConfig) -> None:
@@ -122,11 +122,11 @@ class Heeding(Observer):
 
     def said(self, message: str) -> None:
         """Pass it on."""
-        self._heed(lambda: self.watch.said(message))
+        self.watch.said(message)
 
     def ended(self) -> None:
         """Pass it on."""
-        self._heed(self.watch.ended)
+        self.watch.ended()
 
     def _heed(self, call: Callable[[], None]) -> None:
         try:
