@@ -105,7 +105,9 @@ def main(argv: list[str] | None = None) -> optuna.Study:
         value = "" if trial.value is None else f"{trial.value:.4f} nats per step"
         print(f"trial {trial.number}: {trial.state.name.lower()} {value} {trial.params}")
     best = study.best_trial
-    print(f"best: trial {best.number}, {best.value:.4f} nats per step; its run is {options.out / f'trial-{best.number}'}")
+    print(
+        f"best: trial {best.number}, {best.value:.4f} nats per step; its run is {options.out / f'trial-{best.number}'}"
+    )
     return study
 
 

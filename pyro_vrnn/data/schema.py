@@ -145,6 +145,7 @@ def refusing(path: Path, what: str) -> Iterator[None]:
 
 
 def damaged(path: Path, what: str, error: BaseException) -> DataError:
+    """The error for a part of a data file (`what`) that HDF5 cannot read, with the first line of its own words."""
     reason = (str(error).splitlines() or [type(error).__name__])[0]
     return DataError(f"{path}: {what} cannot be read: {reason}", AGAIN, path)
 
