@@ -36,15 +36,19 @@ def audit(constraints: Path) -> int:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         print(f"skipped: pip-audit has no answer: {lines[-1][:300] if lines else f'exit code {done.returncode}'}")
         return 0
+    unknown = [package for package in packages if "skip_reason" in package]
+    if len(unknown) == len(packages):  # as from a mirror that has packages but no advisories
+        first = str(unknown[0]["skip_reason"])[:300] if unknown else "no packages"
+        print(f"skipped: none of {len(packages)} packages could be looked up: {first}")
+        return 0
     for package in packages:
         for fault in package.get("vulns", ()):
             mended = ", ".join(fault.get("fix_versions", ())) or "no version yet"
             print(f"{package['name']} {package['version']}: {fault['id']}, mended in {mended}")
     faulty = sum(bool(package.get("vulns")) for package in packages)
-    unknown = [package["name"] for package in packages if "skip_reason" in package]
     print(f"{len(packages) - len(unknown)} packages looked up, {faulty} with known faults")
     if unknown:
-        print(f"not looked up: {', '.join(unknown)}")
+        print(f"not looked up: {', '.join(package['name'] for package in unknown)}")
     return 1 if faulty else 0
 
 

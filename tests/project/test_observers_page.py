@@ -37,11 +37,11 @@ def test_its_python_runs(place: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert len(blocks) == 2
     space: dict[str, object] = {}
     for block in blocks:
-        exec(compile(block.replace("max_steps=400", "max_steps=22"), "observers.md", "exec"), space)
+        exec(compile(block.replace("max_steps=400", "max_steps=12"), "observers.md", "exec"), space)
     told = capsys.readouterr().out.splitlines()
     assert told[0] == "vrnn in runs/watched"
     assert re.fullmatch(r"update 10: \d+\.\d+ nats per step", told[1])
-    assert told[-1] == "max-steps 22"
+    assert told[-1] == "max-steps 12"
     assert (place / "runs/watched/metrics.csv").is_file()
     assert (place / "runs/plotted/live.png").stat().st_size > 5000
 
