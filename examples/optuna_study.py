@@ -92,9 +92,9 @@ def main(argv: list[str] | None = None) -> optuna.Study:
         study_name="chorales-vrnn",
         storage=f"sqlite:///{options.out / 'study.db'}",
         load_if_exists=True,
-        sampler=optuna.samplers.TPESampler(seed=0),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
     )
+    study.sampler = optuna.samplers.TPESampler(seed=len(study.trials))  # a study that continues makes other choices
     settings = {
         "training.max_steps": options.max_steps,
         "model.hidden_dim": options.hidden_dim,

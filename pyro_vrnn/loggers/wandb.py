@@ -16,6 +16,8 @@ from pyro_vrnn.training.observer import Observer
 PROJECT = "pyro-vrnn"
 INSTALL = "pip install 'pyro-vrnn[wandb]'"
 ID = "run-id.txt"
+CONNECT_SECONDS = 30.0
+"""How long a training waits for wandb's server before it begins without."""
 
 
 class WandbLogger(Observer):
@@ -39,7 +41,7 @@ class WandbLogger(Observer):
             raise ConfigError("--log wandb needs wandb, which is not installed", INSTALL) from error
         self.say, self.wandb = say, wandb
         self.run: Any = None
-        self.online = wandb.setup().settings.mode in ("online", "shared")
+        self.online = wandb.setup(wandb.Settings(silent=True)).settings.mode in ("online", "shared")
         if self.online and not wandb.login(prompt=False, verify=False):
             hint = "run `wandb login` once, set WANDB_API_KEY, or WANDB_MODE=offline to log into the run's folder"
             raise ConfigError("--log wandb: no account of Weights & Biases is known here", hint)
@@ -66,7 +68,9 @@ class WandbLogger(Observer):
             dir=str(self.folder),
             config=self.config.to_dict(),
             resume="allow" if self.online else None,  # offline, wandb joins runs by their id when they are synced
-            settings=wandb.Settings(console="off", silent=True, disable_git=True, save_code=False),
+            settings=wandb.Settings(
+                console="off", silent=True, disable_git=True, save_code=False, init_timeout=CONNECT_SECONDS
+            ),
         )
         self.run.define_metric("step")
         self.run.define_metric("*", step_metric="step")

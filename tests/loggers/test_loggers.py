@@ -227,7 +227,7 @@ def test_wandb_without_an_account_is_refused_and_not_asked_for(
 ) -> None:
     wandb = pytest.importorskip("wandb")
     monkeypatch.setattr(wandb, "login", lambda *, prompt, verify: prompt or verify)
-    monkeypatch.setattr(wandb, "setup", lambda: SimpleNamespace(settings=SimpleNamespace(mode="online")))
+    monkeypatch.setattr(wandb, "setup", lambda settings: SimpleNamespace(settings=SimpleNamespace(mode="online")))
     with pytest.raises(ConfigError, match="no account") as error:
         fit(data, tmp_path / "a", max_steps=3, log="wandb")
     assert "WANDB_MODE=offline" in error.value.hint
