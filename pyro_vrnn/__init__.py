@@ -20,15 +20,19 @@ if TYPE_CHECKING:
     from pyro_vrnn.runs.api import train as train
     from pyro_vrnn.runs.run import Run as Run
     from pyro_vrnn.runs.run import load as load
+    from pyro_vrnn.training.observer import Observer as Observer
+    from pyro_vrnn.training.observer import StopTraining as StopTraining
 
 _WHERE = {
     "Dataset": "data.sources.datasets",
+    "Observer": "training.observer",
     "Run": "runs.run",
+    "StopTraining": "training.observer",
     "dataset": "data.sources.datasets",
     "load": "runs.run",
     "train": "runs.api",
 }
-__all__ = ["Dataset", "Run", "__version__", "dataset", "load", "train"]
+__all__ = ["Dataset", "Observer", "Run", "StopTraining", "__version__", "dataset", "load", "train"]
 
 
 def __dir__() -> list[str]:

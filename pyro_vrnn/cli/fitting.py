@@ -60,6 +60,10 @@ def train(
         Path | None, typer.Option(metavar="RUN", help="Start from the weights of a trained run.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove the run that --out holds.")] = False,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Log for other programs too: csv, tensorboard, wandb. Repeat for more."),
+    ] = None,
     sets: SetOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check and show the settings and the data; train nothing.")
@@ -86,7 +90,7 @@ def train(
     resolved = config.resolve(recipe, flags={key: given[name] for name, key in FLAGS.items()}, sets=sets or [])
     seconds = _seconds(max_time)
     if dry_run:
-        asked = {"out": out_, "resume": resume, "init_from": init_from, "overwrite": overwrite}
+        asked = {"out": out_, "resume": resume, "init_from": init_from, "overwrite": overwrite, "log": log or ()}
         return _dry_run(resolved, device, **asked) if leads() else None
     from pyro_vrnn.cli.console import ConsoleObserver
     from pyro_vrnn.media import curves
@@ -104,6 +108,7 @@ def train(
         max_seconds=seconds,
         overwrite=overwrite,
         observer=observer,
+        log=log or (),
     )
     if not leads():
         return None
