@@ -87,7 +87,7 @@ def inspect(
     """
     set_threads(threads)
     from pyro_vrnn import runs
-    from pyro_vrnn.runs import inspection
+    from pyro_vrnn.runs.posteriors import inspection
 
     loaded = runs.load(run, device=device, say=out.say)
     found = inspection.inspect(
@@ -203,7 +203,7 @@ def interpolate(
     """
     set_threads(threads)
     from pyro_vrnn import runs
-    from pyro_vrnn.runs import latent_space
+    from pyro_vrnn.runs.posteriors import latent_space
 
     loaded = runs.load(run, device=device, say=out.say)
     files = latent_space.interpolate(
@@ -226,7 +226,7 @@ def encode(
     """Write the latents of a split as arrays (.npz), and a map of them."""
     set_threads(threads)
     from pyro_vrnn import runs
-    from pyro_vrnn.runs import latent_space
+    from pyro_vrnn.runs.posteriors import latent_space
 
     files = latent_space.encode(runs.load(run, device=device, say=out.say), data=file, split=split, seed=seed, out=out_)
     out.print(*files)

@@ -19,8 +19,9 @@ from pyro_vrnn.media.report import Figure, Page, Piece
 from pyro_vrnn.objectives import make_objective
 from pyro_vrnn.objectives.evaluation import evaluate
 from pyro_vrnn.programs import Stacked
-from pyro_vrnn.runs import inspection, sampling
+from pyro_vrnn.runs import sampling
 from pyro_vrnn.runs.folder import read_environment, read_metrics, read_stop
+from pyro_vrnn.runs.posteriors import inspection
 from pyro_vrnn.runs.trained import Trained
 from pyro_vrnn.system.errors import ConfigError, DataError, NumericsError, check_seed
 from pyro_vrnn.system.files import write_bytes

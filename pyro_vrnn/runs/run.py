@@ -14,9 +14,10 @@ from typing import Any
 from pyro_vrnn.objectives import make_objective
 from pyro_vrnn.objectives.evaluation import Evaluation, evaluate
 from pyro_vrnn.programs import Stacked
-from pyro_vrnn.runs import forecasting, imputing, inspection, latent_space, reconstruction, reporting, sampling
+from pyro_vrnn.runs import forecasting, imputing, reconstruction, reporting, sampling
 from pyro_vrnn.runs.folder import read_config
 from pyro_vrnn.runs.plan import build_net
+from pyro_vrnn.runs.posteriors import inspection, latent_space
 from pyro_vrnn.runs.trained import Trained
 from pyro_vrnn.system.devices import device as pick_device
 from pyro_vrnn.system.errors import check_seed

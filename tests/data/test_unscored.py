@@ -24,7 +24,7 @@ from pyro_vrnn.objectives import OBJECTIVES
 from pyro_vrnn.programs import PROGRAMS
 from pyro_vrnn.programs.particle_filter import particle_filter
 from pyro_vrnn.programs.weights import terms
-from pyro_vrnn.runs import inspection
+from pyro_vrnn.runs.posteriors import inspection
 from pyro_vrnn.system.errors import DataError
 
 GIVEN = torch.tensor([1, 0, 1, 1, 0])

@@ -12,7 +12,7 @@ import pyro_vrnn as pv
 from pyro_vrnn import cli
 from pyro_vrnn.data.dataset import collate
 from pyro_vrnn.programs import Stacked, terms
-from pyro_vrnn.runs import inspection
+from pyro_vrnn.runs.posteriors import inspection
 from pyro_vrnn.system.errors import ConfigError, DataError
 
 
