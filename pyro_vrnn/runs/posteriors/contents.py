@@ -59,7 +59,7 @@ class Group:
 
 
 def groups(run: Trained, found: Posterior) -> dict[str, Group]:
-    """All that is carried away of one sequence, by the names of `ABOUT`.
+    """All that is carried away of one sequence, by the names of `ABOUT`; what has no z has no posterior and no prior.
 
     Raises:
         NumericsError: the model's probabilities are not finite.
@@ -93,11 +93,11 @@ def groups(run: Trained, found: Posterior) -> dict[str, Group]:
         },
     }
     every = np.arange(1, found.steps + 1)
+    steps = {"log_likelihood": every[scored]}
     return {
-        name: Group(
-            some, _coordinates(run, name, some, particles, every[scored] if name == "log_likelihood" else every)
-        )
+        name: Group(some, _coordinates(run, some, particles, steps.get(name, every)))
         for name, some in variables.items()
+        if some
     }
 
 
@@ -136,9 +136,7 @@ def attributes(run: Trained) -> dict[str, str]:
     }
 
 
-def _coordinates(
-    run: Trained, group: str, variables: dict[str, Variable], particles: int, steps: Array
-) -> dict[str, Variable]:
+def _coordinates(run: Trained, variables: dict[str, Variable], particles: int, steps: Array) -> dict[str, Variable]:
     """The coordinates of the dims that a group has."""
     dims = {dim for variable in variables.values() for dim in variable.dims}
     known = {
@@ -147,8 +145,6 @@ def _coordinates(
         "unit": np.arange(run.net.latent_dim),
         "column": _columns(run.format),
     }
-    if group != "observed_data":  # even where a model without latent variables has nothing in it
-        dims |= {"chain", "draw"}
     found = {name: Variable((name,), values) for name, values in known.items() if name in dims}
     if "step" in dims:
         found |= step_coordinates(run.format, steps)
