@@ -72,14 +72,15 @@ def groups(run: Trained, found: Posterior) -> dict[str, Group]:
     with seeded(run, _stream(found.seed, PRIOR)):
         prior_z, prior_x = prior(run, found, particles)
     scored = scored_steps(run, found)
+    # In float64 from here on: in float32 az.loo comes to NaN where likelihoods differ much.
     k_hat = np.nan if told.pareto_k is None else told.pareto_k
     log_likelihood = found.log_likelihood()[:, torch.from_numpy(scored).to(run.device)]
     variables = {
         "posterior": _latent(run, "z", found.z()) | _latent(run, "kl", found.kl(), NATS),
         "posterior_predictive": {"x": _source(run, predicted)},
-        "log_likelihood": {"x": _draws(log_likelihood, "step", attrs=NATS)},
+        "log_likelihood": {"x": _draws(log_likelihood.double(), "step", attrs=NATS)},
         "sample_stats": {
-            "log_weight": _draws(log_weights, attrs=NATS),
+            "log_weight": _draws(log_weights.double(), attrs=NATS),
             "ess": _number(told.ess, "effective sample size of the weights"),
             "pareto_k": _number(k_hat, "Pareto k-hat of the weights; NaN where there is none"),
             "bound": _number(told.bound, "log of the mean weight, nats"),
@@ -176,7 +177,7 @@ def _units(run: Trained) -> dict[str, str]:
         return {"units": "1", "long_name": f"amplitude in 16-bit steps times a gain of {form.gain:g}{dither}"}
     if form.symbols:
         return {"units": "1", "long_name": "number of a symbol, see symbol"}
-    return {"long_name": "in the units of the source"}
+    return {"long_name": "0 or 1" if form.support == "binary" else "in the units of the source"}
 
 
 def _latent(run: Trained, name: str, values: Tensor, attrs: dict[str, str] | None = None) -> dict[str, Variable]:
