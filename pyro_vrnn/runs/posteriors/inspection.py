@@ -53,7 +53,7 @@ def inspect(
     run: Trained,
     *,
     split: str = "test",
-    sequence: str = "0",
+    sequence: str | int = "0",
     particles: int = 1,
     seed: int = 0,
     out: Path | None = None,
@@ -82,7 +82,7 @@ def inspect(
         NumericsError: the model's probabilities are not finite.
     """
     dataset = run.data(split=split)
-    chosen, several = selected(dataset, sequence)
+    chosen, several = selected(dataset, str(sequence))
     check_seed(seed + (max(chosen) if several else 0))
     names, lengths = [dataset.ids[i] for i in chosen], [int(dataset.lengths[i]) for i in chosen]
     sequences: list[dict[str, Any]] = []

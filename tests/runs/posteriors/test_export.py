@@ -58,7 +58,7 @@ def loo(idata: Any) -> Any:
 
 def test_one_sequence_has_the_numbers_of_the_report(run: pv.Run, tmp_path: Path) -> None:
     file = tmp_path / "one.nc"
-    found = json.loads(json.dumps(run.inspect(sequence="1", particles=K, seed=5, out=tmp_path, export=file)))
+    found = json.loads(json.dumps(run.inspect(sequence=1, particles=K, seed=5, out=tmp_path, export=file)))
     tree, steps = opened(file), found["steps"]
     assert list(tree.children) == list(ABOUT)
     posterior, stats = tree["posterior"], tree["sample_stats"]

@@ -98,14 +98,9 @@ def test_several_sequences_get_a_line_each(run: pv.Run, tmp_path: Path, capsys: 
 
 
 def test_one_sequence_says_how_its_draws_weigh(run: pv.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    argv = ["inspect", str(run.folder), "--particles", "3", "--out", str(tmp_path)]
-    assert cli._run([*argv, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert 1 <= found["ess"] <= 3
-    assert found["pareto_k"] is None
-    assert cli._run(argv) == 0
+    assert cli._run(["inspect", str(run.folder), "--particles", "3", "--out", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
-    assert f"effective sample size {found['ess']:.1f} of 3\nk-hat needs 25 particles or more\n" in shown
+    assert re.search(r"^effective sample size [123]\.\d of 3\nk-hat needs 25 particles or more$", shown, re.MULTILINE)
 
 
 def test_the_page_runs(
