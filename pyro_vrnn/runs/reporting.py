@@ -19,8 +19,9 @@ from pyro_vrnn.media.report import Figure, Page, Piece
 from pyro_vrnn.objectives import make_objective
 from pyro_vrnn.objectives.evaluation import evaluate
 from pyro_vrnn.programs import Stacked
-from pyro_vrnn.runs import inspection, sampling
+from pyro_vrnn.runs import sampling
 from pyro_vrnn.runs.folder import read_environment, read_metrics, read_stop
+from pyro_vrnn.runs.posteriors import draws, inspection
 from pyro_vrnn.runs.trained import Trained
 from pyro_vrnn.system.errors import ConfigError, DataError, NumericsError, check_seed
 from pyro_vrnn.system.files import write_bytes
@@ -193,7 +194,7 @@ def _posterior(run: Trained, dataset: SequenceDataset, seed: int, told: list[Fin
     """Charts of the posterior of the first test sequence, and what they are about; `told` hears of idle units."""
     given = int(dataset.given[0])
     x = dataset[0][: given + POSTERIOR_STEPS]
-    kl = inspection.posterior(run, x, seed=seed, given=given).kl()  # [1, T, Z]
+    kl = draws.posterior(run, x, seed=seed, given=given).kl()  # [1, T, Z]
     by_step, by_unit = kl.sum(-1).mean(0).tolist(), kl.mean((0, 1)).tolist()
     active = sum(value > inspection.ACTIVE_NATS for value in by_unit)
     told += findings.of_units(by_unit, active, inspection.ACTIVE_NATS)
