@@ -13,7 +13,7 @@ from pyro_vrnn.estimators.base import Array, SequenceEstimator
 from pyro_vrnn.estimators.decoding import decoded
 from pyro_vrnn.estimators.given import Given
 from pyro_vrnn.runs import sampling
-from pyro_vrnn.runs.latent_space import Latents, latents
+from pyro_vrnn.runs.posteriors.latent_space import Latents, latents
 from pyro_vrnn.system.errors import ConfigError, DataError
 
 

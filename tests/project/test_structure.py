@@ -82,15 +82,3 @@ def test_no_models_name_in_an_if(path: Path) -> None:
     for node in nodes(path):
         if isinstance(node, ast.If | ast.IfExp | ast.While):
             assert not {*MODELS} & {*_tested(node.test)}, f"line {node.lineno}"
-
-
-EXTRAS = {"arviz", "xarray", "h5netcdf", "sklearn", "pandas", "music21", "chess", "tensorboard", "wandb", "optuna"}
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_optional_packages_are_imported_where_they_are_used(path: Path) -> None:
-    """At the top of a file they would be needed by whoever imports it, and would slow the start."""
-    for node in ast.parse(path.read_text("utf-8")).body:
-        names = [n.name for n in node.names] if isinstance(node, ast.Import) else []
-        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-        assert not EXTRAS & {name.split(".")[0] for name in names}, f"line {node.lineno}"
