@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import statistics
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -51,8 +52,10 @@ def measure(arms: Sequence[Planned], device: str, progress: Callable[[int, int],
     with (
         pyro.get_param_store().scope(),
         pyro.validation_enabled(False),
+        warnings.catch_warnings(),
         torch.random.fork_rng(devices=[where] if where.type == "cuda" else []),
     ):
+        warnings.filterwarnings("ignore", message="Encountered NaN")  # Pyro's word for what is noted as broken
         for round_ in range(ROUNDS + 1):  # the first one is not taken: memory is new then, and graphs are made
             for n, (own, job) in enumerate(zip(times, jobs, strict=True)):
                 seconds = job.seconds(clock)

@@ -89,13 +89,13 @@ def _begin(asked: Event, threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _should_stop() -> bool:
+def should_stop() -> bool:
     """Whether the parent asks for it, or is gone."""
     parent = multiprocessing.parent_process()
     return (_asked is not None and _asked.is_set()) or (parent is not None and not parent.is_alive())
 
 
-class _Obedient(Observer):
+class Obedient(Observer):
     """Stops a training, saved, when the parent asks for it or is gone."""
 
     def __init__(self) -> None:
@@ -103,13 +103,13 @@ class _Obedient(Observer):
 
     def stepped(self, step: int) -> None:
         """Ask after each update."""
-        if not self.raised and _should_stop():
+        if not self.raised and should_stop():
             self.raised = True
             signal.raise_signal(signal.SIGTERM)
 
 
 def _carry_out(task: Task, device: str) -> Outcome:
     """One run in a process of its own."""
-    if _should_stop():
+    if should_stop():
         raise work.Stopped(signal.SIGTERM)
-    return work.carry_out(task, device=device, watch=_Obedient(), asked=_should_stop)
+    return work.carry_out(task, device=device, watch=Obedient(), asked=should_stop)

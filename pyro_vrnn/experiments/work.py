@@ -85,7 +85,14 @@ def carry_out(
 def failed(task: Task, message: str) -> dict[str, Any]:
     """Note that a run has no result, and why: the same would happen again, so it is not tried again."""
     steps = max((row["step"] for row in read_metrics(task.folder)), default=0)
-    outcome = {"schema": 1, "key": task.key, "status": "failed", "message": message, "steps": steps, "bounds": {}}
+    outcome: dict[str, Any] = {
+        "schema": 1,
+        "key": task.key,
+        "status": "failed",
+        "message": message,
+        "steps": steps,
+        "bounds": {},
+    }
     make_folder(task.outcome_path.parent)
     write_json(task.outcome_path, outcome)
     return outcome
