@@ -236,7 +236,9 @@ def _known(given: Mapping[str, Any], known: list[str], at: str) -> None:
     for key in given:
         if key not in known:
             error = no_such(at + key, [at + k for k in known])
-            raise ConfigError(error.message.replace("no such setting", "no such key"), error.hint.partition("`")[0].strip())
+            raise ConfigError(
+                error.message.replace("no such setting", "no such key"), error.hint.partition("`")[0].strip()
+            )
 
 
 def _leaf(key: str) -> str:

@@ -85,7 +85,7 @@ def test_arms_come_after_what_they_start_from() -> None:
         ("[experiment]\nupdates = 0\n", "experiment.updates=0: must be above 0"),
         ('[experiment]\nevaluate = [{objective = "iwea"}]\n', "objective 'iwea': choose from"),
         ('[experiment]\nevaluate = [{split = "tset"}]\n', "split 'tset': choose from"),
-        ('[experiment]\nevaluate = [{k = 2}]\n', "experiment.evaluate.k: no such key"),
+        ("[experiment]\nevaluate = [{k = 2}]\n", "experiment.evaluate.k: no such key"),
         ('[experiment]\nreference = "x"\n', "experiment.reference 'x': choose from name"),
         ("[settings]\ntraining.seed = 3\n", "arm 'name' sets training.seed"),
         ("[experiment]\nupdates = 4\n[settings]\ntraining.max_steps = 3\n", "arm 'name' sets training.max_steps"),
@@ -150,15 +150,14 @@ def test_sequences_are_so_many_updates(tmp_path: Path) -> None:
 
 def test_what_train_would_refuse_is_refused_before_anything_begins(tmp_path: Path) -> None:
     data = write_small(tmp_path / "small.h5")
-    text = f'[experiment]\nrecipe = "jsb-vrnn"\n[settings]\ndata.path = "{data}"\n[[arm]]\nname = "good"\n[[arm]]\nname = "bad"\n'
+    text = f'[experiment]\nrecipe = "jsb-vrnn"\n[settings]\ndata.path = "{data}"\n'
+    text += '[[arm]]\nname = "good"\n[[arm]]\nname = "bad"\n'
     with pytest.raises(ConfigError, match=r"arm 'bad': model\.latents: no such setting"):
         planned(experiment(text + "settings.model.latents = 2\n", out=tmp_path / "out"))
     with pytest.raises(ConfigError, match="arm 'bad': likelihood 'gaussian' is for real data"):
         planned(experiment(text + 'settings.model.likelihood = "gaussian"\n', out=tmp_path / "out"))
     with pytest.raises(ConfigError, match=r"arm 'bad' starts from 'good', whose model\.latent_dim is another"):
         planned(experiment(text + 'init_from = "good"\nsettings.model.latent_dim = 2\n', out=tmp_path / "out"))
-    with pytest.raises(DataError, match="arm 'bad': .*no such data file"):
+    with pytest.raises(DataError, match=r"arm 'bad': .*no such data file"):
         planned(experiment(text + 'settings.data.path = "none.h5"\n', out=tmp_path / "out"))
     assert not (tmp_path / "out").exists()
-
-
