@@ -44,6 +44,12 @@ def through(file: Path) -> Path:
     return file.parent / "through"
 
 
+@pytest.fixture(autouse=True)
+def no_figures(through: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawn once, above."""
+    monkeypatch.setattr(figures, "draw", lambda *given: [])
+
+
 def test_results_are_what_the_runs_say(through: Path) -> None:
     results = json.loads((through / "results.json").read_text())
     assert (results["finished"], results["failed"], results["equal"]) == (True, 0, "updates")
@@ -157,7 +163,6 @@ def test_killed_at_any_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     file = grids.write(tmp_path, ONE)
     runner(file, tmp_path / "through").run()
     expected, bests = grids.lasting(tmp_path / "through"), set()
-    monkeypatch.setattr(figures, "draw", lambda *given: [])
     count, limit = 0, 0
     for name in ("replace", "rename"):
         real = getattr(Path, name)
