@@ -175,9 +175,9 @@ def test_killed_at_any_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             return real(self, target)
 
         monkeypatch.setattr(Path, name, counted)
-    for limit in range(2, 60, 3):
+    for limit in range(3, 60, 3):
         out, count = tmp_path / f"out-{limit}", 0
-        if limit > 2:  # they were measured before
+        if limit > 3:  # they were measured before
             shutil.copytree(tmp_path / "through", out, ignore=shutil.ignore_patterns("runs", "results.json"))
         one = runner(file, out)
         try:
