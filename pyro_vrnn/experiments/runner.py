@@ -38,7 +38,7 @@ class Watch:
         return Observer()
 
     def progressed(self, seconds: float) -> None:
-        """Of the expected seconds so many are done."""
+        """So many of the expected seconds are done."""
 
     def finished(self, task: Task, outcome: Outcome) -> None:
         """A run has its outcome."""
