@@ -13,11 +13,10 @@ export PIP_BUILD_CONSTRAINT := constraints.txt
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo iwae lint test check audit licences clean
+.PHONY: help venv demo lint test check audit licences clean
 
 help:
 	@echo 'make demo   a VRNN learns Bach and writes music: minutes'
-	@echo 'make iwae   the IWAE experiment: several bounds, three seeds: overnight (RECIPE=iwae-speech, STEPS=300)'
 	@echo 'make test   the tests'
 	@echo 'make lint   format, lint, types, the layers of imports, docstrings'
 	@echo 'make check  what CI checks: lint and test'
@@ -44,11 +43,6 @@ demo: venv
 	@echo 'Next:  $(BIN)/pyro-vrnn inspect runs/demo                        what the latent variables carry'
 	@echo '       $(BIN)/pyro-vrnn sample runs/demo --prime-index 0         continue a chorale'
 	@echo '       $(BIN)/pyro-vrnn train --objective iwae --particles 5     another bound, one flag'
-
-RECIPE ?= iwae-jsb
-STEPS ?=
-iwae: venv
-	$(BIN)/python benchmarks/iwae_experiment.py --recipe $(RECIPE) --out runs/$(RECIPE) $(if $(STEPS),--steps $(STEPS))
 
 lint: venv
 	$(BIN)/ruff format --check .

@@ -10,6 +10,7 @@ from pyro_vrnn.cli import (  # noqa: F401  (each registers its commands)
     data,
     drawing,
     evaluating,
+    experiment,
     fitting,
     prepare,
     reporting,

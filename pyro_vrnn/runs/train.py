@@ -296,4 +296,6 @@ def _resume(trainer: Trainer, request: _Request, planned: Plan, watch: Observer)
     trainer.state.ranks.wait()
     if trainer.state.ranks.rank == 0:
         checkpoint.rewind(out, chosen)
+        if trainer.state.at.best_step == trainer.state.at.step > 0:  # it may have been killed before it said so
+            checkpoint.point(out / "checkpoints", "BEST", trainer.state.at.step)
     watch.said(f"resuming {out} at step {trainer.state.at.step}, epoch {trainer.state.at.epoch}")

@@ -205,11 +205,16 @@ class _Fit:
         """
         self.save()
         row, best = self.validate(stop)
-        self.write(row)
         if best:
             self.at.best_nll, self.at.best_step = row["valid_nll_per_step"], self.at.step
             if not self.trainer.state.ranks.rank:
                 checkpoint.point(self.run / "checkpoints", "BEST", self.at.step)
+        self.write(row)  # last: where it stands, all of this is done
+
+    def validated(self) -> bool:
+        """Whether the state at hand has been validated; a process may have been killed after it had saved it."""
+        at, behind = self.at, self.metrics.tell() > self.at.metrics_bytes
+        return (at.position == 0 and at.validated == at.epoch) or (at.step == self.first and behind)
 
     def rescue(self) -> str:
         """After an error: save what was done, if it is worth continuing from. What to tell about it."""
@@ -283,11 +288,9 @@ def fit(
                         stopped = this.steps(stop, max_seconds)
                 if stopped == "signal":
                     this.save()
-                elif at.step == this.first:
+                elif at.step == this.first and (this.validated() or not at.step):
                     watch.said(f"nothing to do: already at step {at.step} ({stopped})")
-                elif stopped in ("max-steps", "max-time", "observer") and not (
-                    at.position == 0 and at.validated == at.epoch
-                ):
+                elif stopped in ("max-steps", "max-time", "observer") and not this.validated():
                     if this.validation_is_due():
                         this.scheduled(stop)
                     else:
@@ -304,12 +307,5 @@ def fit(
         this.close()
         watch.ended()
     at.seconds = this.before + this.seconds()
-    return FitResult(
-        steps=at.step,
-        epochs=at.epoch,
-        stopped=stopped,
-        best_step=at.best_step,
-        best_nll=at.best_nll,
-        seconds=at.seconds,
-        signal=stop.signal,
-    )
+    place: dict[str, Any] = {"steps": at.step, "epochs": at.epoch, "best_step": at.best_step, "best_nll": at.best_nll}
+    return FitResult(**place, stopped=stopped, seconds=at.seconds, signal=stop.signal)
