@@ -1,4 +1,4 @@
-"""A grid of runs and one table of them: experiment."""
+"""Runs compared: experiment, a grid of runs and one table; transfer, a supervised network started from a run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pyro_vrnn.cli.app import DeviceOption, SetOption, ThreadsOption, command, set_threads
+from pyro_vrnn.cli.app import DeviceOption, RunArgument, SetOption, ThreadsOption, command, set_threads
 from pyro_vrnn.cli.terminal import out
 from pyro_vrnn.system.errors import ConfigError, NumericsError
 
@@ -69,6 +69,61 @@ def experiment(
         out.exit_code = NumericsError.exit_code
         out.say(f"{results['failed']} of {len(runner.tasks)} runs failed; their folders say why, below diagnostics/")
     return results
+
+
+@command
+def transfer(
+    run: RunArgument,
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="FILE|NAME", help="Other data of the same kind; default: the run's.")
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(metavar="REGEX", help="Take labels from ids, such as '^([0-9])_'; default: the data file's."),
+    ] = None,
+    shares: Annotated[
+        str, typer.Option(metavar="A,B,C", help="Percent of the training labels; of each class at least one.")
+    ] = "1,10,100",
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds: 0, 1, …")] = 5,
+    max_updates: Annotated[int, typer.Option(min=1, help="Of each network; validation may end it sooner.")] = 500,
+    out_: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Default: RUN/transfer.")] = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+) -> dict[str, Any]:
+    """Compare a supervised network started from a run with one that starts cold.
+
+    Labels are the data file's, what --labels finds in ids, or else what is before '#' in the ids of windows.
+    Needs the extra 'estimators'. For example: pyro-vrnn transfer runs/digits --labels '^([0-9])_'
+    """
+    set_threads(threads)
+    percentages = _percentages(shares)
+    from pyro_vrnn import runs
+    from pyro_vrnn.cli.console import counting
+    from pyro_vrnn.experiments.transfer import transfer
+    from pyro_vrnn.experiments.transfer.results import markdown
+
+    loaded = runs.load(run, device=device, say=out.say)
+    with counting(out.console(), "classifiers", quiet=out.quiet) as progress:
+        found = transfer(
+            loaded,
+            data=data,
+            labels=labels,
+            shares=percentages,
+            seeds=seeds,
+            max_updates=max_updates,
+            out=out_,
+            progress=progress,
+        )
+    out.print(*markdown(found), "", *found["files"])
+    return found
+
+
+def _percentages(text: str) -> list[float]:
+    """1,10,100 as numbers."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"--shares {text!r}: expected percentages such as 1,10,100") from None
 
 
 def _shipped() -> dict[str, Any]:

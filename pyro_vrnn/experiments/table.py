@@ -69,14 +69,14 @@ def _section(section: Mapping[str, Any], results: Mapping[str, Any]) -> list[str
         update = arm["seconds_per_update"]
         cost = "-" if update is None else f"{1e3 * update:.3g}"
         rows.append([arm["arm"], *cells, f"{arm['updates']:,}", cost, f"{arm['parameters']:,}"])
-    lines += [*_grid(header, rows), ""]
+    lines += [*grid(header, rows), ""]
     others = [arm for arm in arms if arm["difference"] is not None]
     compared = [q for q in titles if q != "kl"]
     if others and any(arm["difference"].get(q) for arm in others for q in compared):
         what = "mean [95% interval of Student's t], and in how many seeds the arm is better" if len(seeds) > 1 else ""
         lines += [f"Difference from {section['reference']}, paired by seed{': ' + what if what else ''}.", ""]
         rows = [[arm["arm"], *(_difference(arm["difference"].get(q)) for q in compared)] for arm in others]
-        lines += [*_grid(["arm", *(titles[q] for q in compared)], rows), ""]
+        lines += [*grid(["arm", *(titles[q] for q in compared)], rows), ""]
     if TIMED in titles:
         lines += [
             "Seconds of updates are updates times what one costs here, all arms timed in turn in one process.",
@@ -100,8 +100,8 @@ def _difference(found: Mapping[str, Any] | None) -> str:
     return f"{found['mean']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}], {found['wins']}/{found['seeds']}"
 
 
-def _grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A Markdown table whose columns are lined up."""
+def grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Line up the columns of a Markdown table; its lines."""
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     lines = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in [header, *rows]]
     lines.insert(1, ["-" * width for width in widths])

@@ -2,7 +2,6 @@
 
 What is read: wav, flac, ogg (Vorbis, Opus), mp3, aiff, au, caf, NIST SPHERE and their kin by libsndfile; .npy files
 and the arrays of .npz files, int16 or floats in [-1, 1], at the sample rate that is asked for.
-
 To mono by the mean of the channels; to another rate by soxr, HQ; times a gain; to 16 bits by rounding x * 32768 (ties
 to even), where what lies outside [-1, 1] is clipped and counted.
 """
@@ -55,6 +54,7 @@ class Recording:
     member: str | None = None
     start: int = 0  # samples
     length: int | None = None  # samples; None for all
+    label: str = ""  # where the source says one
 
 
 @dataclass

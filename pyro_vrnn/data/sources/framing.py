@@ -171,6 +171,11 @@ def store(
     if extra["normalise"] == "range":
         extra["low"] = min(h.low for h, _ in by_split["train"])
         extra["high"] = max(h.high for h, _ in by_split["train"])
+    if len({h.recording.label for h in heard}) > 1:
+        extra["labels"] = {
+            split: [h.recording.label for h, _ in part for _ in range(_pieces(h, frame, window))]
+            for split, part in by_split.items()
+        }
     if spool.gain != 1:
         extra["gain"] = spool.gain
     if endless := len({h.place for h in heard if h.tally.endless}):
@@ -206,6 +211,11 @@ def store(
         extra=extra | left.extra(),
         overwrite=overwrite,
     )
+
+
+def _pieces(h: Heard, frame: int, window: int | None) -> int:
+    """How many windows `cut` makes of a recording, or of a part of one; 1 without windows."""
+    return 1 if window is None else -(-(h.tally.samples // frame) // window)
 
 
 def cut(blocks: Iterable[Array], size: int, frame: int) -> Iterator[Array]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pyro_vrnn.data.schema import Array
 
 NAMES = ("label", "labels", "class", "target", "y", "digit", "speaker")
-"""What an array of labels may be called after its split, `train_label`; the first of these that is there."""
+"""What an array of labels may be called after its split, `train_label`, or a column; the first that is there."""
 
 
 def labels_of(arrays: Mapping[str, Array], split: str, sequences: int) -> list[str] | None:
@@ -17,3 +17,8 @@ def labels_of(arrays: Mapping[str, Array], split: str, sequences: int) -> list[s
         if found is not None and found.shape == (sequences,) and found.dtype.kind in "iubU":
             return [str(label) for label in found.tolist()]
     return None
+
+
+def label_in(row: Mapping[str, str | None]) -> str:
+    """The label in a row of a table, from a column of one of these names; empty if there is none."""
+    return next((row[name] or "" for name in NAMES if name in row), "")

@@ -16,6 +16,7 @@ import numpy as np
 
 from pyro_vrnn.data.schema import SPLITS
 from pyro_vrnn.data.sources.decoding import NotSound, Recording, Unusable, open_regular, read_header, why
+from pyro_vrnn.data.sources.labels import label_in
 from pyro_vrnn.system.errors import ConfigError, DataError, choose
 from pyro_vrnn.system.files import reason
 
@@ -109,7 +110,8 @@ def find(source: str | Path | Sequence[str | Path], index: str | Path | None, le
             for path, name in walk(given, left):
                 top = path.relative_to(given).parts[:-1][:1]
                 folder = "" if len(sources) == 1 else str(given if path != given else given.parent)
-                found += _recordings(path, name, "/".join([folder, *top]), path == given, seen, left)
+                where = ("/".join([folder, *top]), clean("".join(top)))
+                found += _recordings(path, name, *where, path == given, seen, left)
     return found
 
 
@@ -136,10 +138,11 @@ def walk(folder: Path, left: Left) -> Iterator[tuple[Path, str]]:
 
 
 def _recordings(
-    path: Path, name: str, folder: str, given: bool, seen: dict[tuple[int, int], str], left: Left
+    path: Path, name: str, folder: str, label: str, given: bool, seen: dict[tuple[int, int], str], left: Left
 ) -> Iterator[Recording]:
     """The recordings of one file: many in an npz, else one; none of a file that was `seen` before."""
-    whole = Recording(path, name, clean(path.stem), folder, expected=given or path.suffix.lower() in SUFFIXES)
+    expected = given or path.suffix.lower() in SUFFIXES
+    whole = Recording(path, name, clean(path.stem), folder, expected=expected, label=label)
     try:
         with open_regular(path) as file:
             status = os.fstat(file.fileno())
@@ -156,10 +159,10 @@ def _recordings(
         left.refuse(whole, error)
         return
     split_up = any(member == "train" for member, *_ in arrays)
-    for member, label, start, length in arrays:
+    for member, stem, start, length in arrays:
         split = member if split_up and member in SPLITS else None
-        label = clean(label)
-        yield Recording(path, f"{name}/{label}", label, folder, split, True, member, start, length)
+        stem = clean(stem)
+        yield Recording(path, f"{name}/{stem}", stem, folder, split, True, member, start, length, label)
 
 
 def read_archive(path: Path) -> list[tuple[str, str, int, int | None]]:
@@ -214,6 +217,8 @@ def read_archive(path: Path) -> list[tuple[str, str, int, int | None]]:
 def read_index(folder: Path, path: Path) -> list[Recording]:
     """The recordings of a table with the columns split, start, n, name (samples), in train.flac and so on.
 
+    A column label, digit, speaker or the like (labels.NAMES) is their label.
+
     Raises:
         DataError: it cannot be read, or a row is wrong, or names a split of which there is no file.
     """
@@ -235,7 +240,8 @@ def read_index(folder: Path, path: Path) -> list[Recording]:
                 if start < 0 or length < 0 or not name:
                     raise ValueError("start and n are 0 or more, and each recording has a name")
                 source = folder / f"{split}.flac"
-                found.append(Recording(source, name, name, str(folder), split, start=start, length=length))
+                where, label = str(folder), clean(label_in(row))
+                found.append(Recording(source, name, name, where, split, start=start, length=length, label=label))
     except (OSError, ValueError, TypeError, csv.Error, Unusable) as error:
         raise DataError(f"{path}, line {line}: {error}", hint, path) from error
     for split in {recording.split for recording in found}:
