@@ -114,6 +114,9 @@ def midi(
     window: Annotated[int | None, typer.Option(min=1, help="Steps of a sequence; default: whole songs.")] = None,
     hop: Annotated[int | None, typer.Option(min=1, help="Steps from one window to the next; default: WINDOW.")] = None,
     splits: Splits = None,
+    split_by: Annotated[
+        str | None, typer.Option(help="sequence (whole songs) or time (the end of each song is held out).")
+    ] = None,
 ) -> None:
     """A folder of MIDI songs, sampled into piano-rolls at a fixed rate, or on the grid of the score.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -13,11 +14,12 @@ import numpy as np
 
 from pyro_vrnn.data.notes import KEYS, LOWEST_NOTE, held_notes
 from pyro_vrnn.data.schema import SPLITS, Array, DataInfo
-from pyro_vrnn.data.sources.common import SHARES, Skips, check_shares, find_files, seeded_split, shares_option
+from pyro_vrnn.data.sources.common import SHARES, Skips, find_files, shares_option
+from pyro_vrnn.data.sources.finishing import Cut, deal, ids_of
 from pyro_vrnn.data.sources.midifile import Song, read_song
 from pyro_vrnn.data.sources.request import Request, reads
 from pyro_vrnn.data.writer import write_sequences
-from pyro_vrnn.system.errors import ConfigError, DataError, at_least, choose
+from pyro_vrnn.system.errors import ConfigError, DataError, choose
 
 GRIDS = ("time", "beats")
 
@@ -32,6 +34,7 @@ def prepare(
     per_beat: int | None = None,
     window: int | None = None,
     hop: int | None = None,
+    split_by: str = "sequence",
 ) -> DataInfo:
     """Write songs to a data file, uint8 [T, X], a column for each note that occurs in the training songs.
 
@@ -55,47 +58,41 @@ def prepare(
         window: steps of a sequence; whole songs without it. What is left of a song's end is counted in
             `steps_left_out`; a song that is shorter than a window is skipped.
         hop: steps from one window to the next; the window by default.
+        split_by: "sequence" deals out whole songs. With "time" the start of each song is for training and its end for
+            test, so that the songs of all splits are the same; it needs a window.
 
     Raises:
         DataError: not a folder, no .mid file in it, or nothing is left to train on.
         ConfigError: the file exists, a rate not from 0 to 1000, more than 64 steps or fewer than 1 in a beat, a rate
-            for beats or beats for a rate, a window or hop below 1, a hop without a window, or splits that do not add up
-            to 100.
+            for beats or beats for a rate, a window or hop below 1, a hop or a split by time without a window, or
+            splits that do not add up to 100.
     """
-    check_shares(splits)
+    how = Cut(window=window, hop=hop, split_by=split_by, splits=splits)
+    if split_by == "time" and window is None:
+        raise ConfigError("split_by='time' without a window", "give --window too")
     by_score = _is_by_score(grid, rate, per_beat)
     steps = (4 if per_beat is None else per_beat) if by_score else (20.0 if rate is None else rate)
-    at_least("window", 1 if window is None else window, 1)
-    at_least("hop", 1 if hop is None else hop, 1)
-    if hop is not None and window is None:
-        raise ConfigError(f"hop={hop} without a window", "give --window too")
     skips = request.skips()
     songs, about = _read_songs(request, steps, by_score, window or 1, skips)
-    split_of = seeded_split(songs, request.seed, splits)
-    names = {split: [name for name in songs if split_of[name] == split] for split in SPLITS}
-    skips.check_left(names["train"])
-    used = sum(_unpack(songs[name]).sum(axis=0, dtype=np.int64) for name in names["train"])
+    pieces, left = deal({name: len(song) for name, song in songs.items()}, {}, how, request.seed, skips)
+    # Of the songs that train has anything of: how far its part goes.
+    ends = {name: len(songs[name]) if split_by == "sequence" else end for name, _, end in pieces["train"]}
+    used = sum(_unpack(songs[name])[:end].sum(axis=0, dtype=np.int64) for name, end in ends.items())
     columns = np.flatnonzero(used)
     others = np.setdiff1d(np.arange(KEYS), columns)
-    rest = [songs[name] for split in SPLITS[1:] for name in names[split]]
-    starts = {
-        name: range(0, len(song) - window + 1, hop or window) if window else range(1) for name, song in songs.items()
-    }
+    rest = [_unpack(song)[ends.get(name, 0) :, others] for name, song in songs.items()]
 
     def rolls(split: str) -> Iterator[Array]:
         """The sequences of a split, unpacked one song at a time."""
-        for name in names[split]:
+        for name, parts in groupby(pieces[split], key=lambda piece: piece[0]):
             roll = _unpack(songs[name])[:, columns]
-            for start in starts[name]:
-                yield roll[start : start + window] if window else roll
+            for _, start, stop in parts:
+                yield roll[start:stop]
 
     return write_sequences(
         request.path,
         {split: rolls(split) for split in SPLITS},
-        ids={
-            split: [f"{name}#{k}" if window else name for name in names[split] for k in range(len(starts[name]))]
-            for split in SPLITS
-        },
+        ids=ids_of(pieces, how),
         kind="pianoroll",
         support="binary",
         steps_per_second=about.per_second(steps) if by_score else steps,
@@ -107,6 +104,7 @@ def prepare(
             "window": window,
             "hop": hop,
             "seed": request.seed,
+            **({} if split_by == "sequence" else {"split_by": split_by}),
             **shares_option(splits),
         },
         extra={
@@ -114,10 +112,8 @@ def prepare(
             "lowest_pitch": int(columns[0]) + LOWEST_NOTE,
             **about.extra(),
             **({"quarters_per_minute": about.tempo} if by_score else {}),
-            "notes_dropped": sum(len(held_notes(_unpack(song)[:, others])) for song in rest),
-            "steps_left_out": sum(len(song) - starts[name][-1] - window for name, song in songs.items())
-            if window
-            else 0,
+            "notes_dropped": sum(len(held_notes(song)) for song in rest),
+            "steps_left_out": left.get("steps_left_out", 0),
             **skips.extra(),
         },
         overwrite=request.overwrite,

@@ -27,7 +27,7 @@ from pyro_vrnn.system.errors import ConfigError
 
 BATCH, RATE, CLIP = 32, 1e-3, 1.0
 """Sequences an update, Adam's rate, and the norm at which gradients are clipped."""
-LOOK_EVERY, PATIENCE = 10, 200
+LOOK_EVERY, PATIENCE = 10, 100
 """Updates between two looks at validation, and without a better log-loss before training stops."""
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """The inverse strengths of regularisation among which validation chooses for a regression."""

@@ -86,14 +86,13 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
     """Draw accuracy and log-loss by the share of labels, and the learning curves of the networks on validation."""
     shares = found["shares"]
     figure = new_figure(10, 7.2)
-    top, bottom = figure.subfigures(2, 1)
+    (top,), (bottom,) = figure.subfigures(2, 1, squeeze=False)
     panels = top.subplots(1, 2, squeeze=False)[0]
     for panel, measure, title in zip(panels, ("accuracy", "log_loss"), ("accuracy", "log-loss, nats"), strict=True):
         for (i, arm), colour in zip(enumerate(ARMS), COLOURS, strict=False):
             own = [share["arms"][i][measure] for share in shares]
-            at = [
-                share["labelled"] * 1.03 ** (i - 2) for share in shares
-            ]  # side by side, so that bars can be told apart
+            # Side by side, so that bars can be told apart.
+            at = [share["labelled"] * 1.03 ** (i - 2) for share in shares]
             means, bars = [v["mean"] for v in own], [v["deviation"] or 0.0 for v in own]
             panel.errorbar(at, means, yerr=bars, fmt="o-", color=colour, capsize=2.5, markersize=4, label=arm)
         panel.axhline(found["frequencies"][measure], color=GREY, linestyle=":", label="label frequencies alone")
