@@ -73,7 +73,7 @@ def page() -> str:
         *_section("model", models),
         *_named("model.name", MODELS),
         "",
-        "| `model.name` | networks that `model.network_dims` can name, such as `--set model.network_dims.prior=500,500` |",
+        "| `model.name` | networks for `model.network_dims`, as in `--set model.network_dims.prior=500,500` |",
         "|---|---|",
         *(f"| `{name}` | {', '.join(f'`{n}`' for n in cls.networks)} |" for name, cls in models.items()),
         *_named("model.likelihood", LIKELIHOODS),

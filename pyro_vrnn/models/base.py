@@ -41,8 +41,8 @@ class ModelConfig:
     components: int = 0
     """Components of the likelihood's mixture; 0 is the likelihood's own number: 20, and 10 of the logistic one."""
     network_dims: tuple[int, ...] | dict[str, tuple[int, ...]] = (128,)
-    """Widths of the hidden layers: of every network alike, or in a table by network (below), with those that it does not
-    name under `others`."""
+    """Widths of the hidden layers: of every network alike, or in a table by network, with those that it does not name
+    under `others`."""
     learned_start: bool = True
     """Whether what stands before the first step, states of recurrent networks and z_0, is learned; else it is zero."""
     dropout: float = 0.0

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 import pytest
 import soundfile
+from fits import FIRST_RECIPES
 from small import make_rolls, write_audio, write_like, write_small
 
 from pyro_vrnn import __version__, cli
@@ -458,8 +459,8 @@ def test_a_reader_that_leaves_is_no_traceback() -> None:
     assert found.stderr == ""
 
 
-@pytest.mark.parametrize("name", recipes.names())
-def test_every_recipe_trains(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("name", FIRST_RECIPES)
+def test_every_first_recipe_trains(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_like(tmp_path / "data.h5", resolve(name).config.model.likelihood)
     argv = ["train", name, "--data", data, "--out", tmp_path / "run", "--max-steps", 2, "--json", "--device", "cpu"]
     assert call(*argv) == 0

@@ -1,7 +1,7 @@
 """TIMIT as the LDC delivers it (LDC93S1): TRAIN and TEST, dialect, speaker, *.WAV, which are NIST SPHERE files.
 
-The test set is the corpus's own, and its sentences stay whole; 5% of the rest are for validation, drawn by the seed. All
-sentences are kept: the two SA sentences too, which every speaker says.
+The test set is the corpus's own, and its sentences stay whole; 5% of the rest are for validation, drawn by the seed.
+All sentences are kept: the two SA sentences too, which every speaker says.
 """
 
 from __future__ import annotations
