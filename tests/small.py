@@ -46,6 +46,7 @@ EXTRAS = [
     ("dmm", "flows=2"),
     ("rnn", "rnn_layers=3", "cell=lstm"),
     ("rnn", "rnn_layers=2", "cell=gru"),
+    ("vrnn", "network_dims.prior=5", "network_dims.phi_z=7,3", "network_dims.phi_x=", "learned_start=false"),
     ("vrnn", "norm=layer"),
     ("srnn", "norm=layer", "posterior=smoothing"),
     ("vrae", "norm=layer", "free_running=true"),

@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,23 +108,25 @@ def put(raw: dict[str, Any], origins: dict[str, str], section: str, key: str, va
 
 
 def leave_out(raw: dict[str, Any], origins: dict[str, str], section: str, chosen: Any) -> list[str]:
-    """Take out the settings that another model or objective does not have; their names.
+    """Take out the settings of the model or objective before that the chosen one does not have; their names.
+
+    What neither has is a mistake, and stays to be told.
 
     Raises:
         ConfigError: there is no such model or objective.
     """
-    part, find = raw.get(section, {}), CHOSEN.get(section)
-    if find is None or not isinstance(part, dict) or part.get("name") in (None, chosen):
+    part = raw.get(section, {})
+    if section not in CHOSEN or not isinstance(part, dict):
         return []
-    cls: Any = find(str(chosen))
-    own: Any = getattr(cls, "Config", cls)
-    keep = {field.name for field in dataclasses.fields(own)}
-    gone = [key for key in part if key not in keep]
+    default, find = CHOSEN[section]
+    before, own = (find(str(name)) for name in (part.get("name", default), chosen))
+    fields, keep = ({field.name for field in dataclasses.fields(cls)} for cls in (before, own))
+    gone = [key for key in part if key in fields - keep]
     for key in gone:
         del part[key]
     dims = part.get("network_dims")
-    if isinstance(dims, dict):
-        without = [name for name in dims if name not in (*own.networks, OTHERS)]
+    if isinstance(dims, dict) and "network_dims" in keep:
+        without = [name for name in dims if name in before.networks and name not in own.networks]
         part["network_dims"] = {name: widths for name, widths in dims.items() if name not in without}
         gone += [f"network_dims.{name}" for name in without]
     for key in gone:
@@ -144,8 +146,16 @@ def objective_class(name: str) -> type[Objective]:
     return OBJECTIVES[name]
 
 
-CHOSEN: dict[str, Any] = {"model": model_class, "objective": objective_class}
-"""The sections whose settings depend on a name in them, and how a name is looked up."""
+def _model_config(name: str) -> Any:
+    """The settings that a model of this name has, as a dataclass."""
+    return model_class(name).Config
+
+
+CHOSEN: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "model": ("vrnn", _model_config),
+    "objective": ("elbo", objective_class),
+}
+"""The sections whose settings depend on a name in them: the usual name, and how a name's settings are looked up."""
 
 
 def parse_toml(text: str, where: str) -> dict[str, Any]:

@@ -511,6 +511,28 @@ def test_recipes_say_how_their_data_is_made(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out.count("Data: pyro-vrnn prepare") == len(recipes.names())
 
 
+def test_recipes_are_shown_by_group_and_small_ones_beside_theirs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("recipes") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.endswith(":")] == [f"{what}:" for what in recipes.GROUPS.values()]
+    shown = [line.split()[0] for line in lines if line.startswith("  ")]
+    assert shown == [name for names in recipes.groups().values() for name in names if not name.endswith(recipes.SMALL)]
+    (row,) = (line for line in lines if line.startswith("  vrnn-gauss-timit "))
+    assert row.endswith(" [-small]")
+    assert call("recipes", "--json") == 0
+    assert answer(capsys)["groups"]["fivo"][0] == "fivo-jsb"
+
+
+def test_config_shows_each_network_and_its_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("config", "vrnn-gauss-timit", "-v", "--set", "model.network_dims.prior=7") == 0
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert "= (7,)" in " ".join(rows["model.network_dims.prior"].split())
+    assert "(--set)" in rows["model.network_dims.prior"]
+    assert "(recipe vrnn-gauss-blizzard)" in rows["model.network_dims.phi_x"]
+    assert "(recipe vrnn-gauss-timit)" in rows["model.hidden_dim"]
+    assert "by network" in rows["model.network_dims.phi_x"]
+
+
 def test_names_of_columns_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = "".join(f"{i},{t},0.5\n" for i in range(10) for t in range(3))
     (tmp_path / "a.csv").write_text("sequence,speed,heat\x1b[31m\n" + rows)
