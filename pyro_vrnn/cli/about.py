@@ -65,7 +65,9 @@ def config(
             meaning = (means[f"{section}.{key}"],) if out.verbose else ()
             at = f"{section}.{key}"
             parts = {f"{at}.{name}": each for name, each in value.items()} if isinstance(value, dict) else {at: value}
-            rows += [(name, "=", each, f"({resolved.origins[name]})", *meaning) for name, each in parts.items()]
+            for name, each in parts.items():
+                rows.append((name, "=", each, f"({resolved.origins[name]})", *meaning))
+                meaning = ("",) * len(meaning)  # of a table's entries the first says it
     out.table(rows)
     found = {"schema": 1, "recipe": resolved.recipe, "config": values, "origins": resolved.origins}
     return found | ({"meanings": means} if out.verbose else {})

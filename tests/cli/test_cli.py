@@ -526,7 +526,7 @@ def test_recipes_are_shown_by_group_and_small_ones_beside_theirs(capsys: pytest.
 def test_config_shows_each_network_and_its_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("config", "vrnn-gauss-timit", "-v", "--set", "model.network_dims.prior=7") == 0
     rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
-    assert "= (7,)" in " ".join(rows["model.network_dims.prior"].split())
+    assert "= [7]" in " ".join(rows["model.network_dims.prior"].split())
     assert "(--set)" in rows["model.network_dims.prior"]
     assert "(recipe vrnn-gauss-blizzard)" in rows["model.network_dims.phi_x"]
     assert "(recipe vrnn-gauss-timit)" in rows["model.hidden_dim"]
