@@ -62,7 +62,7 @@ def config(
     rows: list[tuple[object, ...]] = []
     for section, part in values.items():
         for key, value in part.items():
-            meaning = (means[f"{section}.{key}"],) if out.verbose else ()
+            meaning: tuple[str, ...] = (means[f"{section}.{key}"],) if out.verbose else ()
             at = f"{section}.{key}"
             parts = {f"{at}.{name}": each for name, each in value.items()} if isinstance(value, dict) else {at: value}
             for name, each in parts.items():
