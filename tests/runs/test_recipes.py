@@ -7,6 +7,7 @@ of 2, pieces of 4 steps, frames of 20 samples, tiny data. Everything else is the
 from __future__ import annotations
 
 import dataclasses
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,15 @@ def test_schedules_are_the_papers() -> None:
     assert (timit.data.window, timit.data.carry, timit.model.learned_start) == (40, True, False)
     assert resolve("vrae-songs-2d").config.training.adam_betas == (0.95, 0.999)
     assert resolve("srnn-muse").config.training.adam_eps == 1e-4
+
+
+def test_the_page_of_papers_has_them_all() -> None:
+    """Each that is not small, and none that is not there."""
+    page = (Path(__file__).parents[2] / "docs" / "papers.md").read_text(encoding="utf-8")
+    first = [row.split("|")[1] for row in page.splitlines() if row.startswith("| `")]
+    named = [name for cell in first for name in re.findall(r"`([\w-]+)`", cell)]
+    assert len(named) == len(set(named))
+    assert {*FULL, "srnn-jsb"} == set(named)
 
 
 def test_missing_data_says_how_it_is_prepared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
