@@ -20,7 +20,7 @@ from small import SOUND, write_audio, write_like, write_small
 import pyro_vrnn as pv
 from pyro_vrnn.config import recipes, resolve
 from pyro_vrnn.runs import plan as plans
-from pyro_vrnn.system.errors import DataError
+from pyro_vrnn.system.errors import CheckpointError, DataError
 
 PAPERS = [name for name in recipes.names() if name not in FIRST_RECIPES]
 FULL = [name for name in PAPERS if not name.endswith(recipes.SMALL)]
@@ -101,6 +101,24 @@ def test_widths_are_the_papers(files: dict[str, Path], monkeypatch: pytest.Monke
     gmm = planned("vrnn-gmm-blizzard", files["full sound"], monkeypatch).net
     assert gmm.likelihood.components == 20
     assert sum(p.numel() for p in gmm.likelihood.parameters()) == mlp(500, 20 * (2 * x + 1))
+
+
+def test_a_run_keeps_its_widths_by_network(files: dict[str, Path], tmp_path: Path) -> None:
+    """In its config.toml, from which it is loaded and resumed; its weights fit no run of other widths."""
+    widths = {"others": [5], "prior": [4, 3]}
+    asked: dict[str, Any] = {"model.hidden_dim": 6, "model.latent_dim": 3, "model.network_dims": widths}
+    asked |= {"model.learned_start": False, "data.batch_size": 2, "training.max_steps": 1}
+    out, data = tmp_path / "run", files["roll"]
+    pv.train("jsb-vrnn", data=data, out=out, device="cpu", settings=asked)
+    run = pv.load(out)
+    assert run.config.model.network_dims == {"others": (5,), "prior": (4, 3)}
+    assert run.net.state_dict()["phi_prior.mlp.2.weight"].shape == (3, 4)
+    more = pv.train("jsb-vrnn", data=data, out=out, device="cpu", settings=asked | {"training.max_steps": 2})
+    assert more.result is not None
+    assert more.result.steps == 2
+    other = asked | {"model.network_dims": [5]}
+    with pytest.raises(CheckpointError, match="network_dims"):
+        pv.train("jsb-vrnn", data=data, out=tmp_path / "b", device="cpu", settings=other, init_from=out)
 
 
 def test_schedules_are_the_papers() -> None:
