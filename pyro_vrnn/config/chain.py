@@ -190,9 +190,9 @@ def _read(recipe: str, beside: Path | None, way: list[str]) -> Source:
     led = "".join(f"{name} -> " for name in way)
     if not path.exists():
         close = difflib.get_close_matches(recipe, recipes.names(), n=3)
-        near = f"; there is {', '.join(close)}" if close else ""
+        there_are = ", ".join(close or [*recipes.groups()["first"], "…"])  # all would be a wall of text
         hint = "`pyro-vrnn recipes` lists what is shipped; or give the path of a TOML file or of a run"
-        raise ConfigError(f"{led}recipe {recipe!r}: no such recipe{near}", hint)
+        raise ConfigError(f"{led}recipe {recipe!r}: no such recipe; there is {there_are}", hint)
     name = recipe if beside is None else str(path)
     text = _read_text(path, led)
     return Source(name, text, parse_toml(text, f"{led}{name}"), path)

@@ -171,7 +171,7 @@ USAGE = [
     (["train", "--objective", "vae"], "choose from ciwae, dreg, elbo"),
     (["train", "--likelihood", "poisson"], "choose from bernoulli"),
     (["train", "--program", "fast"], "choose from stacked, markov"),
-    (["train", "no-such-recipe"], "choose from audio-lstm, chorales-vrnn"),
+    (["train", "no-such-recipe"], "there is chorales-vrnn, mnist-rows, muse-data"),
     (["train", "--set", "model.zdim=3"], "no such setting"),
     (["train", "--particles", "x"], "--particles"),
     (["train", "--max-time", "soon"], "--max-time"),
