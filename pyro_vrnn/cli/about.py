@@ -12,18 +12,24 @@ from pyro_vrnn.cli.terminal import out
 
 @command
 def recipes() -> dict[str, Any]:
-    """List the shipped recipes; with -v also how their data is prepared."""
+    """List the shipped recipes by experiment; with -v also the small ones, and how data is prepared."""
+    from pyro_vrnn.config.recipes import GROUPS, SMALL, groups, head, text
     from pyro_vrnn.config.recipes import names as shipped
-    from pyro_vrnn.config.recipes import text
 
-    names = {name: text(name).partition("\n")[0].lstrip("# ") for name in shipped()}
-    rows: list[tuple[object, ...]] = []
-    for name, what in names.items():
-        rows.append((name, what))
-        if out.verbose:
-            rows.append(("", text(name).splitlines()[1].lstrip("# ")))
-    out.table(rows)
-    return {"schema": 1, "recipes": names}
+    heads = {name: head(text(name)) for name in shipped()}
+    members = groups()
+    for group, names in members.items():
+        shown = [name for name in names if out.verbose or not name.endswith(SMALL) or name[: -len(SMALL)] not in names]
+        out.print(f"{GROUPS[group]}:")
+        rows: list[tuple[object, ...]] = []
+        for name in shown:
+            more = "" if out.verbose or f"{name}{SMALL}" not in names else f" [{SMALL}]"
+            rows.append((f"  {name}", heads[name][0] + more))
+            rows += [("", line) for line in heads[name][1:] if out.verbose]
+        out.table(rows)
+        out.print("")
+    out.print(f"[{SMALL}]: NAME{SMALL} is the experiment at a size for one core, on data that is free (recipes -v)")
+    return {"schema": 1, "recipes": {name: lines[0] for name, lines in heads.items()}, "groups": members}
 
 
 @command
@@ -56,8 +62,12 @@ def config(
     rows: list[tuple[object, ...]] = []
     for section, part in values.items():
         for key, value in part.items():
-            meaning = (means[f"{section}.{key}"],) if out.verbose else ()
-            rows.append((f"{section}.{key}", "=", value, f"({resolved.origins[f'{section}.{key}']})", *meaning))
+            meaning: tuple[str, ...] = (means[f"{section}.{key}"],) if out.verbose else ()
+            at = f"{section}.{key}"
+            parts = {f"{at}.{name}": each for name, each in value.items()} if isinstance(value, dict) else {at: value}
+            for name, each in parts.items():
+                rows.append((name, "=", each, f"({resolved.origins[name]})", *meaning))
+                meaning = ("",) * len(meaning)  # of a table's entries the first says it
     out.table(rows)
     found = {"schema": 1, "recipe": resolved.recipe, "config": values, "origins": resolved.origins}
     return found | ({"meanings": means} if out.verbose else {})

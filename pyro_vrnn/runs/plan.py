@@ -65,6 +65,7 @@ def plan(
     ranks: Ranks | None = None,
     init_from: str | Path | None = None,
     known: Content | None = None,
+    preparing: str = "",
     say: Callable[[str], None] = lambda message: None,
 ) -> Plan:
     """Check everything about a training that can be checked before it begins.
@@ -74,6 +75,7 @@ def plan(
         ranks: the processes that share the training; alone by default.
         init_from: a run whose weights the training is to start from.
         known: what the data of the run that is resumed holds; its file may lie elsewhere now.
+        preparing: the command that prepares the data, for the error where it is missing.
         say: told when a data set is prepared on the way.
 
     Raises:
@@ -83,7 +85,7 @@ def plan(
     """
     ranks = ranks or Ranks()
     _check_ranks(settings, ranks)
-    path = ranks.first(lambda: find_data(settings.data.path, moved=known is not None, say=say))
+    path = ranks.first(lambda: find_data(settings.data.path, moved=known is not None, preparing=preparing, say=say))
     info = read_info(path)
     _check_support(settings, info)
     _check_missing(settings, info)

@@ -83,7 +83,14 @@ def train(
         if ranks.rank == 0:
             watch.watch = Observers(observer or Observer(), *loggers(log, lambda line: watch.said(line)))
         request = ranks.first(lambda: _request(resolved, out, resume, init_from, overwrite, max_seconds))
-        planned = plan(resolved.config, ranks=ranks, init_from=request.init_from, known=request.content, say=watch.said)
+        planned = plan(
+            resolved.config,
+            ranks=ranks,
+            init_from=request.init_from,
+            known=request.content,
+            preparing=resolved.preparing,
+            say=watch.said,
+        )
         for note in resolved.notes:
             watch.said(f"note: {note}")
         # The caller's random numbers stay the caller's.
@@ -108,7 +115,14 @@ def check(
     loggers(log, say)
     request = _request(resolved, out, resume, init_from, overwrite, None)
     ranks = Ranks(world=parallel.world())
-    planned = plan(resolved.config, ranks=ranks, init_from=request.init_from, known=request.content, say=say)
+    planned = plan(
+        resolved.config,
+        ranks=ranks,
+        init_from=request.init_from,
+        known=request.content,
+        preparing=resolved.preparing,
+        say=say,
+    )
     if request.resuming:
         for change in _changes(request, planned):
             say(change)

@@ -32,6 +32,7 @@ def prepare(
     per_beat: int | None = None,
     window: int | None = None,
     hop: int | None = None,
+    pieces: int | None = None,
 ) -> DataInfo:
     """Write songs to a data file, uint8 [T, X], a column for each note that occurs in the training songs.
 
@@ -42,8 +43,8 @@ def prepare(
     `notes_dropped` those of valid and test songs that no training song has, `mended` the files by what their headers
     had wrong. Songs that cannot be read, or have no notes to keep, are skipped and listed.
 
-    VRAE (Fabius, van Amersfoort 2014) is `rate=20` with `window=50`, or `window=40, hop=20`; `hop=1` gives a window
-    at every step.
+    VRAE (Fabius, van Amersfoort 2014) is `rate=20` with `window=50`, or `window=40, hop=20`, and `pieces=520`; `hop=1`
+    gives a window at every step.
 
     Args:
         request: its source is a folder of .mid files, of any depth; its progress counts files.
@@ -55,22 +56,29 @@ def prepare(
         window: steps of a sequence; whole songs without it. What is left of a song's end is counted in
             `steps_left_out`; a song that is shorter than a window is skipped.
         hop: steps from one window to the next; the window by default.
+        pieces: windows that are kept of each song, its first ones; all by default. What comes after them in a song is
+            as if it were not there, and counted in `steps_left_out`.
 
     Raises:
         DataError: not a folder, no .mid file in it, or nothing is left to train on.
         ConfigError: the file exists, a rate not from 0 to 1000, more than 64 steps or fewer than 1 in a beat, a rate
-            for beats or beats for a rate, a window or hop below 1, a hop without a window, or splits that do not add up
-            to 100.
+            for beats or beats for a rate, a window, hop or pieces below 1, a hop or pieces without a window, or splits
+            that do not add up to 100.
     """
     check_shares(splits)
     by_score = _is_by_score(grid, rate, per_beat)
     steps = (4 if per_beat is None else per_beat) if by_score else (20.0 if rate is None else rate)
     at_least("window", 1 if window is None else window, 1)
     at_least("hop", 1 if hop is None else hop, 1)
-    if hop is not None and window is None:
-        raise ConfigError(f"hop={hop} without a window", "give --window too")
+    at_least("pieces", 1 if pieces is None else pieces, 1)
+    for name, value in (("hop", hop), ("pieces", pieces)):
+        if value is not None and window is None:
+            raise ConfigError(f"{name}={value} without a window", "give --window too")
     skips = request.skips()
     songs, about = _read_songs(request, steps, by_score, window or 1, skips)
+    lengths = {name: len(song) for name, song in songs.items()}
+    if window is not None and pieces is not None:
+        songs = {name: song[: window + (pieces - 1) * (hop or window)] for name, song in songs.items()}
     split_of = seeded_split(songs, request.seed, splits)
     names = {split: [name for name in songs if split_of[name] == split] for split in SPLITS}
     skips.check_left(names["train"])
@@ -106,6 +114,7 @@ def prepare(
             **({"grid": grid, "per_beat": steps} if by_score else {"rate": steps}),
             "window": window,
             "hop": hop,
+            **({"pieces": pieces} if pieces is not None else {}),
             "seed": request.seed,
             **shares_option(splits),
         },
@@ -115,7 +124,7 @@ def prepare(
             **about.extra(),
             **({"quarters_per_minute": about.tempo} if by_score else {}),
             "notes_dropped": sum(len(held_notes(_unpack(song)[:, others])) for song in rest),
-            "steps_left_out": sum(len(song) - starts[name][-1] - window for name, song in songs.items())
+            "steps_left_out": sum(steps_of - starts[name][-1] - window for name, steps_of in lengths.items())
             if window
             else 0,
             **skips.extra(),
