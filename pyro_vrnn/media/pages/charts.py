@@ -127,7 +127,7 @@ def heat(title: str, values: Floats, levels: Sequence[float], *, unit: str) -> s
     for n, level in enumerate(levels, start=1):
         parts.append(f'<rect class="fill c0 shade{n}" x="{place:.0f}" y="5" width="14" height="9"/>')
         parts.append(f'<text x="{place + 18:.0f}" y="13">{level:g}</text>')
-        place += 50
+        place += 44
     parts.append(f'<text x="{place:.0f}" y="13">{say(unit)} and more</text>')
     return picture(title, [*parts, *steps_axis(across, round(bottom) + BOTTOM)], round(bottom) + BOTTOM - 10)
 

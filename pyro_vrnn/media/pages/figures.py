@@ -98,7 +98,8 @@ def compared_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], axes: Mappi
         lines = [Line("", [], [])] * len(order)
         for name, rows in runs.items():
             both = [row for row in rows if row.get(axis) is not None and row.get(key) is not None]
-            lines[order[name]] = Line(name, [row[axis] for row in both], [row[key] for row in both], len(both) < 40)
+            few = len(both) < 40 and key.startswith("valid")
+            lines[order[name]] = Line(name, [row[axis] for row in both], [row[key] for row in both], few)
         words = f"{what}, by {label}"
         found.append(Figure(charts.curves(words, lines, x_label=label, legend=False), words))
     return [figure for figure in found if figure.svg]

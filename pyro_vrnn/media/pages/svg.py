@@ -137,7 +137,10 @@ def steps_axis(across: Axis, height: int) -> list[str]:
 
 def number(value: float, x: float, y: float) -> str:
     """A value at the axis, with its end at x."""
-    return f'<text class="end" x="{x:.1f}" y="{y:.1f}">{value:.3g}</text>'
+    short = f"{value:.3g}"
+    if len(short) > 7:  # as 0.000995 is, which the margin does not hold
+        short = f"{value:.2e}".replace("e-0", "e-")
+    return f'<text class="end" x="{x:.1f}" y="{y:.1f}">{short}</text>'
 
 
 def clipped(parts: Sequence[str]) -> str:

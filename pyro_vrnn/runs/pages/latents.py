@@ -79,16 +79,18 @@ def _words(run: Trained, found: Information) -> list[str]:
 
 
 def _scores(run: Trained, found: Information) -> list[tuple[str, str, str]]:
+    # Information and gap are not below 0; their estimates may be, by a little.
+    held, gap = (np.maximum(part, 0.0) for part in (found.information, found.gap))
     n, limit = found.sequences, f"of {found.sequences[0]} sequences at most {found.limit[0]:.3f}"
     first = "z_1" if run.net.per_step else "z"
     apart = "KL of the aggregated posterior from the prior; near 0 is better"
     rows = [
-        (f"information in {first}", f"{found.information[0]:.3f}", f"mutual information; {limit}"),
-        (f"gap of {first}", f"{found.gap[0]:.3f}", apart),
+        (f"information in {first}", f"{held[0]:.3f}", f"mutual information; {limit}"),
+        (f"gap of {first}", f"{gap[0]:.3f}", apart),
     ]
     if len(n) == 1:
         return rows
-    of, means = "z_t", [f"{np.mean(part):.3f}" for part in (found.information, found.predicted, found.gap)]
+    of, means = "z_t", [f"{np.mean(part) + 0.0:.3f}" for part in (held, found.predicted, gap)]
     over = f"mean of {len(n)} steps"
     return [
         *rows,
