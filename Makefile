@@ -13,7 +13,7 @@ export PIP_BUILD_CONSTRAINT := constraints.txt
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo iwae lint test check clean
+.PHONY: help venv demo iwae lint test check report-check clean
 
 help:
 	@echo 'make demo   a VRNN learns Bach and writes music: minutes'
@@ -21,6 +21,7 @@ help:
 	@echo 'make test   the tests'
 	@echo 'make lint   format, lint, types, the layers of imports'
 	@echo 'make check  what CI checks: lint and test'
+	@echo 'make report-check  pages of small runs, looked at in headless Chromium; screenshots in runs/report-check'
 	@echo 'make venv   the environment of all these, in $(VENV)'
 	@echo 'make clean  removes it, and what tools left behind; data and runs stay'
 
@@ -58,6 +59,9 @@ test: venv
 	$(BIN)/python -m pytest -n 2
 
 check: lint test
+
+report-check: venv
+	$(BIN)/python benchmarks/report_check.py --out runs/report-check
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

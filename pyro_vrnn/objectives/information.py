@@ -10,7 +10,8 @@ sequences, a third term appears. With p(z_t) = 1/N sum_n p_n and expectations un
 
     1/N sum_n KL(q_n || p_n) = information + gap - predicted
     information = E log q_n(z_t) / q(z_t)     what the posterior knows of which sequence it is: I_q(n; z_t), <= log N
-    predicted   = E log p_n(z_t) / p(z_t)     how much of that the prior of the same past tells already
+    predicted   = E log p_n(z_t) / p(z_t)     how much of that the prior of the same past tells already; below 0
+                                              where the prior expects another sequence's z_t
     gap         = E log q(z_t) / p(z_t)       KL of the aggregated posterior from the aggregated prior, >= 0
 
 Here n stands for a sequence together with one past of it that the guide drew: at t = 1 there is no past, `predicted`

@@ -86,7 +86,8 @@ def bars(title: str, values: Sequence[float], *, threshold: float, x_label: str)
         )
     y = up(threshold)
     parts.append(f'<path class="rule" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
-    parts.append(f'<text class="end" x="{WIDTH - RIGHT}" y="{y - 3:.1f}">active above {threshold:g}</text>')
+    words = f"active above {threshold:g}, the dashed line"
+    parts.append(f'<text class="end" x="{WIDTH - RIGHT}" y="12">{words}</text>')
     return picture(title, parts, HEIGHT)
 
 
@@ -127,8 +128,8 @@ def heat(title: str, values: Floats, levels: Sequence[float], *, unit: str) -> s
     for n, level in enumerate(levels, start=1):
         parts.append(f'<rect class="fill c0 shade{n}" x="{place:.0f}" y="5" width="14" height="9"/>')
         parts.append(f'<text x="{place + 18:.0f}" y="13">{level:g}</text>')
-        place += 44
-    parts.append(f'<text x="{place:.0f}" y="13">{say(unit)} and more</text>')
+        place += 48
+    parts.append(f'<text x="{place:.0f}" y="13">{say(unit)}</text>')
     return picture(title, [*parts, *steps_axis(across, round(bottom) + BOTTOM)], round(bottom) + BOTTOM - 10)
 
 
@@ -141,12 +142,13 @@ def points(title: str, places: Floats, names: Sequence[str], groups: Sequence[st
         names: of the points, [N].
         groups: which group each is of, [N]; beyond the largest ten, and where empty, points are pale.
     """
-    side = 300
     counted = Counter(group for group in groups if group)
     largest = sorted(name for name, _ in counted.most_common(2 * COLOURS))
     kinds = {name: f"c{n % COLOURS}" + (" hollow" if n >= COLOURS else "") for n, name in enumerate(largest)}
     low, high = places.min(0), places.max(0)
-    scale = (side - 16) / max(float((high - low).max()), 1e-9)
+    wide, tall = (max(float(extent), 1e-9) for extent in high - low)
+    side = min(300.0, max(100.0, 16 + (WIDTH - 16) * tall / wide))  # as tall as the points need
+    scale = min((WIDTH - 16) / wide, (side - 16) / tall)
     middle = (low + high) / 2
     parts = []
     for (x, y), name, group in zip(places, names, groups, strict=True):
@@ -154,7 +156,7 @@ def points(title: str, places: Floats, names: Sequence[str], groups: Sequence[st
         at = f'cx="{WIDTH / 2 + scale * (x - middle[0]):.1f}" cy="{side / 2 - scale * (y - middle[1]):.1f}"'
         parts.append(f'<circle class="fill {kind}" {at} r="3"><title>{say(name)}</title></circle>')
     for n, name in enumerate(largest):
-        x, y = 10 + 175 * (n % 2), side + 14 + 16 * (n // 2)
+        x, y = 10 + 175 * (n % 2), round(side) + 14 + 16 * (n // 2)
         short = name if len(name) <= 24 else f"{name[:23]}…"
         parts.append(f'<circle class="fill {kinds[name]}" cx="{x}" cy="{y - 4}" r="4"/>')
         parts.append(f'<text x="{x + 9}" y="{y}">{say(short)} ({counted[name]})</text>')

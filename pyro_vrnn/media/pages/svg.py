@@ -119,7 +119,7 @@ def frame(across: Axis, up: Axis, x_label: str, ticks: bool = True) -> str:
         if abs(value - round(value)) > 1e-6:
             continue  # there are no half updates or steps
         place = "start" if across(value) < LEFT + 12 else "end" if across(value) > WIDTH - RIGHT - 12 else "middle"
-        parts.append(f'<text class="{place}" x="{across(value):.1f}" y="{HEIGHT - BOTTOM + 13}">{value:,.4g}</text>')
+        parts.append(f'<text class="{place}" x="{across(value):.1f}" y="{HEIGHT - BOTTOM + 13}">{value:,.0f}</text>')
     parts.append(f'<text class="end" x="{WIDTH - RIGHT}" y="{HEIGHT - 4}">{say(x_label)}</text>')
     return "".join(parts)
 

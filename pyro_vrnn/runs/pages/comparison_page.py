@@ -166,9 +166,9 @@ def _curves(found: Together, names: Sequence[str]) -> list[tuple[str, list[Figur
         drawn = figures.compared_curves(looked, AXES, "NLL on validation, nats per step", "valid_nll_per_step", order)
         by_update = {"step": AXES["step"]}
         drawn += figures.compared_curves(logged, by_update, "Training loss, nats per step", "loss", order)
-        drawn += figures.compared_curves(
-            looked, by_update, "KL on validation, nats per step", "valid_kl_per_step", order
-        )
+        latent = {name: one.rows for name, one in here.items() if one.config.model.latent}
+        kl = "KL on validation, nats per step"
+        drawn += figures.compared_curves(latent, by_update, kl, "valid_kl_per_step", order)
         charts.append((found.titles[data] if len(found.data) > 1 else "", drawn))
     return charts
 

@@ -95,7 +95,7 @@ def _scores(run: Trained, found: Information) -> list[tuple[str, str, str]]:
     return [
         *rows,
         (f"information in {of}", means[0], f"{over}; {limit}"),
-        (f"predicted of {of}", means[1], f"{over}; what the prior tells of it already"),
+        (f"predicted of {of}", means[1], f"{over}; what the prior tells of it already; below 0 it misleads"),
         (f"gap of {of}", means[2], f"{over}; {apart}"),
     ]
 

@@ -173,3 +173,65 @@ def test_a_wave_is_drawn_at_any_length(samples: int) -> None:
     assert len(chart) < 20_000
     assert "nan" not in chart
     assert "nan" not in drawn.waveform("t", np.zeros(samples))
+
+
+def test_active_units_are_seen_step_by_step() -> None:
+    kl = np.zeros((6, 3))
+    kl[:, 2], kl[2:4, 0] = 0.5, 0.02
+    found = figures.posterior_curves(kl, True, 0.01)
+    assert len(found) == 4
+    assert len(figures.posterior_curves(kl, False, 0.01)) == 1
+    heat = found[3].svg
+    assert [int(unit) for unit in re.findall(r'x="42" y="[\d.]+">(\d)<', heat)] == [3, 1, 2]  # the greatest on top
+    drawn_cells = {shade: path.count("M") for shade, path in re.findall(r'c0 (shade\d)" d="(.*?)"', heat)}
+    assert drawn_cells == {"shade1": 1, "shade4": 1}  # one bar of two steps, and one of all six
+    wide = charts.heat("t", np.random.default_rng(0).random((200, 100)), [0.01, 0.1, 0.3, 0.6, 0.9], unit="nats")
+    assert len(wide) < 300_000
+    assert len(re.findall(r'x="42" y="[\d.]+">\d+<', wide)) <= charts.MOST_ROWS
+
+
+@pytest.mark.parametrize("count", [1, 2, 500])
+def test_a_map_names_its_points_and_groups(count: int) -> None:
+    places = np.random.default_rng(0).normal(size=(count, 2))
+    groups = [f"{HOSTILE}{n % 12}" for n in range(count)]
+    found = charts.points("t", places, [HOSTILE] * count, groups)
+    assert found.count("<title>") == 1 + count
+    assert "<script" not in found
+    assert len(found) < 150_000
+    assert "nan" not in found
+    assert found.count("<text") == min(count, 10)
+    at = [(float(x), float(y)) for x, y in re.findall(r'cx="([\d.-]+)" cy="([\d.-]+)" r="3"', found)]
+    assert len(at) == count
+    assert all(0 <= x <= 360 and 0 <= y <= 300 for x, y in at)
+    alone = charts.points("t", places, ["a"] * count, [""] * count)
+    assert "<text" not in alone
+    assert alone.count("fill c0") == count
+
+
+def test_a_cursor_goes_with_the_sound() -> None:
+    form = DataFormat(kind="pianoroll", support="binary", x_dim=12, steps_per_second=4.0, lowest_pitch=60)
+    roll = np.zeros((200, 12), np.uint8)
+    roll[4:8, 9] = 1
+    shown = media.show(form, roll, "t", 10.0)
+    (start, speed), *_ = re.findall(r'class="cursor" data-start="(.*?)" data-speed="(.*?)"', shown.svg)
+    x = float(re.findall(r'class="fill c0" d="M([\d.]+)', shown.svg)[0])
+    assert float(start) + 1.0 * float(speed) == pytest.approx(x, abs=0.1)  # step 4 is heard after a second
+    assert shown.scrolls
+    assert 'class="wide" width="752"' in shown.svg
+    short = media.show(form, roll[:40], "t", 10.0)
+    assert not short.scrolls
+    assert 'viewBox="0 0 360 150"' in short.svg
+    assert "cursor" not in media.show(form, np.zeros((40, 12)), "t", 10.0).svg  # no note, no sound
+    form = DataFormat(kind="audio", support="real", x_dim=10, steps_per_second=100.0, frame_length=10)
+    sound = media.show(form, np.ones((200, 10)), "t", 9.0).svg
+    (start, speed), *_ = re.findall(r'class="cursor" data-start="(.*?)" data-speed="(.*?)"', sound)
+    assert float(start) + 2.0 * float(speed) == pytest.approx(svg.WIDTH - 1)
+
+
+def test_many_curves_are_told_apart() -> None:
+    lines = [Line(f"<{n}>", [0, 1], [n, n + 1]) for n in range(15)]
+    chart = charts.curves("t", lines, x_label="updates", legend=False)
+    kinds = re.findall(r'class="line (.*?)" d=', chart)
+    assert len(set(kinds)) == len(kinds) == 15
+    assert [figures.mark(n).count(f'"line {kind}"') for n, kind in enumerate(kinds)] == [1] * 15
+    assert chart.count("<title>&lt;") == 15
