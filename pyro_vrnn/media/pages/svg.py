@@ -38,7 +38,13 @@ class Line:
 
 
 class Axis:
-    """Values to places between two ends, straight or logarithmic."""
+    """Values to places between two ends, straight or logarithmic.
+
+    Args:
+        low, high: the values at the ends; if there is but one value, it stands in the middle.
+        begin, end: their places, pixels.
+        log: whether the scale is logarithmic; values are then above 0.
+    """
 
     def __init__(self, low: float, high: float, begin: float, end: float, log: bool = False) -> None:
         if not high > low:
@@ -47,6 +53,7 @@ class Axis:
         self.low, self.high, self.begin, self.end, self.log = low, high, begin, end, log
 
     def __call__(self, value: float) -> float:
+        """The place of a value, pixels."""
         if self.log:
             share = math.log(max(value, self.low) / self.low) / math.log(self.high / self.low)
         else:

@@ -30,10 +30,12 @@ def facts(run: Trained, rows: list[dict[str, Any]], stopped: str) -> list[tuple[
 
 
 def updates(rows: list[dict[str, Any]]) -> int:
+    """The number of the last logged update."""
     return max((int(row["step"]) for row in rows), default=0)
 
 
 def duration(seconds: float) -> str:
+    """Seconds in words: seconds, minutes or hours."""
     return (
         f"{seconds:.0f} s"
         if seconds < 120
