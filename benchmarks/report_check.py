@@ -166,10 +166,12 @@ PLAY = """
 const sound = document.querySelector("article .cursor") && document.querySelector("audio");
 if (!sound) return null;
 sound.currentTime = 0.05;
-return new Promise(done => setTimeout(() => {
-  const line = document.querySelector(".cursor.on");
-  done(Boolean(line && line.getAttribute("transform")));
-}, 300));
+return new Promise(done => {
+  const until = performance.now() + 5000, moved = () => document.querySelector(".cursor.on[transform]") !== null;
+  const look = setInterval(() => {
+    if (moved() || performance.now() > until) { clearInterval(look); done(moved()); }
+  }, 50);
+});
 """
 """A sound is wound forward, as a reader would: whether its cursor came along; null where there is no sound."""
 

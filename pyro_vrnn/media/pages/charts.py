@@ -34,9 +34,16 @@ MOST_ROWS = 40
 
 
 def curves(
-    title: str, lines: Sequence[Line], *, x_label: str, log: bool = False, zero: bool = False, legend: bool = True
+    title: str,
+    lines: Sequence[Line],
+    *,
+    x_label: str,
+    log: bool = False,
+    zero: bool = False,
+    whole: bool = False,
+    legend: bool = True,
 ) -> str:
-    """Draw curves on one pair of axes; a first few values far above the rest leave the page.
+    """Draw curves on one pair of axes; a few values far above the rest, as at the start of a training, leave the page.
 
     Args:
         title: what a reader who does not see it is told.
@@ -44,6 +51,7 @@ def curves(
         x_label: below the axis.
         log: whether the values are on a logarithmic scale; those not above 0 are then left out.
         zero: whether the axis begins at 0.
+        whole: whether no value leaves the page.
         legend: whether the names stand above; if not, they are told to who points at a curve.
     """
     kept = [(i, line, *thinned(line, log)) for i, line in enumerate(lines)]
@@ -53,8 +61,9 @@ def curves(
     every = np.concatenate([y[np.isfinite(y)] for _, _, _, y in kept])
     places = np.concatenate([x for _, _, x, _ in kept])
     low, high = (0.0 if zero else float(every.min())), float(every.max())
+    high = 1.0 if zero and high <= 0 else high
     most = float(np.quantile(every, 0.95))
-    if len(every) > 8 and not log and high > most + (most - low) > low:
+    if len(every) > 8 and not log and not whole and high > most + (most - low) > low:
         high = most + 0.35 * (most - low)
     across = Axis(float(places.min()), float(places.max()), LEFT, WIDTH - RIGHT)
     up = Axis(low, high, HEIGHT - BOTTOM, TOP, log)

@@ -59,10 +59,13 @@ def posterior_curves(kl: Floats, per_step: bool, threshold: float) -> list[Figur
     by_step = kl.sum(1)
     words = "KL of the posterior from the prior at each step, nats"
     line = Line("", steps, by_step.tolist())
-    found = [Figure(charts.curves(words, [line], x_label="step", zero=float(by_step.min()) >= 0), words), units]
+    found = [
+        Figure(charts.curves(words, [line], x_label="step", whole=True, zero=float(by_step.min()) >= 0), words),
+        units,
+    ]
     words = f"Active units at each step, of {kl.shape[1]}: those with a KL above {threshold:g} nats"
     line = Line("", steps, (kl > threshold).sum(1).tolist())
-    found.append(Figure(charts.curves(words, [line], x_label="step", zero=True), words))
+    found.append(Figure(charts.curves(words, [line], x_label="step", whole=True, zero=True), words))
     words = f"KL of each unit at each step, nats; where it is blank, the unit is not active (below {threshold:g})"
     if kl.shape[1] > charts.MOST_ROWS:
         words += f"; the {charts.MOST_ROWS} units with the greatest KL"
@@ -74,7 +77,9 @@ def information_curves(parts: Mapping[str, Sequence[float]]) -> list[Figure]:
     """What z tells at each step, nats: name -> a value for each step."""
     words = "What z tells of the sequence at each step, nats"
     lines = [Line(name, range(1, len(values) + 1), values) for name, values in parts.items()]
-    return [Figure(charts.curves(words, lines, x_label="step", zero=min(map(min, parts.values())) >= 0), words)]
+    return [
+        Figure(charts.curves(words, lines, x_label="step", whole=True, zero=min(map(min, parts.values())) >= 0), words)
+    ]
 
 
 def latent_map(places: Floats, names: Sequence[str], groups: Sequence[str], words: str) -> Figure:

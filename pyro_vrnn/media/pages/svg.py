@@ -18,7 +18,7 @@ from pyro_vrnn.media.figures import plain
 
 Floats = NDArray[np.float64]
 WIDTH, HEIGHT = 360, 200
-LEFT, RIGHT, TOP, BOTTOM = 46, 6, 20, 30
+LEFT, RIGHT, TOP, BOTTOM = 52, 6, 20, 30
 """Pixels around the place where a chart draws."""
 COLOURS = 5
 """Of the page, `c0` to `c4`."""
@@ -144,7 +144,7 @@ def steps_axis(across: Axis, height: int) -> list[str]:
 
 def number(value: float, x: float, y: float) -> str:
     """A value at the axis, with its end at x."""
-    short = f"{value:.3g}"
+    short = f"{value:,.0f}" if 1000 <= abs(value) < 100_000 else f"{value:.3g}"
     if len(short) > 7:  # as 0.000995 is, which the margin does not hold
         short = f"{value:.2e}".replace("e-0", "e-")
     return f'<text class="end" x="{x:.1f}" y="{y:.1f}">{short}</text>'

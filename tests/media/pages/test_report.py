@@ -182,12 +182,24 @@ def test_active_units_are_seen_step_by_step() -> None:
     assert len(found) == 4
     assert len(figures.posterior_curves(kl, False, 0.01)) == 1
     heat = found[3].svg
-    assert [int(unit) for unit in re.findall(r'x="42" y="[\d.]+">(\d)<', heat)] == [3, 1, 2]  # the greatest on top
+    assert [int(unit) for unit in re.findall(r'x="48" y="[\d.]+">(\d)<', heat)] == [3, 1, 2]  # the greatest on top
     drawn_cells = {shade: path.count("M") for shade, path in re.findall(r'c0 (shade\d)" d="(.*?)"', heat)}
     assert drawn_cells == {"shade1": 1, "shade4": 1}  # one bar of two steps, and one of all six
     wide = charts.heat("t", np.random.default_rng(0).random((200, 100)), [0.01, 0.1, 0.3, 0.6, 0.9], unit="nats")
     assert len(wide) < 300_000
-    assert len(re.findall(r'x="42" y="[\d.]+">\d+<', wide)) <= charts.MOST_ROWS
+    assert len(re.findall(r'x="48" y="[\d.]+">\d+<', wide)) <= charts.MOST_ROWS
+
+
+def test_no_peak_of_the_posterior_leaves_the_page() -> None:
+    kl = np.full((40, 1), 0.1)
+    kl[17] = 30
+    by_step, _, active, _ = (figure.svg for figure in figures.posterior_curves(kl, True, 0.01))
+    tops = [float(y) for y in re.findall(r"[ML][\d.]+ ([\d.]+)", by_step.split('class="line')[1].split("</svg>")[0])]
+    assert min(tops) == pytest.approx(svg.TOP)
+    assert ">30<" in by_step
+    idle = figures.posterior_curves(kl * 0, True, 0.01)[2].svg
+    assert ">-" not in idle  # there are no fewer than 0 active units
+    assert ">1<" in active
 
 
 @pytest.mark.parametrize("count", [1, 2, 500])
@@ -217,7 +229,7 @@ def test_a_cursor_goes_with_the_sound() -> None:
     x = float(re.findall(r'class="fill c0" d="M([\d.]+)', shown.svg)[0])
     assert float(start) + 1.0 * float(speed) == pytest.approx(x, abs=0.1)  # step 4 is heard after a second
     assert shown.scrolls
-    assert 'class="wide" width="752"' in shown.svg
+    assert 'class="wide" width="758"' in shown.svg
     short = media.show(form, roll[:40], "t", 10.0)
     assert not short.scrolls
     assert 'viewBox="0 0 360 150"' in short.svg
