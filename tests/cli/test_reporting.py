@@ -98,6 +98,7 @@ def test_tables_with_hostile_names(model: str, tmp_path: Path, capsys: pytest.Ca
     assert ("information in z_1" in text) == (model == "vrnn")
     assert ('<th scope="row">information in z</th>' in text) == (model == "vrae")
     assert ("Active units at each step" in text) == (model == "vrnn")
+    assert ("KL of each latent unit, nats; the largest first" in text) == (model == "vrae")
 
 
 @pytest.mark.parametrize("support", ["real", "binary"])

@@ -47,11 +47,11 @@ def posterior_curves(kl: Floats, per_step: bool, threshold: float) -> list[Figur
     """The KL of one sequence: by step, by unit, and of both, with how many units are active at each step.
 
     Args:
-        kl: nats. [T, Z]
+        kl: nats; of one z about the whole sequence, T = 1. [T, Z]
         per_step: whether there is a z for every step; if not, only what is about units is drawn.
         threshold: nats; a unit with more is active.
     """
-    words = "KL of each latent unit, nats per step; the largest first"
+    words = f"KL of each latent unit, {'nats per step' if per_step else 'nats'}; the largest first"
     units = Figure(charts.bars(words, kl.mean(0), threshold=threshold, x_label="latent units, by KL"), words)
     if not per_step:
         return [units]

@@ -30,13 +30,19 @@ def posterior(run: Trained, dataset: SequenceDataset, seed: int, told: list[Find
     given = int(dataset.given[0])
     x = dataset[0][: given + POSTERIOR_STEPS]
     kl = inspection.posterior(run, x, seed=seed, given=given).kl()[0].double().cpu().numpy()  # [T, Z]
+    unit = "nats per step"
+    if not run.net.per_step:
+        kl, unit = (
+            kl[:1],
+            "nats",
+        )  # later z are there for the programs alone: a mean over them is too small
     by_unit = kl.mean(0)
     active = int((by_unit > inspection.ACTIVE_NATS).sum())
-    told += of_units(by_unit.tolist(), active, inspection.ACTIVE_NATS)
+    told += of_units(by_unit.tolist(), active, inspection.ACTIVE_NATS, unit)
     steps = f"the first {len(x)} steps" if len(x) < int(dataset.lengths[0]) else f"{len(x)} steps"
     words = (
         f"Test sequence {dataset.ids[0]}, {steps}: {active} of {len(by_unit)} latent units are active (KL above "
-        f"{inspection.ACTIVE_NATS:g} nats per step); KL {kl.sum():.3f} nats in all."
+        f"{inspection.ACTIVE_NATS:g} {unit}); KL {kl.sum():.3f} nats in all."
     )
     if not run.net.per_step:
         words += " One z is about the whole sequence; there is no z of single steps."

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from small import write_small
 
-from pyro_vrnn.runs.pages.latents import groups_of, project
+import pyro_vrnn as pv
+from pyro_vrnn.media.pages.findings import Finding
+from pyro_vrnn.runs import inspection
+from pyro_vrnn.runs.pages.latents import groups_of, posterior, project
 
 
 def test_one_or_two_units_are_shown_as_they_are() -> None:
@@ -62,3 +67,18 @@ def test_a_few_points_have_places_too(count: int) -> None:
 )
 def test_groups_are_what_ids_share(ids: list[str], groups: list[str]) -> None:
     assert groups_of(ids) == groups
+
+
+def test_one_z_is_measured_by_sequence_and_not_by_step(tmp_path: Path) -> None:
+    """A unit of 0.05 nats is active, however long the sequence that it is about."""
+    run = pv.train(data=write_small(tmp_path / "d.h5"), model="vrae", out=tmp_path / "r", max_steps=1, device="cpu",
+                   settings={"model.hidden_dim": 8, "model.latent_dim": 3})  # fmt: skip
+    data = run.data()
+    kl = inspection.posterior(run, data[0]).kl()[0]  # [T, Z]
+    assert kl[1:].abs().max() == 0
+    told: list[Finding] = []
+    charts, words = posterior(run, data, 0, told)
+    active = int((kl[0] > inspection.ACTIVE_NATS).sum())
+    assert f"{active} of 3 latent units are active (KL above 0.01 nats); KL {float(kl.sum()):.3f} nats in all" in words
+    assert len(charts) == 1
+    assert len(told) == (active < 3)
