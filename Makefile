@@ -13,15 +13,16 @@ export PIP_BUILD_CONSTRAINT := constraints.txt
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo iwae lint test check report-check clean
+.PHONY: help venv demo lint test check report-check audit licences clean
 
 help:
 	@echo 'make demo   a VRNN learns Bach and writes music: minutes'
-	@echo 'make iwae   the IWAE experiment: several bounds, three seeds: overnight (RECIPE=iwae-speech, STEPS=300)'
 	@echo 'make test   the tests'
-	@echo 'make lint   format, lint, types, the layers of imports'
+	@echo 'make lint   format, lint, types, the layers of imports, docstrings'
 	@echo 'make check  what CI checks: lint and test'
 	@echo 'make report-check  pages of small runs, looked at in headless Chromium; screenshots in runs/report-check'
+	@echo 'make audit  known faults of the packages in constraints.txt (skips with a reason without pip-audit or a network)'
+	@echo 'make licences  writes docs/licences.md anew, from the packages that are installed'
 	@echo 'make venv   the environment of all these, in $(VENV)'
 	@echo 'make clean  removes it, and what tools left behind; data and runs stay'
 
@@ -44,16 +45,12 @@ demo: venv
 	@echo '       $(BIN)/pyro-vrnn sample runs/demo --prime-index 0         continue a chorale'
 	@echo '       $(BIN)/pyro-vrnn train --objective iwae --particles 5     another bound, one flag'
 
-RECIPE ?= iwae-jsb
-STEPS ?=
-iwae: venv
-	$(BIN)/python benchmarks/iwae_experiment.py --recipe $(RECIPE) --out runs/$(RECIPE) $(if $(STEPS),--steps $(STEPS))
-
 lint: venv
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache >.lint-imports.log 2>&1 || { cat .lint-imports.log; exit 1; }
+	@$(BIN)/interrogate -q pyro_vrnn examples || { $(BIN)/interrogate -vv pyro_vrnn examples | grep -E '^Coverage|MISSED'; exit 1; }
 
 test: venv
 	$(BIN)/python -m pytest -n 2
@@ -62,6 +59,12 @@ check: lint test
 
 report-check: venv
 	$(BIN)/python benchmarks/report_check.py --out runs/report-check
+
+audit:
+	@$(firstword $(wildcard $(BIN)/python) $(PYTHON)) benchmarks/audit.py constraints.txt
+
+licences: venv
+	$(BIN)/python benchmarks/licences.py docs/licences.md
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

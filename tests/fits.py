@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 import pyro_vrnn as pv
 from pyro_vrnn import runs
+from pyro_vrnn.config import resolve
+from pyro_vrnn.data.format import format_of
+from pyro_vrnn.data.schema import read_info
 from pyro_vrnn.models import MODELS
 from pyro_vrnn.objectives import OBJECTIVES
 from pyro_vrnn.training import checkpoint
@@ -28,6 +33,21 @@ def fit(data: Path, out: Path | None, **options: Any) -> runs.Run:
     if options.get("model") == "rnn":
         del settings["model.latent_dim"]
     return pv.train("chorales-vrnn", data=data, out=out, device="cpu", settings=settings, **options)
+
+
+def untrained(data: Path, *sets: str) -> runs.Run:
+    """A run of this data as it would be before its first update, with no folder."""
+    chosen = [f"model.{k}={v}" for k, v in (("latent_dim", 3), ("hidden_dim", 8), ("network_dims", 8))]
+    if "model.name=rnn" in sets:
+        chosen = chosen[1:]
+    settings = resolve(flags={"data.path": str(data)}, sets=[*chosen, *sets]).config
+    settings = dataclasses.replace(settings, format=format_of(read_info(data)))
+    torch.manual_seed(0)
+    net = runs.build_net(settings)
+    with torch.no_grad():
+        for p in net.parameters():
+            p.add_(0.2 * torch.randn_like(p))  # so that no gate is closed
+    return runs.Run(data.parent, data.parent / "step-0", settings, net.eval(), {})
 
 
 def losses(run: Path) -> list[dict[str, Any]]:

@@ -5,7 +5,17 @@ from __future__ import annotations
 import sys
 from typing import NoReturn
 
-from pyro_vrnn.cli import about, data, drawing, fitting, prepare, reporting, series  # noqa: F401  (each registers its commands)
+from pyro_vrnn.cli import (  # noqa: F401  (each registers its commands)
+    about,
+    data,
+    drawing,
+    evaluating,
+    experiment,
+    fitting,
+    prepare,
+    reporting,
+    series,
+)
 from pyro_vrnn.cli.app import app
 from pyro_vrnn.cli.terminal import run
 

@@ -14,7 +14,7 @@ from pyro_vrnn.system.version import __version__
 
 ORDER = (
     *("train", "evaluate", "sample", "inspect", "reconstruct", "interpolate", "encode", "compare", "report"),
-    *("impute", "forecast"),
+    *("impute", "forecast", "experiment"),
     *("prepare", "data", "recipes", "config", "bench", "doctor"),
 )
 """The order in which `--help` lists the commands."""

@@ -67,7 +67,8 @@ def report(data: str | Path = "data") -> dict[str, Any]:
         "devices": _devices(modules.get("torch"), problems),
         "storage": {
             "data": _storage("data folder", Path(data), problems),
-            "temp": _storage("temporary folder", Path(_try(tempfile.gettempdir) or "/tmp"), problems),
+            # nothing is made there: it is looked at
+            "temp": _storage("temporary folder", Path(_try(tempfile.gettempdir) or "/tmp"), problems),  # noqa: S108
         },
         "memory": _memory(problems),
     }

@@ -68,31 +68,46 @@ def sample(
 def inspect(
     run: RunArgument,
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
-    sequence: Annotated[str, typer.Option(metavar="I|ID", help="Which sequence of the split.")] = "0",
-    particles: Annotated[int, typer.Option(min=1, help="Samples of the posterior; their means are shown.")] = 1,
+    sequence: Annotated[
+        str, typer.Option(metavar="I|ID", help="Which sequence of the split; several: all, A:B (A to B - 1) or I,J,ID.")
+    ] = "0",
+    particles: Annotated[
+        int, typer.Option(min=1, help="Samples of the posterior; their means are shown. 25 or more for k-hat.")
+    ] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the samples.")] = 0,
     out_: Annotated[
         Path | None,
         typer.Option("--out", "-o", metavar="DIR", help="Folder of the figures; default: RUN/figures."),
     ] = None,
     export: Annotated[
-        Path | None, typer.Option(metavar="FILE.nc", help="The posterior as NetCDF that ArviZ reads.")
+        Path | None, typer.Option(metavar="FILE.nc", help="Posterior, prior and log-likelihood as NetCDF for ArviZ.")
     ] = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> dict[str, Any]:
-    """Look into the posterior of one sequence.
+    """Look into the posterior of one sequence, or of several.
 
-    Lists the sites of its trace with their log-probabilities, and draws the KL by step and by latent unit.
+    Lists the sites of its trace with their log-probabilities, and draws the KL by step and by latent unit. Several
+    sequences get a line each. --export writes all of it for ArviZ.
     """
     set_threads(threads)
     from pyro_vrnn import runs
-    from pyro_vrnn.runs import inspection
+    from pyro_vrnn.cli.console import counting
 
     loaded = runs.load(run, device=device, say=out.say)
-    found = inspection.inspect(
-        loaded, split=split, sequence=sequence, particles=particles, seed=seed, out=out_, export=export
-    )
+    with counting(out.console(), "inspecting", quiet=out.quiet) as progress:
+        found = loaded.inspect(
+            split=split,
+            sequence=sequence,
+            particles=particles,
+            seed=seed,
+            out=out_,
+            export=export,
+            progress=progress,
+        )
+    if "sequences" in found:
+        _print_several(found)
+        return found
     header: list[tuple[object, ...]] = [("site", "kind", "shape", "log p", "log q", "KL")]
     sites = [s for s in found["sites"] if found["per_step"] or s["kind"] != "latent" or s["name"] == "z_1"]
     sites = [s for s in sites if s["shape"][-1] > 0]  # an RNN's z is there for the programs alone
@@ -121,9 +136,52 @@ def inspect(
         f"the largest: {', '.join(f'{v:.3f}' for v in sorted(units, reverse=True)[:5])}"
         if units
         else "this model has no latent variables",
+    )
+    if units:
+        _print_diagnosis(found)
+    out.print(*found["files"])
+    return found
+
+
+def _k_hat(value: float | None) -> str:
+    """A k-hat in two digits, or a dash."""
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _print_diagnosis(found: dict[str, Any]) -> None:
+    """How the draws of one sequence are weighted."""
+    k_hat = "" if found["pareto_k"] is None else f", k-hat {_k_hat(found['pareto_k'])}"
+    out.print(f"effective sample size {found['ess']:.1f} of {found['particles']}{k_hat}", found["diagnosis"])
+
+
+def _print_several(found: dict[str, Any]) -> None:
+    """A line for each sequence, and what is to be said of all."""
+    rows, most = found["sequences"], 24
+    shown = rows if out.verbose or len(rows) <= most else rows[:most]
+    header: list[tuple[object, ...]] = [("sequence", "steps", "bound", "KL", "active", "ESS", "k-hat")]
+    numbers: list[tuple[object, ...]] = [
+        (
+            row["sequence"],
+            row["steps"],
+            f"{row['bound']:.3f}",
+            f"{row['kl']:.3f}",
+            row["active_units"],
+            f"{row['ess']:.1f}",
+            _k_hat(row["pareto_k"]),
+        )
+        for row in shown
+    ]
+    out.table(header + numbers, right=(1, 2, 3, 4, 5, 6))
+    if len(rows) > len(shown):
+        out.print(f"… and {len(rows) - len(shown)} more; --verbose shows all")
+    words: dict[str, int] = {}
+    for row in rows:
+        words[row["diagnosis"]] = words.get(row["diagnosis"], 0) + 1
+    out.print(*(f"{count} of {len(rows)}: {said}" for said, count in words.items()))
+    out.print(
+        f"{len(rows)} sequences of {found['split']}; bound, KL in nats of the whole sequence, K={found['particles']}",
         *found["files"],
     )
-    return found
 
 
 @command
@@ -203,7 +261,7 @@ def interpolate(
     """
     set_threads(threads)
     from pyro_vrnn import runs
-    from pyro_vrnn.runs import latent_space
+    from pyro_vrnn.runs.posteriors import latent_space
 
     loaded = runs.load(run, device=device, say=out.say)
     files = latent_space.interpolate(
@@ -226,7 +284,7 @@ def encode(
     """Write the latents of a split as arrays (.npz), and a map of them."""
     set_threads(threads)
     from pyro_vrnn import runs
-    from pyro_vrnn.runs import latent_space
+    from pyro_vrnn.runs.posteriors import latent_space
 
     files = latent_space.encode(runs.load(run, device=device, say=out.say), data=file, split=split, seed=seed, out=out_)
     out.print(*files)

@@ -1,4 +1,4 @@
-"""Training and what comes of it in numbers: train, evaluate."""
+"""Training: train."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from pyro_vrnn.cli.app import DeviceOption, RunArgument, SetOption, ThreadsOption, command, set_threads
+from pyro_vrnn.cli.app import DeviceOption, SetOption, ThreadsOption, command, set_threads
 from pyro_vrnn.cli.data import print_description
-from pyro_vrnn.cli.series import forecast_scores
 from pyro_vrnn.cli.terminal import out
 from pyro_vrnn.system.errors import ConfigError
 
@@ -59,6 +58,10 @@ def train(
         Path | None, typer.Option(metavar="RUN", help="Start from the weights of a trained run.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove the run that --out holds.")] = False,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Log for other programs too: csv, tensorboard, wandb. Repeat for more."),
+    ] = None,
     sets: SetOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check and show the settings and the data; train nothing.")
@@ -85,7 +88,7 @@ def train(
     resolved = config.resolve(recipe, flags={key: given[name] for name, key in FLAGS.items()}, sets=sets or [])
     seconds = _seconds(max_time)
     if dry_run:
-        asked = {"out": out_, "resume": resume, "init_from": init_from, "overwrite": overwrite}
+        asked = {"out": out_, "resume": resume, "init_from": init_from, "overwrite": overwrite, "log": log or ()}
         return _dry_run(resolved, device, **asked) if leads() else None
     from pyro_vrnn.cli.console import ConsoleObserver
     from pyro_vrnn.media import curves
@@ -103,6 +106,7 @@ def train(
         max_seconds=seconds,
         overwrite=overwrite,
         observer=observer,
+        log=log or (),
     )
     if not leads():
         return None
@@ -170,86 +174,4 @@ def _dry_run(resolved: Any, device: str, **asked: Any) -> dict[str, Any]:
         "config": settings.to_dict(),
         "parameters": count,
         "device": str(where),
-    }
-
-
-@command
-def evaluate(
-    run: RunArgument,
-    data: Annotated[str | None, typer.Option(metavar="FILE.h5|NAME", help="Other data of the same kind.")] = None,
-    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
-    objective: Annotated[str, typer.Option(help="elbo, elbo-mc, iwae, fivo, …: as in train.")] = "elbo",
-    particles: Annotated[
-        int | None, typer.Option(help="Samples of z, K; iwae with 100 is what is usually reported.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the samples of z.")] = 0,
-    repeats: Annotated[int, typer.Option(min=1, help="Estimate so often, and tell the spread.")] = 1,
-    batch_size: Annotated[int, typer.Option(min=1, help="Sequences at once.")] = 32,
-    forecast: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Score forecasts of each sequence's last N steps instead.")
-    ] = None,
-    season: Annotated[int | None, typer.Option(metavar="M", help="Steps a season, for its baseline.")] = None,
-    device: DeviceOption = "auto",
-    threads: ThreadsOption = None,
-) -> dict[str, Any]:
-    """Estimate a bound on log p(x) of a split, always at KL weight 1.
-
-    The usual report is:  pyro-vrnn evaluate RUN --objective iwae --particles 100
-    """
-    set_threads(threads)
-    from pyro_vrnn import runs
-    from pyro_vrnn.cli.console import counting
-    from pyro_vrnn.data.baselines import baselines
-
-    loaded = runs.load(run, device=device, say=out.say)
-    if forecast is not None:
-        return forecast_scores(loaded, forecast, season, data, split, particles, seed)
-    if season is not None:
-        raise ConfigError("--season is of --forecast", "evaluate RUN --forecast 12 --season 12")
-    dataset = loaded.data(data, split)
-    with counting(out.console(), f"{objective} on {split}", quiet=out.quiet) as progress:
-        found = loaded.evaluate(
-            split,
-            objective,
-            particles,
-            data=data,
-            batch_size=batch_size,
-            seed=seed,
-            repeats=repeats,
-            progress=progress,
-        )
-    error = "" if found.stderr is None else f" ± {found.stderr:.4f} (standard error over sequences)"
-    read = int(dataset.given.sum())
-    unscored = f" ({read} first steps more are only read, and have no score)" if read else ""
-    out.print(
-        f"{split}: {found.sequences} sequences, {found.steps} steps{unscored}; bound {found.bound}, K={found.particles}"
-    )
-    rows: list[tuple[object, ...]] = [
-        ("NLL per step", f"{found.nll_per_step:.4f}", f"nats; all NLL over all steps{error}"),
-        ("", f"{found.nll_per_step_sequence_mean:.4f}", "nats; mean over sequences of NLL / steps"),
-        ("NLL per sequence", f"{found.nll_per_sequence:.3f}", "nats"),
-        ("KL per step", f"{found.kl_per_step:.4f}", "nats"),
-    ]
-    if found.stderr_repeats is not None:
-        rows.append(("error", f"{found.stderr_repeats:.4f}", f"of NLL per step over {repeats} repeats"))
-    form = loaded.format
-    simple = baselines(dataset.info.path, loaded.encoding) if split == "test" and not out.json else {}
-    words = form.traits.baseline_words(form.support) if simple else {}
-    some = f" ({simple['test_sequences']} of the sequences)" if "test_sequences" in simple else ""
-    rows += [("baseline", f"{simple[key]:.4f}", f"nats per step; {what}{some}") for key, what in words.items()]
-    sound = loaded.format.by_sample(found.nll_per_step)
-    if sound:
-        value, bits = sound["nll_per_sample"], sound["bits_per_sample"]
-        rows.append(
-            ("NLL per sample", f"{value:.4f}", f"nats ({bits:.4f} bits); amplitude in {sound['amplitude_unit']}")
-        )
-        rows += [("baseline", f"{simple[key] / form.frame_length:.4f}", f"nats; {what}") for key, what in words.items()]
-    out.table(rows, right=(1,))
-    where = {"run": str(run), "checkpoint": loaded.step_folder.name}
-    return {
-        "schema": 1,
-        **found.as_dict(),
-        **sound,
-        **where,
-        "data": str(dataset.info.path),
     }

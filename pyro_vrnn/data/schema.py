@@ -112,8 +112,7 @@ def open_data(path: str | Path) -> tuple[h5py.File, DataInfo]:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise DataError(f"{path}: {reason}", PREPARE, path) from error
-    # Never open a FIFO or a device: that can hang or have effects.
-    if not stat.S_ISREG(status.st_mode):
+    if not stat.S_ISREG(status.st_mode):  # never open a FIFO or a device: that can hang or have effects
         what = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
         raise DataError(f"{path}: {what}", "give a .h5 file; `pyro-vrnn prepare` makes one of your own data", path)
     if status.st_size == 0:
@@ -145,6 +144,7 @@ def refusing(path: Path, what: str) -> Iterator[None]:
 
 
 def damaged(path: Path, what: str, error: BaseException) -> DataError:
+    """The error for a part of a data file (`what`) that HDF5 cannot read, with the first line of its own words."""
     reason = (str(error).splitlines() or [type(error).__name__])[0]
     return DataError(f"{path}: {what} cannot be read: {reason}", AGAIN, path)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import os
@@ -21,6 +20,7 @@ from pyro_vrnn.data.kinds import KINDS
 from pyro_vrnn.data.moments import Moments
 from pyro_vrnn.data.schema import FORMAT, SCHEMA, SPLITS, Array, DataInfo, read_info
 from pyro_vrnn.data.supports import SUPPORTS, check_support
+from pyro_vrnn.system.disk import Disk
 from pyro_vrnn.system.errors import ConfigError, DataError, choose
 from pyro_vrnn.system.files import sync_folder, write_refused
 
@@ -82,7 +82,7 @@ def write_sequences(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "xb+", buffering=0) as raw:
-            disk = _Disk(raw)
+            disk = Disk(raw)
             try:
                 with h5py.File(disk, "w", libver=("v110", "v110")) as file:
                     _write_attributes(file, kind, support, frame_length, source, licence, options or {}, extra or {})
@@ -121,51 +121,6 @@ def check_free(path: str | Path, overwrite: bool) -> None:
         raise ConfigError(f"{path} is a folder", "name a file, such as data.h5", path)
     if not overwrite:
         raise ConfigError(f"{path} exists already", "use it as it is, or replace it with --overwrite", path)
-
-
-class _Disk:
-    """The file under HDF5 while it is written.
-
-    HDF5 takes the process down at exit after a write that failed. So it never learns of a full disk: the first
-    error is kept here for us, and what comes after it goes nowhere.
-    """
-
-    def __init__(self, raw: io.FileIO) -> None:
-        self.raw = raw
-        self.error: OSError | None = None
-
-    def write(self, data: Any) -> int:
-        left = memoryview(data)
-        size = len(left)
-        try:
-            while len(left) and self.error is None:
-                left = left[self.raw.write(left) :]
-        except OSError as error:
-            self.error = error
-        return size
-
-    def truncate(self, size: int) -> int:
-        try:
-            if self.error is None:
-                self.raw.truncate(size)
-        except OSError as error:
-            self.error = error
-        return size
-
-    def read(self, size: int = -1) -> bytes:
-        return self.raw.read(size) or b""
-
-    def readinto(self, buffer: Any) -> int:
-        return self.raw.readinto(buffer) or 0
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self.raw.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self.raw.tell()
-
-    def flush(self) -> None:
-        """Nothing: writes are not held back here, and the end of the whole is what is synced."""
 
 
 class _Writer:

@@ -101,6 +101,51 @@ def comparison(data: Mapping[str, Mapping[str, Group]], path: str | Path, axes: 
     save(figure, path)
 
 
+Reached = Mapping[str, Mapping[str, float]]
+"""Name of a group -> seed -> value."""
+
+
+def reached(data: Mapping[str, Mapping[str, Reached]], path: str | Path, xlabel: str) -> None:
+    """Draw what each run of several groups reached: a point for each seed, and a bar at their mean.
+
+    The points of one seed are joined by a thin line, since the runs of a seed are pairs. A group has one colour.
+
+    Args:
+        data: title of a row of panels -> title of a panel -> name of a group -> seed -> value.
+        path: the PNG to write.
+        xlabel: what the values are.
+    """
+    columns = max(len(panels) for panels in data.values())
+    heights = [1.0 + 0.36 * max(len(groups) for groups in panels.values()) for panels in data.values()]
+    names = list(dict.fromkeys(name for panels in data.values() for groups in panels.values() for name in groups))
+    figure = new_figure(4.2 * columns, sum(heights))
+    rows = figure.subplots(len(data), columns, squeeze=False, height_ratios=heights)
+    for every, (row, panels) in zip(rows, data.items(), strict=True):
+        for axes, (title, groups) in zip(every, panels.items(), strict=False):
+            _points(axes, groups, names)
+            headline(axes, f"{row}: {title}" if len(data) > 1 else title, size=9)
+            axes.set_xlabel(xlabel, fontsize=9)
+        for axes in every[len(panels) :]:
+            axes.set_visible(False)
+    save(figure, path)
+
+
+def _points(axes: Axes, groups: Reached, names: Sequence[str]) -> None:
+    """One panel of `reached`."""
+    for seed in sorted({seed for values in groups.values() for seed in values}):
+        line = [(values[seed], y) for y, values in enumerate(groups.values()) if seed in values]
+        axes.plot([x for x, _ in line], [y for _, y in line], color="#CCCCCC", linewidth=0.8, zorder=1)
+    for y, (name, values) in enumerate(groups.items()):
+        found, colour = list(values.values()), COLOURS[names.index(name) % len(COLOURS)]
+        axes.plot(found, [y] * len(found), "o", color=colour, markersize=4.5, alpha=0.7, zorder=2)
+        if found:
+            axes.plot([sum(found) / len(found)], [y], "|", color=colour, markersize=16, markeredgewidth=2, zorder=3)
+    axes.set_yticks(range(len(groups)), [plain(name) for name in groups], fontsize=8)
+    axes.tick_params(axis="x", labelsize=8)
+    axes.set_ylim(len(groups) - 0.5, -0.5)
+    axes.grid(axis="x", color="#E6E6E6", linewidth=0.7)
+
+
 def _band(panel: Axes, runs: Group, key: str, colour: str, style: str, name: str) -> None:
     """A group's mean and deviation over one axis; nothing if no run has that axis."""
     curves = [
@@ -113,6 +158,8 @@ def _band(panel: Axes, runs: Group, key: str, colour: str, style: str, name: str
     low, high = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
     at = np.unique([v for x, _ in curves for v in x if low <= v <= high])
     values = np.stack([np.interp(at, x, y) for x, y in curves])
+    if low > high:  # one was over before another was looked at for the first time: where they were looked at last
+        at, values = np.array([np.mean([x[-1] for x, _ in curves])]), np.array([[y[-1]] for _, y in curves])
     mean = values.mean(0)
     count = f" ({len(curves)} runs)" if len(curves) > 1 else ""
     marker = "o" if len(at) == 1 else ""
@@ -158,3 +205,39 @@ def _fit_to_most(axes: Axes) -> None:
     low, most, high = (float(q) for q in np.quantile(every, (0, 0.95, 1)))
     if high > most + (most - low):
         axes.set_ylim(low - 0.08 * (most - low), most + 0.35 * (most - low))
+
+
+def bound_by_particles(
+    points: Sequence[tuple[float, float]],
+    path: str | Path,
+    title: str = "",
+    *,
+    errors: Sequence[float | None] = (),
+    limit: float | None = None,
+) -> None:
+    """Draw an upper bound on the NLL over the number of particles that it is estimated with.
+
+    Args:
+        points: (K, nats per step).
+        path: the PNG to write.
+        title: shown as it is.
+        errors: standard error of each over repeats, drawn where there is one.
+        limit: an extrapolation, drawn as a line of dashes.
+    """
+    figure = new_figure(6, 3.6)
+    panel = figure.subplots()
+    counts, values = zip(*points, strict=True)
+    known = [error or 0.0 for error in errors] or None
+    panel.errorbar(counts, values, yerr=known, fmt="o-", color=BLUE, linewidth=1.6, capsize=3, label="bound")
+    for count, value in points:
+        panel.annotate(f"{value:.3f}", (count, value), (4, 6), textcoords="offset points", fontsize=8)
+    if limit is not None:
+        panel.axhline(limit, color=ORANGE, linestyle="--", linewidth=1, label=f"extrapolated: {limit:.3f} (no bound)")
+    panel.set_xscale("log")
+    panel.margins(x=0.12, y=0.18)
+    panel.set_xlabel("particles K")
+    panel.set_ylabel("NLL, nats per step")
+    panel.grid(axis="y", color="#E6E6E6", linewidth=0.7)
+    panel.legend(frameon=False, fontsize=8)
+    headline(panel, title)
+    save(figure, path)

@@ -219,6 +219,7 @@ def posterior_figure(
 
 
 def new_figure(width: float, height: float) -> Figure:
+    """Make an empty white figure of so many inches, drawn by Agg alone: no state of pyplot plays a part."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -250,6 +251,7 @@ def plain(text: str) -> str:
 
 
 def headline(axes: Axes, text: str, size: float = 11) -> None:
+    """Put a title above the left edge of the axes, in points of `size`, read as plain text; an empty one is none."""
     if text:
         axes.set_title(plain(text), fontsize=size, loc="left", parse_math=False)
 

@@ -72,6 +72,7 @@ class Connected(Wrapped):
         return self.net.remember(batch, self.own_features(features))
 
     def own_features(self, features: Tensor) -> Tensor:
+        """The wrapped model's part of the features. [..., F + X] -> [..., F]."""
         return features[..., : -self.x_dim]
 
 

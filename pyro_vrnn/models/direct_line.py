@@ -57,6 +57,7 @@ class DirectLine(Connected):
         return torch.cat([self.net.features(x), marks], dim=-1)
 
     def own_features(self, features: Tensor) -> Tensor:
+        """The wrapped model's part of the features. [..., F + 2 X] -> [..., F]."""
         return features[..., : -2 * self.x_dim]
 
     def before(self, features: Tensor, start: State) -> State:

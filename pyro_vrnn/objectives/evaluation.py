@@ -116,7 +116,37 @@ def evaluate(
     repeats: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """The bound of `objective` on every sequence of a dataset.
+    """The bound of `objective` on a dataset: what `bounds_of` finds of its sequences, summed up.
+
+    Args:
+        split: the split's name, for the report.
+        program, dataset, objective, batch_size, seed, device, repeats, progress: see `bounds_of`.
+    """
+    bounds, kls = bounds_of(
+        program,
+        dataset,
+        objective,
+        batch_size=batch_size,
+        seed=seed,
+        device=device,
+        repeats=repeats,
+        progress=progress,
+    )
+    return summarise(objective, split, torch.as_tensor(dataset.lengths - dataset.given), -bounds, kls)
+
+
+def bounds_of(
+    program: Program,
+    dataset: SequenceDataset,
+    objective: Objective,
+    *,
+    batch_size: int,
+    seed: int,
+    device: torch.device,
+    repeats: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The bound and the KL of every sequence of a dataset, nats, [repeats, N] float64 each, in the dataset's order.
 
     The random state outside is left as it was, so that validation does not change training; the network is
     put in evaluation mode meanwhile.
@@ -125,11 +155,10 @@ def evaluate(
         program: stacked for speed.
         dataset: the split's sequences.
         objective: its estimator and its K.
-        split: the split's name, for the report.
         batch_size: sequences at once.
         seed: of the particles.
         device: where the network lives.
-        repeats: how often, with seeds seed, seed + 1, …; the mean is reported.
+        repeats: how often, with seeds seed, seed + 1, …
         progress: called with (particles of sequences done, in all).
     """
     was_training = program.net.training
@@ -154,7 +183,7 @@ def evaluate(
                     done += len(indices)
     finally:
         program.net.train(was_training)
-    return summarise(objective, split, torch.as_tensor(dataset.lengths - dataset.given), -bounds, kls)
+    return bounds, kls
 
 
 def _tell(

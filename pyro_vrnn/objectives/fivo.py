@@ -16,9 +16,13 @@ from pyro_vrnn.objectives.base import Weighted, widest
 from pyro_vrnn.objectives.estimators import (
     Filtering,
 )
-from pyro_vrnn.programs import Program, particle_filter
+from pyro_vrnn.programs import Program
+from pyro_vrnn.programs.many_particles import log_evidence
 from pyro_vrnn.programs.particle_filter import Resampling
 from pyro_vrnn.system.errors import ConfigError
+
+VALUES_IN_CACHE = 500_000
+"""Particles x sequences x the widest layer at once on a CPU: what goes through a step's networks stays in its cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,14 +69,15 @@ class FivoObjective(Weighted):
         self, program: Program, batch: Batch, *, values_at_once: int, progress: Callable[[int], None]
     ) -> tuple[Tensor, Tensor]:
         """Estimate by the particle filter, which needs all particles at once: sequences go in chunks."""
-        size = max(1, values_at_once // (self.particles * widest(program)))
+        most = values_at_once if batch.lengths.is_cuda else min(values_at_once, VALUES_IN_CACHE)
+        size = max(1, most // (self.particles * widest(program)))
         bounds, kls = [], []
         for start in range(0, batch.size, size):
-            rows = slice(start, start + size)
-            found = particle_filter(
-                program.net, batch.rows(rows), self.particles, threshold=self.threshold, resampling=self.resampling
+            part = batch.rows(slice(start, start + size))
+            bound, kl = log_evidence(
+                program.net, part, self.particles, threshold=self.threshold, resampling=self.resampling
             )
-            bounds.append(found.log_evidence)
-            kls.append(found.kl.sum(0))
-        progress(self.particles)
+            bounds.append(bound)
+            kls.append(kl)
+            progress(self.particles * min(start + size, batch.size) // batch.size)
         return torch.cat(bounds), torch.cat(kls)

@@ -117,7 +117,7 @@ def particle_filter(
         log_prob, weighed = torch.zeros_like(size), log_w
         ancestors = own = torch.arange(particles, device=log_w.device)[:, None]
         if threshold > 0 and t < batch.steps - 1:
-            ancestors, log_prob = _ancestors(log_w, resampling)
+            ancestors, log_prob = choose_ancestors(log_w, resampling)
             ancestors = torch.where(anew, ancestors, own)  # [K, B]
             state = tuple(part.gather(0, ancestors[..., None].expand_as(part)) for part in state)
             evidence = torch.where(anew, totals[-1], evidence)
@@ -139,7 +139,7 @@ def particle_filter(
     )
 
 
-def _ancestors(log_w: Tensor, resampling: Resampling) -> tuple[Tensor, Tensor]:
+def choose_ancestors(log_w: Tensor, resampling: Resampling) -> tuple[Tensor, Tensor]:
     """Whom each particle continues from, [K, B], and the log-probability of the choice, [B].
 
     The latter has a gradient for multinomial drawing; for systematic it is zero.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ def train(
     overwrite: bool = False,
     settings: dict[str, Any] | None = None,
     observer: Observer | None = None,
+    log: str | Sequence[str] = (),
     **flags: Any,
 ) -> runs.Run:
     """Train a run; what `pyro-vrnn train` does.
@@ -46,6 +48,7 @@ def train(
         recipe: a shipped name or a TOML file; None is the VRNN on Bach's chorales.
         out: the run folder; None takes a free name under runs/.
         resume, init_from, device, max_seconds, overwrite, observer: see `runs.train.train`.
+        log: a logger or several, besides the observer: csv, tensorboard, wandb.
         settings: any settings by their dotted names, {"model.latent_dim": 16}.
         flags: `data`, `model`, `likelihood`, `objective`, `particles`, `program`, `epochs`, `max_steps`,
             `batch_size`, `lr`, `seed`.
@@ -66,4 +69,5 @@ def train(
         max_seconds=max_seconds,
         overwrite=overwrite,
         observer=observer,
+        log=(log,) if isinstance(log, str) else log,
     )

@@ -27,6 +27,7 @@ OURS = (
     "config.toml",
     "environment.json",
     "metrics.jsonl",
+    "metrics.csv",
     "log.txt",
     "checkpoints",
     "samples",
@@ -35,6 +36,8 @@ OURS = (
     "latents",
     "figures",
     "diagnostics",
+    "tensorboard",
+    "wandb",
     "report.html",
 )
 """What a run folder holds; `--overwrite` removes nothing else."""
@@ -173,6 +176,10 @@ class LoggingObserver(Observer):
         self.path: Path | None = None
         """The file; what is said before it is known is kept for it."""
         self.early: list[str] = []
+
+    def opened(self, run: Path, settings: RunConfig) -> None:
+        """Pass it on."""
+        self.watch.opened(run, settings)
 
     def begin(self, step: int, total: int) -> None:
         """Pass it on."""

@@ -14,10 +14,12 @@ from typing import Any
 from pyro_vrnn.objectives import make_objective
 from pyro_vrnn.objectives.evaluation import Evaluation, evaluate
 from pyro_vrnn.programs import Stacked
-from pyro_vrnn.runs import forecasting, imputing, inspection, latent_space, reconstruction, sampling
+from pyro_vrnn.runs import forecasting, imputing, reconstruction, sampling
 from pyro_vrnn.runs.folder import read_config
 from pyro_vrnn.runs.pages import run_page
 from pyro_vrnn.runs.plan import build_net
+from pyro_vrnn.runs.posteriors import draws, inspection, latent_space
+from pyro_vrnn.runs.posteriors.inference_data import PosteriorTrace
 from pyro_vrnn.runs.trained import Trained
 from pyro_vrnn.system.devices import device as pick_device
 from pyro_vrnn.system.errors import check_seed
@@ -67,15 +69,20 @@ class Run(Trained):
         """Draw sequences and write them; the options and the files are those of `sampling.write`."""
         return sampling.write(self, num=num, steps=steps, **options)
 
-    def posterior(self, x: Any, particles: int = 1, *, seed: int = 0) -> Any:
+    def posterior(self, x: Any, particles: int = 1, *, seed: int = 0) -> PosteriorTrace:
         """A Pyro trace of the guide on one sequence x [T, X], replayed through the model: the sites of both sides.
 
         The trace's sites have `fn` of the model and `value` of what the guide drew; log-probabilities are computed.
+        `trace.to_inference_data()` is the same for ArviZ.
+
+        Raises:
+            ConfigError: particles or a seed out of range.
+            DataError: x has another shape or values that the model cannot score.
         """
-        return inspection.posterior(self, x, particles, seed=seed).model
+        return PosteriorTrace(self, draws.posterior(self, x, particles, seed=seed))
 
     def inspect(self, **options: Any) -> dict[str, Any]:
-        """The posterior of one sequence in numbers and figures; the options are those of `inspection.inspect`."""
+        """The posterior of sequences in numbers, figures and NetCDF; the options are those of `inspection.inspect`."""
         return inspection.inspect(self, **options)
 
     def reconstruct(self, **options: Any) -> list[Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from pyro_vrnn.config import Resolved, RunConfig
 from pyro_vrnn.data.baselines import Coins, last_value_line
 from pyro_vrnn.data.dataset import moments
 from pyro_vrnn.data.schema import DataInfo
+from pyro_vrnn.loggers import loggers
 from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.models.base import Statistics
 from pyro_vrnn.runs.content import Content
@@ -34,7 +35,7 @@ from pyro_vrnn.system.errors import CheckpointError, ConfigError, UserError
 from pyro_vrnn.system.files import write_bytes
 from pyro_vrnn.training import checkpoint, parallel
 from pyro_vrnn.training.fit import fit
-from pyro_vrnn.training.observer import FitResult, Observer
+from pyro_vrnn.training.observer import FitResult, Observer, Observers
 from pyro_vrnn.training.parallel import Ranks
 from pyro_vrnn.training.trainer import Trainer
 
@@ -55,6 +56,7 @@ def train(
     max_seconds: float | None = None,
     overwrite: bool = False,
     observer: Observer | None = None,
+    log: Sequence[str] = (),
 ) -> Run:
     """Train (or resume training) a run.
 
@@ -67,7 +69,8 @@ def train(
         device: auto, cpu, cuda or cuda:N.
         max_seconds: stop, saved, after so long.
         overwrite: remove a run in `out` first.
-        observer: watches.
+        observer: watches, and may stop the training (docs/observers.md).
+        log: names of loggers that write what is logged into the run folder too: csv, tensorboard, wandb.
 
     Returns:
         The run, at its best checkpoint, with `result`.
@@ -76,7 +79,9 @@ def train(
         ConfigError, DataError, CheckpointError, DeviceError, NumericsError, ResourceError.
     """
     with parallel.joined(device) as ranks:
-        watch = LoggingObserver(Observer() if ranks.rank or observer is None else observer)
+        watch = LoggingObserver(Observer())
+        if ranks.rank == 0:
+            watch.watch = Observers(observer or Observer(), *loggers(log, lambda line: watch.said(line)))
         request = ranks.first(lambda: _request(resolved, out, resume, init_from, overwrite, max_seconds))
         planned = plan(resolved.config, ranks=ranks, init_from=request.init_from, known=request.content, say=watch.said)
         for note in resolved.notes:
@@ -93,12 +98,14 @@ def check(
     resume: str = "auto",
     init_from: str | Path | None = None,
     overwrite: bool = False,
+    log: Sequence[str] = (),
     say: Callable[[str], None] = lambda message: None,
 ) -> Plan:
     """Refuse what `train` would refuse with these arguments before its first update, and change nothing.
 
     The number of processes is the one that torchrun says. Raises as `train`.
     """
+    loggers(log, say)
     request = _request(resolved, out, resume, init_from, overwrite, None)
     ranks = Ranks(world=parallel.world())
     planned = plan(resolved.config, ranks=ranks, init_from=request.init_from, known=request.content, say=say)
@@ -289,4 +296,6 @@ def _resume(trainer: Trainer, request: _Request, planned: Plan, watch: Observer)
     trainer.state.ranks.wait()
     if trainer.state.ranks.rank == 0:
         checkpoint.rewind(out, chosen)
+        if trainer.state.at.best_step == trainer.state.at.step > 0:  # it may have been killed before it said so
+            checkpoint.point(out / "checkpoints", "BEST", trainer.state.at.step)
     watch.said(f"resuming {out} at step {trainer.state.at.step}, epoch {trainer.state.at.epoch}")

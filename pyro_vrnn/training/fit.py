@@ -19,13 +19,11 @@ from pyro_vrnn.data.batch import Batch, padded, standardised
 from pyro_vrnn.data.batching import Piece, epoch_plan, pieces
 from pyro_vrnn.data.dataset import SequenceDataset, collate
 from pyro_vrnn.models.precision import products
-from pyro_vrnn.objectives.evaluation import Evaluation, evaluate
-from pyro_vrnn.programs import Stacked
 from pyro_vrnn.system.errors import UserError
 from pyro_vrnn.system.files import cannot_write
 from pyro_vrnn.training import checkpoint
 from pyro_vrnn.training.diagnosis import guarded, settled
-from pyro_vrnn.training.observer import FitResult, Observer
+from pyro_vrnn.training.observer import FitResult, Heeding, Observer
 from pyro_vrnn.training.signals import Interrupted, Stop
 from pyro_vrnn.training.trainer import Trainer
 
@@ -37,13 +35,12 @@ class _Fit:
     """One call of `fit`: the trainer, the files of the run, and the clock."""
 
     def __init__(
-        self, trainer: Trainer, train: SequenceDataset, valid: SequenceDataset, run: Path, watch: Observer
+        self, trainer: Trainer, train: SequenceDataset, valid: SequenceDataset, run: Path, watch: Heeding
     ) -> None:
         self.trainer, self.train, self.valid, self.run, self.watch = trainer, train, valid, run, watch
         self.training, self.at = trainer.state.config.training, trainer.state.at
-        self.began, self.before = time.monotonic(), trainer.state.at.seconds
-        self.saved_at, self.last = self.began, (self.began, trainer.state.at.step)
-        self.first = trainer.state.at.step
+        self.before, self.first = trainer.state.at.seconds, trainer.state.at.step
+        self.start_clock()
         self.metrics, self.wrote = (run / "metrics.jsonl").open("a", encoding="utf-8"), False
         self.units: tuple[Tensor, Tensor] | None = None
         if trainer.state.device.type == "cuda" and train.raw:  # whole numbers are copied, and standardised there
@@ -91,6 +88,11 @@ class _Fit:
         """The files, and the thread that reads ahead."""
         self.reader.shutdown(cancel_futures=True)
         self.metrics.close()
+
+    def start_clock(self) -> None:
+        """Count seconds from now on."""
+        self.began = time.monotonic()
+        self.saved_at, self.last = self.began, (self.began, self.at.step)
 
     def seconds(self) -> float:
         """Seconds since this call began."""
@@ -150,12 +152,15 @@ class _Fit:
                 self.last = now, at.step
                 self.write(row)
             over = max_seconds is not None and self.seconds() >= max_seconds
-            asked, late = self.trainer.state.ranks.add(stop.signal is not None, over)  # by any of them
+            ranks = self.trainer.state.ranks
+            asked, late, enough = ranks.add(stop.signal is not None, over, self.watch.asked)  # by any of them
             if asked:
                 stop.signal = stop.signal or signal.SIGTERM
                 return "signal"
             if late:
                 return "max-time"
+            if enough:
+                return "observer"
             if time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
                 settled(self.trainer, self.run)
                 self.save()
@@ -171,7 +176,7 @@ class _Fit:
         """The row of metrics, and whether it is the best."""
         found, ranks = None, self.trainer.state.ranks
         with suppress(Interrupted):
-            found = validation_bound(self.trainer, self.valid, stop)
+            found = self.trainer.validation_bound(self.valid, stop.check)
         (stopped,) = ranks.add(found is None)
         if found is None or stopped:  # all together, or the next sums would be of different things
             stop.signal = stop.signal or signal.SIGTERM
@@ -200,11 +205,16 @@ class _Fit:
         """
         self.save()
         row, best = self.validate(stop)
-        self.write(row)
         if best:
             self.at.best_nll, self.at.best_step = row["valid_nll_per_step"], self.at.step
             if not self.trainer.state.ranks.rank:
                 checkpoint.point(self.run / "checkpoints", "BEST", self.at.step)
+        self.write(row)  # last: where it stands, all of this is done
+
+    def validated(self) -> bool:
+        """Whether the state at hand has been validated; a process may have been killed after it had saved it."""
+        at, behind = self.at, self.metrics.tell() > self.at.metrics_bytes
+        return (at.position == 0 and at.validated == at.epoch) or (at.step == self.first and behind)
 
     def rescue(self) -> str:
         """After an error: save what was done, if it is worth continuing from. What to tell about it."""
@@ -228,7 +238,7 @@ def fit(
     max_seconds: float | None = None,
     observer: Observer | None = None,
 ) -> FitResult:
-    """Train until the epochs, updates, time or patience run out, or a signal comes; save on every way out.
+    """Train until the epochs, updates, time or patience run out, a signal comes or the observer stops it; save always.
 
     Args:
         trainer: fresh, or restored from a checkpoint.
@@ -236,25 +246,27 @@ def fit(
         valid: validation sequences; the bound on them chooses BEST.
         run: the run folder; metrics.jsonl and checkpoints go there.
         max_seconds: of this call.
-        observer: watches.
+        observer: watches; StopTraining from it ends the training after the update at hand.
 
     Raises:
         NumericsError: a loss, gradient or bound is not finite; diagnostics/step-K.json says where.
     """
-    watch = observer or Observer()
+    watch = Heeding(observer or Observer())
     this = _Fit(trainer, train, valid, run, watch)
     training, at = trainer.state.config.training, trainer.state.at
     total = training.epochs * len(this.plan(0))
-    watch.begin(at.step, min(total, training.max_steps) if training.max_steps else total)
     trainer.state.net.train()
-    if training.precision == "tf32" and trainer.state.device.type == "cpu":
-        watch.said("training.precision=tf32 is for GPUs: float32 here")
-    if training.precision == "bf16" and trainer.state.device.type == "cpu":
-        watch.said("training.precision=bf16 is for GPUs: most CPUs are slower by it")
-    if trainer.no_graphs:
-        watch.said(f"no CUDA graphs: {trainer.no_graphs}")
     stopped = ""
     try:
+        watch.opened(run, trainer.state.config)
+        watch.begin(at.step, min(total, training.max_steps) if training.max_steps else total)
+        this.start_clock()  # what an observer opened took its time
+        if training.precision == "tf32" and trainer.state.device.type == "cpu":
+            watch.said("training.precision=tf32 is for GPUs: float32 here")
+        if training.precision == "bf16" and trainer.state.device.type == "cpu":
+            watch.said("training.precision=bf16 is for GPUs: most CPUs are slower by it")
+        if trainer.no_graphs:
+            watch.said(f"no CUDA graphs: {trainer.no_graphs}")
         with (
             pyro.get_param_store().scope(),
             products(training.precision, trainer.state.device),
@@ -270,13 +282,15 @@ def fit(
                         stopped = "early-stopping"
                     elif at.epoch >= training.epochs:
                         stopped = "epochs"
+                    elif at.step and trainer.state.ranks.add(watch.asked)[0]:  # by what was validated
+                        stopped = "observer"
                     else:
                         stopped = this.steps(stop, max_seconds)
                 if stopped == "signal":
                     this.save()
-                elif at.step == this.first:
+                elif at.step == this.first and (this.validated() or not at.step):
                     watch.said(f"nothing to do: already at step {at.step} ({stopped})")
-                elif stopped in ("max-steps", "max-time") and not (at.position == 0 and at.validated == at.epoch):
+                elif stopped in ("max-steps", "max-time", "observer") and not this.validated():
                     if this.validation_is_due():
                         this.scheduled(stop)
                     else:
@@ -293,27 +307,5 @@ def fit(
         this.close()
         watch.ended()
     at.seconds = this.before + this.seconds()
-    return FitResult(
-        steps=at.step,
-        epochs=at.epoch,
-        stopped=stopped,
-        best_step=at.best_step,
-        best_nll=at.best_nll,
-        seconds=at.seconds,
-        signal=stop.signal,
-    )
-
-
-def validation_bound(trainer: Trainer, valid: SequenceDataset, stop: Stop) -> Evaluation:
-    """The bound that is validated, at beta = 1, with averaged weights and the same random numbers each time."""
-    with trainer.state.averaged():
-        return evaluate(
-            Stacked(trainer.state.net),
-            valid,
-            trainer.validated,
-            split="valid",
-            batch_size=max(trainer.state.config.data.batch_size, 32),
-            seed=trainer.state.config.training.seed,
-            device=trainer.state.device,
-            progress=stop.check,
-        )
+    place: dict[str, Any] = {"steps": at.step, "epochs": at.epoch, "best_step": at.best_step, "best_nll": at.best_nll}
+    return FitResult(**place, stopped=stopped, seconds=at.seconds, signal=stop.signal)

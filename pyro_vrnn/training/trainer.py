@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
 from pyro_vrnn.config import RunConfig
 from pyro_vrnn.data.batch import Batch
+from pyro_vrnn.data.dataset import SequenceDataset
 from pyro_vrnn.models import SequenceModel
+from pyro_vrnn.objectives.evaluation import Evaluation, evaluate
+from pyro_vrnn.programs import Stacked
 from pyro_vrnn.training.eager_step import EagerStep
 from pyro_vrnn.training.graph_step import GraphStep, why_not
 from pyro_vrnn.training.parallel import Ranks
@@ -49,6 +52,26 @@ class Trainer:
             if other is not way:
                 other.settle()  # a fault among its updates would not hold this one back
         return way.step(batch, log=log, indices=indices)
+
+    def validation_bound(self, valid: SequenceDataset, progress: Callable[[int, int], None]) -> Evaluation:
+        """The bound that is validated, at beta = 1, with averaged weights and the same random numbers each time.
+
+        Args:
+            valid: the validation split.
+            progress: called with (sequences done, in all).
+        """
+        config = self.state.config
+        with self.state.averaged():
+            return evaluate(
+                Stacked(self.state.net),
+                valid,
+                self.validated,
+                split="valid",
+                batch_size=max(config.data.batch_size, 32),
+                seed=config.training.seed,
+                device=self.state.device,
+                progress=progress,
+            )
 
     def settle(self) -> None:
         """Wait until all updates are done.

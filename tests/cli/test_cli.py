@@ -96,6 +96,21 @@ def test_evaluate(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "nats" in capsys.readouterr().out
 
 
+def test_evaluate_by_the_number_of_particles(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("evaluate", run, "--objective", "fivo", "--particles", "8,2,32", "--json") == 0
+    found = answer(capsys)
+    assert found["particles"] == 32
+    assert [point["particles"] for point in found["curve"]] == [2, 8, 32]
+    assert found["curve"][-1]["nll_per_step"] == found["nll_per_step"]
+    assert [Path(file).name for file in found["files"]] == ["fivo-by-particles-test.png"]
+    assert Path(found["files"][0]).read_bytes()[:4] == b"\x89PNG"
+    assert call("evaluate", run, "--objective", "fivo", "--particles", "2,8") == 0
+    assert "K=8" in capsys.readouterr().out
+    for wrong in ("2,x", "", "0,5"):
+        assert call("evaluate", run, "--objective", "fivo", "--particles", wrong) == 2
+        refused(capsys)
+
+
 def test_a_checkpoint_is_a_run_too(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     step = (run / "checkpoints" / "LATEST").read_text().strip()
     assert call("evaluate", run / "checkpoints" / step, "--json") == 0

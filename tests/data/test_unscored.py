@@ -24,7 +24,7 @@ from pyro_vrnn.objectives import OBJECTIVES
 from pyro_vrnn.programs import PROGRAMS
 from pyro_vrnn.programs.particle_filter import particle_filter
 from pyro_vrnn.programs.weights import terms
-from pyro_vrnn.runs import inspection
+from pyro_vrnn.runs.posteriors import draws
 from pyro_vrnn.system.errors import DataError
 
 GIVEN = torch.tensor([1, 0, 1, 1, 0])
@@ -112,7 +112,7 @@ def test_inspect_leaves_it_out_too(tmp_path: Path) -> None:
     lanes(tmp_path / "jsb.npz")
     data = pianoroll.prepare(tmp_path / "d.h5", tmp_path / "jsb.npz").path
     run = pv.train("jsb-vrnn", data=data, out=tmp_path / "r", max_steps=1, settings={"model.hidden_dim": 5})
-    trace = inspection.posterior(run, run.data()[0], given=1).model
+    trace = draws.posterior(run, run.data()[0], given=1).model
     assert float(trace.nodes["x_1"]["log_prob"].sum()) == 0.0
     assert float(trace.nodes["x_2"]["log_prob"].sum()) != 0.0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import subprocess
@@ -20,6 +21,22 @@ REQUIREMENTS: list[str] = [
     *PROJECT["project"]["dependencies"],
     *(r for extra in PROJECT["project"]["optional-dependencies"].values() for r in extra),
 ]
+EXTRAS = {
+    *(
+        "arviz",
+        "chess",
+        "h5netcdf",
+        "IPython",
+        "music21",
+        "optuna",
+        "pandas",
+        "sklearn",
+        "tensorboard",
+        "wandb",
+        "xarray",
+    ),
+}
+"""What the extras are imported as, with what they bring."""
 
 
 def plain(name: str) -> str:
@@ -80,5 +97,20 @@ def test_the_command_line_imports_no_heavy_package() -> None:
     """So that --help answers in under 0.3 s."""
     code = "import sys, pyro_vrnn.cli; print(*{name.split('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
-    heavy = {"torch", "pyro", "numpy", "scipy", "h5py", "matplotlib", "pretty_midi", "music21", "soundfile"}
+    heavy = {"torch", "pyro", "numpy", "scipy", "h5py", "matplotlib", "pretty_midi", "soundfile", *EXTRAS}
     assert not heavy & set(done.stdout.split())
+
+
+def test_no_extra_is_imported_before_it_is_needed() -> None:
+    """At the top of no module: the core works without any of them, and nobody waits for what is not used.
+
+    The estimators are scikit-learn's: nothing imports their package but `pyro_vrnn.VRNN` and the others of that kind.
+    """
+    package = ROOT / "pyro_vrnn"
+    for path in package.rglob("*.py"):
+        allowed = {"sklearn"} if path.is_relative_to(package / "estimators") else set()
+        for node in ast.parse(path.read_text("utf-8")).body:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not (EXTRAS - allowed) & {name.split(".")[0] for name in names}, path
+            assert "torch.utils.tensorboard" not in names, path

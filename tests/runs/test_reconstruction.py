@@ -14,7 +14,8 @@ from small import T, make_batch, make_net, write_small
 
 import pyro_vrnn as pv
 from pyro_vrnn import cli, media
-from pyro_vrnn.runs import latent_space, reconstruction
+from pyro_vrnn.runs import reconstruction
+from pyro_vrnn.runs.posteriors import latent_space
 from pyro_vrnn.runs.reconstruction import Hole, reconstruct
 from pyro_vrnn.system.errors import ConfigError
 

@@ -113,14 +113,14 @@ def test_a_rank_that_fails_ends_all(data: Path, tmp_path: Path) -> None:
             "from pyro_vrnn.training import trainer\n"
         "step = trainer.Trainer.step\n"
         "def fails(self, *args, **more):\n"
-        "    if self.ranks.rank == 1 and self.at.step == 2: raise RuntimeError('rank 1 is broken')\n"
+        "    if self.state.ranks.rank == 1 and self.state.at.step == 2: raise RuntimeError('rank 1 is broken')\n"
         "    return step(self, *args, **more)\n"
         "trainer.Trainer.step = fails\n")
     )  # fmt: skip
     start = time.monotonic()
     done = torchrun(str(tmp_path / "fail.py"), str(data), str(tmp_path / "run"), str(tmp_path))
     assert done.returncode != 0
-    assert "rank 1 is broken" in done.stderr
+    assert "RuntimeError: rank 1 is broken" in done.stderr
     assert time.monotonic() < start + 120
 
 
@@ -128,3 +128,30 @@ def test_shares_leave_nothing_out() -> None:
     for world in (1, 2, 3, 5):
         parts = [Ranks(rank, world).share(list(range(4))) for rank in range(world)]
         assert sorted(i for part in parts for i in part) == [0, 1, 2, 3]
+
+
+WATCHED = """
+import sys
+from pathlib import Path
+import pyro_vrnn as pv
+from pyro_vrnn import loggers
+from pyro_vrnn.training import parallel
+data, out, where = sys.argv[1:]
+class Stops(pv.Observer):
+    def stepped(self, step):
+        if step == 3: raise pv.StopTraining("three are enough")
+class Logs(pv.Observer):
+    def __init__(self, say): Path(where, f"logger-{len([*Path(where).glob('logger-*')])}").touch()
+loggers.LOGGERS["wandb"] = Logs
+small = {"model.hidden_dim": 5, "model.network_dims": [4], "model.latent_dim": 3, "training.log_every": 1}
+run = pv.train("jsb-vrnn", data=data, out=out, epochs=2, batch_size=3, settings=small, observer=Stops(), log="wandb")
+Path(where, f"{run.result.stopped}-{run.result.steps}-{parallel.leads()}").touch()
+"""
+
+
+def test_an_observer_stops_both_ranks_and_one_logs(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "watched.py").write_text(WATCHED)
+    done = torchrun(str(tmp_path / "watched.py"), str(data), str(tmp_path / "run"), str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert sorted(f.name for f in tmp_path.glob("observer-*")) == ["observer-3-False", "observer-3-True"]
+    assert len([*tmp_path.glob("logger-*")]) == 1

@@ -31,6 +31,8 @@ class Drawings:
         """What else the data file is told, in `extra`."""
         self.splits: dict[str, list[Array]] = {split: [] for split in SPLITS}
         self.ids: dict[str, list[str]] = {split: [] for split in SPLITS}
+        self.labels: dict[str, str] = {}
+        """What a drawing shows, by its name, where the source says so."""
 
     def add(self, split: str, name: str, points: Array) -> None:
         """A drawing, points [N, 3] = x, y, pen with y upwards; skipped if it cannot be used."""
@@ -75,6 +77,8 @@ class Drawings:
         """The data file; `clip` as in `prepare`."""
         self.skips.check_left(self.ids["train"])
         clipped = clip_offsets(self.splits, clip)
+        if self.labels:
+            self.found["labels"] = {s: [self.labels.get(name, "") for name in names] for s, names in self.ids.items()}
         return write_sequences(
             self.request.path,
             self.splits,

@@ -1,6 +1,6 @@
 """Pen drawings as steps (dx, dy, pen), from one of these layouts.
 
-    npz     train, test [sum of N, 3] = x, y, pen, and *_len, perhaps *_writer; y upwards (the pen digits)
+    npz     train, test [sum of N, 3] = x, y, pen, and *_len, perhaps *_writer and *_label; y upwards (pen digits)
     npz     points [sum of N, 2], pen_up, length, perhaps drawer; y upwards (Omniglot)
     npz     train, valid, test, pickled arrays of drawings: sketch-rnn's (sketchrnn.py)
     folder  trainimg-K-inputdata.txt, testimg-K-inputdata.txt, lines "dx dy eos eod", y downwards
@@ -36,6 +36,7 @@ from pyro_vrnn.data.sources.common import (
     seeded_split,
 )
 from pyro_vrnn.data.sources.drawings import Drawings, joined
+from pyro_vrnn.data.sources.labels import labels_of
 from pyro_vrnn.data.sources.plain_xml import DoctypeError
 from pyro_vrnn.data.sources.request import Request, reads
 from pyro_vrnn.system.errors import DataError, at_least
@@ -126,6 +127,8 @@ def _from_npz(arrays: dict[str, Array], source: Path, drawings: Drawings, seed: 
             split_of = split_of if hands is None else by_hand(hands, 6)
             carve = hands is None
         drawings.add_all(part, found, split_of)
+        names = [f"{part}-{i}" for i in range(len(found))]
+        drawings.labels |= dict(zip(names, labels_of(arrays, part, len(found)) or (), strict=False))
     if carve:
         drawings.carve(seed)
 

@@ -25,6 +25,7 @@ from pyro_vrnn.data.sources.columns import Choice, check_choice
 from pyro_vrnn.data.sources.common import MAX_BYTES, SHARES, Skips, cut, find_files, read_file, read_npy, read_npz
 from pyro_vrnn.data.sources.common import seeded_split as seeded
 from pyro_vrnn.data.sources.finishing import Cut, Sequences, write_vectors
+from pyro_vrnn.data.sources.labels import labels_of
 from pyro_vrnn.data.sources.othertables import by_pandas
 from pyro_vrnn.data.sources.request import Request, reads
 from pyro_vrnn.data.sources.spacing import spacing
@@ -251,17 +252,21 @@ def _one(x: Array, source: Path, name: str) -> Array:
 
 def _from_rows(arrays: Mapping[str, Array], source: Path, seed: int) -> Sequences:
     """Rows end to end, by split; without `valid` a tenth of train becomes it."""
-    found, splits = {}, {}
+    found: dict[str, Array] = {}
+    splits: dict[str, str] = {}
+    labels: dict[str, str] = {}
     for split in SPLITS:
         if split in arrays:
-            for i, x in enumerate(cut(arrays, split, f"{split}_len", source)):
-                found[f"{split}-{i}"], splits[f"{split}-{i}"] = x, split
+            parts = {f"{split}-{i}": x for i, x in enumerate(cut(arrays, split, f"{split}_len", source))}
+            found |= parts
+            splits |= dict.fromkeys(parts, split)
+            labels |= dict(zip(parts, labels_of(arrays, split, len(parts)) or (), strict=False))
     widths = {x.shape[1] for x in found.values()}
     if len(widths) > 1:
         raise DataError(f"{source}: splits of {min(widths)} and of {max(widths)} values a step", path=source)
     if "valid" not in arrays:
         splits |= seeded([name for name, split in splits.items() if split == "train"], seed, (90, 10, 0))
-    return Sequences.of(found, splits=splits)
+    return Sequences.of(found, splits=splits, labels=labels)
 
 
 def _images(request: Request, images: Array, binary: bool, options: Mapping[str, Any], skips: Skips) -> DataInfo:

@@ -75,7 +75,7 @@ def of_baselines(nll: float, baselines: Mapping[str, float]) -> list[Finding]:
 
 
 def _ended(rows: Rows, stopped: str, run: str) -> list[Finding]:
-    words = {"max-time": "by its time limit", "signal": "by a signal"}
+    words = {"max-time": "by its time limit", "signal": "by a signal", "observer": "by its observer"}
     if stopped not in words:
         return []
     last = max((int(row["step"]) for row in rows), default=0)

@@ -15,7 +15,7 @@ from pyro_vrnn.media.pages import figures
 from pyro_vrnn.media.pages.findings import Finding, of_units
 from pyro_vrnn.media.pages.report import Figure
 from pyro_vrnn.objectives.information import Information, information
-from pyro_vrnn.runs import inspection, latent_space
+from pyro_vrnn.runs.posteriors import draws, inspection, latent_space
 from pyro_vrnn.runs.trained import Trained
 
 POSTERIOR_STEPS = 200
@@ -29,7 +29,7 @@ def posterior(run: Trained, dataset: SequenceDataset, seed: int, told: list[Find
     """Charts of the posterior of the first test sequence, and what they are about; `told` hears of idle units."""
     given = int(dataset.given[0])
     x = dataset[0][: given + POSTERIOR_STEPS]
-    kl = inspection.posterior(run, x, seed=seed, given=given).kl()[0].double().cpu().numpy()  # [T, Z]
+    kl = draws.posterior(run, x, seed=seed, given=given).kl()[0].double().cpu().numpy()  # [T, Z]
     unit = "nats per step"
     if not run.net.per_step:
         kl, unit = (

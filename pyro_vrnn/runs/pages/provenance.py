@@ -73,7 +73,7 @@ def commands(run: Trained, rows: list[dict[str, Any]], stopped: str, num: int, s
     command = ["pyro-vrnn", "train", str(run.folder / "config.toml"), "--out", again]
     if (start := read_environment(run.folder).get("init_from")) is not None:
         command += ["--init-from", str(start)]
-    if stopped in ("max-time", "signal"):
+    if stopped in ("max-time", "signal", "observer"):
         command += ["--max-steps", str(updates(rows))]
     return [shlex.join(command), shlex.join(["pyro-vrnn", "report", again, "--num", str(num), "--seed", str(seed)])]
 

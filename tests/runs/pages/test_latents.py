@@ -11,8 +11,8 @@ from small import write_small
 
 import pyro_vrnn as pv
 from pyro_vrnn.media.pages.findings import Finding
-from pyro_vrnn.runs import inspection
 from pyro_vrnn.runs.pages.latents import groups_of, posterior, project
+from pyro_vrnn.runs.posteriors import draws, inspection
 
 
 def test_one_or_two_units_are_shown_as_they_are() -> None:
@@ -74,7 +74,7 @@ def test_one_z_is_measured_by_sequence_and_not_by_step(tmp_path: Path) -> None:
     run = pv.train(data=write_small(tmp_path / "d.h5"), model="vrae", out=tmp_path / "r", max_steps=1, device="cpu",
                    settings={"model.hidden_dim": 8, "model.latent_dim": 3})  # fmt: skip
     data = run.data()
-    kl = inspection.posterior(run, data[0]).kl()[0]  # [T, Z]
+    kl = draws.posterior(run, data[0]).kl()[0]  # [T, Z]
     assert kl[1:].abs().max() == 0
     told: list[Finding] = []
     charts, words = posterior(run, data, 0, told)

@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import json
 import math
+import re
+import shlex
+import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +17,7 @@ import pyro_vrnn as pv
 from pyro_vrnn import cli
 from pyro_vrnn.data.dataset import collate
 from pyro_vrnn.programs import Stacked, terms
-from pyro_vrnn.runs import inspection
+from pyro_vrnn.runs.posteriors import inspection
 from pyro_vrnn.system.errors import ConfigError, DataError
 
 
@@ -73,17 +78,58 @@ def test_the_trace_is_pyros(run: pv.Run) -> None:
     assert torch.isfinite(trace.log_prob_sum())
 
 
-def test_export_is_read_by_xarray(run: pv.Run, tmp_path: Path) -> None:
-    xarray = pytest.importorskip("xarray")
-    found = inspection.inspect(run, particles=4, out=tmp_path, export=tmp_path / "p.nc")
-    posterior = xarray.open_dataset(tmp_path / "p.nc", group="posterior", engine="h5netcdf")
-    assert posterior["z"].dims == ("chain", "draw", "step", "unit")
-    assert posterior["z"].shape == (1, 4, found["steps"], 3)
-    np.testing.assert_allclose(posterior["kl"].sum("unit").mean(("chain", "draw")), found["kl_by_step"], rtol=1e-5)
-    observed = xarray.open_dataset(tmp_path / "p.nc", group="observed_data", engine="h5netcdf")
-    np.testing.assert_array_equal(observed["x"], run.data()[0])
-    posterior.close()
-    observed.close()
+def test_several_sequences_get_a_line_each(run: pv.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["inspect", str(run.folder), "--sequence", "1:3", "--particles", "3"]
+    assert cli._run([*argv, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found) == {"schema", "split", "particles", "sequences", "files"}
+    assert [row["index"] for row in found["sequences"]] == [1, 2]
+    assert [row["seed"] for row in found["sequences"]] == [1, 2]
+    assert {row["pareto_k"] for row in found["sequences"]} == {None}
+    assert cli._run(argv) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["sequence", "steps", "bound", "KL", "active", "ESS", "k-hat"]
+    row = found["sequences"][1]
+    assert lines[2].split() == [
+        "test-2", str(row["steps"]), f"{row['bound']:.3f}", f"{row['kl']:.3f}", str(row["active_units"]),
+        f"{row['ess']:.1f}", "-",
+    ]  # fmt: skip
+    assert lines[3] == "2 of 2: k-hat needs 25 particles or more"
+
+
+def test_one_sequence_says_how_its_draws_weigh(run: pv.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli._run(["inspect", str(run.folder), "--particles", "3", "--out", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"^effective sample size [123]\.\d of 3\nk-hat needs 25 particles or more$", shown, re.MULTILINE)
+
+
+def test_the_page_runs(
+    run: pv.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its commands and its Python, on a small run in the place of runs/bach."""
+    for package in ("xarray", "h5netcdf"):
+        pytest.importorskip(package)
+    page = (Path(__file__).parents[3] / "docs" / "posteriors.md").read_text("utf-8")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "bach").symlink_to(run.folder)
+    (commands,) = re.findall(r"```console\n(.*?)```", page, re.DOTALL)
+    for line in re.findall(r"^\$ pyro-vrnn (.*)$", commands, re.MULTILINE):
+        assert cli._run(shlex.split(line)) == 0, line
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of ArviZ, about its next version
+        warnings.simplefilter("ignore", UserWarning)  # about k-hats of a model that has learned little
+        pytest.importorskip("arviz")
+        exec(compile(code, "posteriors.md", "exec"), names)
+    steps = run.data().lengths
+    assert names["by_step"]["x"].shape == (1, 100, 6, int(steps[:6].max()))
+    assert names["mean_z"].shape == (int(steps[0]), 3)
+    assert names["found"].n_data_points == int(steps[:6].sum())
+    assert names["kl_by_unit"].shape == (3,)
+    names["tree"].close()
+    names["one"].close()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,135 @@
+"""A bound of a trained run, and its curve over the number of particles: evaluate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pyro_vrnn.cli.app import DeviceOption, RunArgument, ThreadsOption, command, set_threads
+from pyro_vrnn.cli.series import forecast_scores
+from pyro_vrnn.cli.terminal import out
+from pyro_vrnn.system.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pyro_vrnn.objectives.evaluation import Evaluation
+    from pyro_vrnn.runs import Run
+
+
+@command
+def evaluate(
+    run: RunArgument,
+    data: Annotated[str | None, typer.Option(metavar="FILE.h5|NAME", help="Other data of the same kind.")] = None,
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    objective: Annotated[str, typer.Option(help="elbo, elbo-mc, iwae, fivo, …: as in train.")] = "elbo",
+    particles: Annotated[
+        str | None,
+        typer.Option(metavar="K[,K…]", help="Samples of z, K; several, with commas, draw the bound by K."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the samples of z.")] = 0,
+    repeats: Annotated[int, typer.Option(min=1, help="Estimate so often, and tell the spread.")] = 1,
+    batch_size: Annotated[int, typer.Option(min=1, help="Sequences at once.")] = 32,
+    forecast: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Score forecasts of each sequence's last N steps instead.")
+    ] = None,
+    season: Annotated[int | None, typer.Option(metavar="M", help="Steps a season, for its baseline.")] = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+) -> dict[str, Any]:
+    """Estimate a bound on log p(x) of a split, always at KL weight 1.
+
+    The usual report is:  pyro-vrnn evaluate RUN --objective iwae --particles 100
+
+    The particle filter's bound is tighter the more particles it has; its curve, and where it would end:
+    pyro-vrnn evaluate RUN --objective fivo --particles 100,1000,10000
+    """
+    set_threads(threads)
+    from pyro_vrnn import runs
+    from pyro_vrnn.cli.console import counting
+    from pyro_vrnn.data.baselines import baselines
+
+    loaded = runs.load(run, device=device, say=out.say)
+    counts = _counts(particles)
+    if forecast is not None:
+        return forecast_scores(loaded, forecast, season, data, split, counts[-1], seed)
+    if season is not None:
+        raise ConfigError("--season is of --forecast", "evaluate RUN --forecast 12 --season 12")
+    dataset = loaded.data(data, split)
+    curve = []
+    for k in counts:
+        what = f"{objective} on {split}" + (f", K={k}" if len(counts) > 1 else "")
+        with counting(out.console(), what, quiet=out.quiet) as progress:
+            options: dict[str, Any] = {"batch_size": batch_size, "seed": seed, "repeats": repeats}
+            curve.append(loaded.evaluate(split, objective, k, data=data, progress=progress, **options))
+    found = curve[-1]
+    error = "" if found.stderr is None else f" ± {found.stderr:.4f} (standard error over sequences)"
+    read = int(dataset.given.sum())
+    unscored = f" ({read} first steps more are only read, and have no score)" if read else ""
+    out.print(
+        f"{split}: {found.sequences} sequences, {found.steps} steps{unscored}; bound {found.bound}, K={found.particles}"
+    )
+    rows: list[tuple[object, ...]] = [
+        ("NLL per step", f"{found.nll_per_step:.4f}", f"nats; all NLL over all steps{error}"),
+        ("", f"{found.nll_per_step_sequence_mean:.4f}", "nats; mean over sequences of NLL / steps"),
+        ("NLL per sequence", f"{found.nll_per_sequence:.3f}", "nats"),
+        ("KL per step", f"{found.kl_per_step:.4f}", "nats"),
+    ]
+    if found.stderr_repeats is not None:
+        rows.append(("error", f"{found.stderr_repeats:.4f}", f"of NLL per step over {repeats} repeats"))
+    limit, files = _curve(loaded, curve, rows) if len(counts) > 1 else (None, [])
+    form = loaded.format
+    simple = baselines(dataset.info.path, loaded.encoding) if split == "test" and not out.json else {}
+    words = form.traits.baseline_words(form.support) if simple else {}
+    some = f" ({simple['test_sequences']} of the sequences)" if "test_sequences" in simple else ""
+    rows += [("baseline", f"{simple[key]:.4f}", f"nats per step; {what}{some}") for key, what in words.items()]
+    sound = loaded.format.by_sample(found.nll_per_step)
+    if sound:
+        value, bits = sound["nll_per_sample"], sound["bits_per_sample"]
+        rows.append(
+            ("NLL per sample", f"{value:.4f}", f"nats ({bits:.4f} bits); amplitude in {sound['amplitude_unit']}")
+        )
+        rows += [("baseline", f"{simple[key] / form.frame_length:.4f}", f"nats; {what}") for key, what in words.items()]
+    out.table(rows, right=(1,))
+    out.print(*files)
+    where: dict[str, Any] = {"run": str(run), "checkpoint": loaded.step_folder.name}
+    if files:
+        keys = ("particles", "nll_per_step", "stderr", "kl_per_step")
+        points = [{key: getattr(point, key) for key in keys} for point in curve]
+        where |= {"curve": points, "extrapolated_nll_per_step": limit, "files": [str(f) for f in files]}
+    return {
+        "schema": 1,
+        **found.as_dict(),
+        **sound,
+        **where,
+        "data": str(dataset.info.path),
+    }
+
+
+def _counts(text: str | None) -> list[int | None]:
+    """Numbers of particles, ascending; without any, the objective's own."""
+    if text is None:
+        return [None]
+    try:
+        found = sorted({int(part) for part in text.split(",")})
+    except ValueError:
+        raise ConfigError(f"--particles {text!r}: expected whole numbers", "for example 100 or 100,1000") from None
+    return list(found)
+
+
+def _curve(run: Run, curve: list[Evaluation], rows: list[tuple[object, ...]]) -> tuple[float | None, list[Path]]:
+    """Add the curve to the table; its limit, where it has one, and its figure."""
+    from pyro_vrnn.media.curves import bound_by_particles
+    from pyro_vrnn.objectives.curve import limit
+    from pyro_vrnn.system.files import make_folder
+
+    points = [(float(point.particles), point.nll_per_step) for point in curve]
+    rows += [("curve", f"{nll:.4f}", f"K={k:,.0f}") for k, nll in points]
+    end = limit(points)
+    if end is not None:
+        rows.append(("extrapolated", f"{end:.4f}", "for K without end, by a power of K: no bound, a guess"))
+    bound, split = curve[-1].bound, curve[-1].split
+    picture = make_folder(run.folder / "figures") / f"{bound}-by-particles-{split}.png"
+    errors = [point.stderr_repeats for point in curve]
+    bound_by_particles(points, picture, f"{run.folder.name}: {bound} on {split}", errors=errors, limit=end)
+    return end, [picture]

@@ -1,0 +1,49 @@
+"""The figures of an experiment: validation curves by updates, sequences and seconds, and what each run reached."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pyro_vrnn.experiments.summary import TIMED, Outcomes, section_of, validations
+from pyro_vrnn.experiments.tasks import Planned
+from pyro_vrnn.media import curves
+from pyro_vrnn.runs.comparison import AXES
+from pyro_vrnn.system.files import make_folder
+
+
+def draw(arms: Sequence[Planned], outcomes: Outcomes, results: Mapping[str, Any], out: Path) -> list[Path]:
+    """Write curves.png and bounds.png, of what is done.
+
+    Returns:
+        The files; none before the first run is done.
+    """
+    groups: dict[str, dict[str, list[Any]]] = {}
+    bounds = {section_of(one)[2] for one in arms}
+    for one in arms:
+        rows = [
+            found
+            for task in one.tasks
+            if (outcomes.get(task) or {}).get("status") == "done" and (found := validations(task))
+        ]
+        if rows:
+            groups.setdefault(_title(*section_of(one)), {})[one.arm.name] = rows
+    if not groups:
+        return []
+    folder = make_folder(out / "figures")
+    ylabel = "validation NLL, nats per step" + (f" ({next(iter(bounds))})" if len(bounds) == 1 else "")
+    curves.comparison(groups, folder / "curves.png", AXES, ylabel)
+    panels: dict[str, dict[str, Any]] = {}
+    for section in results["sections"]:
+        title = _title(section["data"], section["init_from"] or "", section["validated"])
+        for quantity, words in section["quantities"].items():
+            if quantity not in ("kl", "updates", "sequences", TIMED):
+                panels.setdefault(title, {})[words] = {a["arm"]: a["values"][quantity] for a in section["arms"]}
+    curves.reached(panels, folder / "bounds.png", "nats per step")
+    return [folder / "curves.png", folder / "bounds.png"]
+
+
+def _title(data: str, start: str, bound: str) -> str:
+    """A section's name."""
+    return f"{data}, from {start}" if start else data

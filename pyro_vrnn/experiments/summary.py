@@ -1,0 +1,175 @@
+"""What the runs of an experiment say together: values by arm and seed, their spread, and differences paired by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pyro_vrnn.experiments.costs import Cost
+from pyro_vrnn.experiments.plan import Experiment
+from pyro_vrnn.experiments.statistics import paired, spread
+from pyro_vrnn.experiments.tasks import Planned, Task
+from pyro_vrnn.runs.folder import read_metrics
+
+Outcomes = Mapping[Task, Mapping[str, Any] | None]
+Rows = list[dict[str, Any]]
+TIMED = "time"
+"""The quantity that depends on how fast this machine is."""
+
+
+def validations(task: Task) -> Rows:
+    """The validations of a run, with the keys that its curve is drawn by."""
+    return [row for row in read_metrics(task.folder) if "valid_nll_per_step" in row]
+
+
+def best_until(rows: Rows, key: str, limit: float) -> float | None:
+    """The best validation up to so many updates or sequences."""
+    return min((row["valid_nll_per_step"] for row in rows if row[key] <= limit), default=None)
+
+
+def section_of(one: Planned) -> tuple[str, str, str]:
+    """Arms can be compared that have the same data, start and validated bound; what those are."""
+    bound = one.plan.settings.validated
+    return Path(one.plan.info.path).stem, one.arm.init_from or "", f"{bound.name}, K={bound.particles}"
+
+
+def summarise(
+    experiment: Experiment, arms: Sequence[Planned], outcomes: Outcomes, costs: Sequence[Cost]
+) -> dict[str, Any]:
+    """Everything, as `results.json` has it.
+
+    Args:
+        experiment: what was asked.
+        arms: its arms, planned.
+        outcomes: what became of each run; None, or nothing, where it is not done yet.
+        costs: of each arm.
+    """
+    cost = {one.arm.name: c for one, c in zip(arms, costs, strict=True)}
+    keys = list(dict.fromkeys(section_of(one) for one in arms))
+    states = [_state(task, outcomes.get(task)) for one in arms for task in one.tasks]
+    return {
+        "schema": 1,
+        "experiment": experiment.name,
+        "title": experiment.title,
+        "out": str(experiment.out),
+        "equal": None if experiment.length is None else experiment.length.unit,
+        "seeds": list(experiment.seeds),
+        "finished": all(state["status"] != "waiting" for state in states),
+        "failed": sum(state["status"] == "failed" for state in states),
+        "runs": states,
+        "sections": [
+            _section(experiment, [one for one in arms if section_of(one) == key], outcomes, cost) for key in keys
+        ],
+    }
+
+
+def _state(task: Task, outcome: Mapping[str, Any] | None) -> dict[str, Any]:
+    """One run: where it lies and what became of it."""
+    found = outcome or {"status": "waiting", "message": "", "steps": 0}
+    state = {"arm": task.arm, "seed": task.seed, "run": str(task.folder)}
+    state |= {key: found[key] for key in ("status", "message", "steps")}
+    if found["status"] == "done":
+        state |= {"stopped": found["stopped"], "seconds": found["seconds"], "best": found["best"]}
+        state["bounds"] = found["bounds"]
+    return state
+
+
+def _section(
+    experiment: Experiment, arms: Sequence[Planned], outcomes: Outcomes, costs: Mapping[str, Cost]
+) -> dict[str, Any]:
+    """Arms that can be compared with each other."""
+    done = {
+        one.arm.name: {t.seed: t for t in one.tasks if (outcomes.get(t) or {}).get("status") == "done"} for one in arms
+    }
+    rows = {task: validations(task) for tasks in done.values() for task in tasks.values()}
+    update = {one.arm.name: costs[one.arm.name].update for one in arms}
+    limits = _limits(rows, update)
+    names = [one.arm.name for one in arms]
+    reference = experiment.reference if experiment.reference in names else names[0]
+    values: dict[str, dict[str, dict[int, float]]] = {}  # quantity -> arm -> seed -> value
+    for task, own in rows.items():
+        for quantity, value in _values(task, own, outcomes[task] or {}, limits, update[task.arm]).items():
+            values.setdefault(quantity, {name: {} for name in names})[task.arm][task.seed] = value
+    for plain in ("updates", "sequences"):  # said by the column before already
+        same = values.get("valid" if plain == "updates" else "updates", values.get("valid"))
+        if plain in values and values[plain] == same:
+            del values[plain]
+    data, start, bound = section_of(arms[0])
+    return {
+        "data": data,
+        "init_from": start or None,
+        "validated": bound,
+        "reference": reference,
+        "limits": limits,
+        "quantities": _titles(list(values), limits, experiment),
+        "arms": [
+            {
+                "arm": one.arm.name,
+                "parameters": one.plan.parameters,
+                "updates": max(
+                    (own[-1]["step"] for t, own in rows.items() if t.arm == one.arm.name and own), default=0
+                ),
+                "seconds_per_update": update[one.arm.name],
+                "runs": len(one.tasks),
+                "values": {q: {str(k): v for k, v in sorted(by[one.arm.name].items())} for q, by in values.items()},
+                "spread": {q: _dict(spread(by[one.arm.name])) for q, by in values.items()},
+                "difference": {
+                    q: _dict(paired(by[one.arm.name], by[reference])) for q, by in values.items() if q != "kl"
+                }
+                if one.arm.name != reference
+                else None,
+            }
+            for one in arms
+        ],
+    }
+
+
+def _limits(rows: Mapping[Task, Rows], update: Mapping[str, float | None]) -> dict[str, float]:
+    """How far all runs came, in updates, sequences, and seconds of updates."""
+    last = [(task, own[-1]) for task, own in rows.items() if own]
+    if not last:
+        return {}
+    found: dict[str, float] = {key: min(int(row[name]) for _, row in last) for key, name in _COUNTED.items()}
+    if all(update[task.arm] is not None for task, _ in last):
+        found[TIMED] = min(row["step"] * (update[task.arm] or 0.0) for task, row in last)
+    return found
+
+
+_COUNTED = {"updates": "step", "sequences": "sequences"}
+
+
+def _values(
+    task: Task, rows: Rows, outcome: Mapping[str, Any], limits: Mapping[str, float], update: float | None
+) -> dict[str, float]:
+    """All that is reported of a run."""
+    found: dict[str, float | None] = {"valid": min((row["valid_nll_per_step"] for row in rows), default=None)}
+    for key, name in _COUNTED.items():
+        # Of sequences, runs of as many updates can differ by a short batch of theirs, which comes at another place.
+        within = task.config.data.batch_size - 1 if key == "sequences" else 0
+        found[key] = best_until(rows, name, limits[key] + within)
+    if update is not None and TIMED in limits:
+        found[TIMED] = best_until(rows, "step", limits[TIMED] / update * (1 + 1e-9))
+    for title, bound in outcome["bounds"].items():
+        found[title] = bound["nll_per_step"]
+    if outcome["bounds"] and task.config.model.latent:
+        found["kl"] = next(iter(outcome["bounds"].values()))["kl_per_step"]
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _titles(quantities: Sequence[str], limits: Mapping[str, float], experiment: Experiment) -> dict[str, str]:
+    """The headings of the columns; bounds are nats per step."""
+    words = {
+        "valid": "validation",
+        "updates": f"at {limits.get('updates', 0):,.0f} updates",
+        "sequences": f"at {limits.get('sequences', 0):,.0f} sequences",
+        TIMED: f"at {limits.get(TIMED, 0):,.3g} s of updates",
+        "kl": "KL per step",
+    }
+    order = ["valid", "updates", "sequences", TIMED, *(b.title for b in experiment.evaluate), "kl"]
+    return {key: words.get(key, key) for key in order if key in quantities}
+
+
+def _dict(found: Any) -> dict[str, Any] | None:
+    return None if found is None else asdict(found)

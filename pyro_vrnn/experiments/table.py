@@ -1,0 +1,108 @@
+"""The table of an experiment as Markdown and CSV, from what `summary` found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pyro_vrnn.experiments.summary import TIMED
+from pyro_vrnn.media.tables import write_rows
+from pyro_vrnn.system.files import write_bytes
+
+NUMBERS = ("mean", "deviation", "seeds")
+DIFFERENCES = ("mean", "low", "high", "wins", "seeds")
+
+
+def write(results: Mapping[str, Any], out: Path) -> None:
+    """Write table.md, and table.csv: a row for each arm and quantity, numbers with all of their digits."""
+    write_bytes(out / "table.md", ("\n".join(markdown(results)) + "\n").encode())
+    rows = []
+    for section in results["sections"]:
+        for arm in section["arms"]:
+            for quantity, title in section["quantities"].items():
+                own, difference = arm["spread"][quantity], (arm["difference"] or {}).get(quantity)
+                first = (section["data"], section["init_from"] or "", arm["arm"], quantity, title)
+                rows.append([*first, *_cells(own, NUMBERS), *_cells(difference, DIFFERENCES)])
+    header = ["data", "init_from", "arm", "quantity", "title", *NUMBERS]
+    write_rows(out / "table.csv", [*header, "difference", "low", "high", "wins", "pairs"], rows)
+
+
+def _cells(found: Mapping[str, Any] | None, keys: Sequence[str]) -> list[object]:
+    return ["" if found is None or found[key] is None else found[key] for key in keys]
+
+
+def markdown(results: Mapping[str, Any]) -> list[str]:
+    """The lines of table.md."""
+    lines = [f"# {results['title']}", ""]
+    waiting = [run for run in results["runs"] if run["status"] == "waiting"]
+    if waiting:
+        lines += [f"Not finished: {len(waiting)} of {len(results['runs'])} runs are still to be done.", ""]
+    for section in results["sections"]:
+        lines += _section(section, results)
+    failures = [run for run in results["runs"] if run["status"] == "failed"]
+    if failures:
+        lines += ["## Runs that failed", "", "They are left out of all numbers above.", ""]
+        lines += [
+            f"- {run['arm']}, seed {run['seed']}, after update {run['steps']:,}: {run['message']}" for run in failures
+        ]
+        lines += [""]
+    return lines[:-1]
+
+
+def _section(section: Mapping[str, Any], results: Mapping[str, Any]) -> list[str]:
+    """One table of values, and one of differences."""
+    start = "" if section["init_from"] is None else f", continued from {section['init_from']}"
+    seeds, titles, arms = results["seeds"], section["quantities"], section["arms"]
+    unit = results["equal"]
+    lines = [f"## {section['data']}{start}", ""]
+    told = f"Nats per step, lower is better. Validation is the best value by {section['validated']}, "
+    told += "and the other bounds are those of that checkpoint. "
+    told += f"Seeds {', '.join(map(str, seeds))}: mean ± standard deviation." if len(seeds) > 1 else ""
+    told += f"One seed ({seeds[0]}): there is no spread, and a difference may be chance." if len(seeds) == 1 else ""
+    told += f" Equal {unit}." if unit else " Each arm has the length of its recipe."
+    lines += [told, ""]
+    header = ["arm", *titles.values(), "updates", "ms per update", "parameters"]
+    rows = []
+    for arm in arms:
+        cells = [_value(arm["spread"][q], arm["runs"]) for q in titles]
+        update = arm["seconds_per_update"]
+        cost = "-" if update is None else f"{1e3 * update:.3g}"
+        rows.append([arm["arm"], *cells, f"{arm['updates']:,}", cost, f"{arm['parameters']:,}"])
+    lines += [*_grid(header, rows), ""]
+    others = [arm for arm in arms if arm["difference"] is not None]
+    compared = [q for q in titles if q != "kl"]
+    if others and any(arm["difference"].get(q) for arm in others for q in compared):
+        what = "mean [95% interval of Student's t], and in how many seeds the arm is better" if len(seeds) > 1 else ""
+        lines += [f"Difference from {section['reference']}, paired by seed{': ' + what if what else ''}.", ""]
+        rows = [[arm["arm"], *(_difference(arm["difference"].get(q)) for q in compared)] for arm in others]
+        lines += [*_grid(["arm", *(titles[q] for q in compared)], rows), ""]
+    if TIMED in titles:
+        lines += [
+            "Seconds of updates are updates times what one costs here, all arms timed in turn in one process.",
+            "",
+        ]
+    return lines
+
+
+def _value(found: Mapping[str, Any] | None, runs: int) -> str:
+    if found is None:
+        return "-"
+    some = f" ({found['seeds']} of {runs})" if found["seeds"] < runs else ""
+    return f"{found['mean']:.3f}" + ("" if found["deviation"] is None else f" ± {found['deviation']:.3f}") + some
+
+
+def _difference(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return "-"
+    if found["low"] is None:
+        return f"{found['mean']:+.3f}"
+    return f"{found['mean']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}], {found['wins']}/{found['seeds']}"
+
+
+def _grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A Markdown table whose columns are lined up."""
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    lines = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in [header, *rows]]
+    lines.insert(1, ["-" * width for width in widths])
+    return [f"| {' | '.join(line)} |" for line in lines]

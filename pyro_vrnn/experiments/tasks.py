@@ -1,0 +1,185 @@
+"""The runs of an experiment: each arm resolved and checked against its data, before anything is trained."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyro_vrnn import config
+from pyro_vrnn.config import Resolved, RunConfig
+from pyro_vrnn.data.batching import Piece, epoch_plan, pieces
+from pyro_vrnn.experiments.plan import Arm, Bound, Experiment
+from pyro_vrnn.objectives import make_objective
+from pyro_vrnn.runs.folder import read_config
+from pyro_vrnn.runs.plan import Plan, plan
+from pyro_vrnn.system.errors import CheckpointError, ConfigError, DataError, UserError
+
+UNENDING = 1_000_000
+"""Epochs of a run whose length is told otherwise."""
+MAY_DIFFER = ("training.max_steps", "training.epochs", "data.path")
+"""Settings that a run may have otherwise than when it was begun: a longer one continues it, and data may move."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Task:
+    """One run of an experiment, with all that another process needs to carry it out."""
+
+    arm: str
+    seed: int
+    folder: Path
+    resolved: Resolved
+    bounds: tuple[Bound, ...]
+    content: str
+    """sha256 of what its data holds."""
+    seconds: float | None = None
+    """Of its training loop, where that is its length."""
+    origin: Path | None = None
+    """The run folder whose weights it starts from."""
+
+    @property
+    def config(self) -> RunConfig:
+        """Its settings."""
+        return self.resolved.config
+
+    @property
+    def key(self) -> str:
+        """What it is, hashed: its settings, length, data and start. An outcome with another key is not of this task."""
+        settings = self.config.to_dict()
+        settings["data"] = {k: v for k, v in settings["data"].items() if k != "path"}
+        origin = None if self.origin is None else self.origin.parent.name
+        text = json.dumps([settings, self.content, self.seconds, origin], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def outcome_path(self) -> Path:
+        """The file beside the run folder that says what became of it."""
+        return self.folder.with_name(f"{self.folder.name}.json")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """An arm that can be trained: its plan (of the first seed) and its runs."""
+
+    arm: Arm
+    plan: Plan
+    tasks: tuple[Task, ...]
+
+
+def planned(experiment: Experiment, say: Callable[[str], None] = lambda message: None) -> list[Planned]:
+    """All arms of an experiment, checked.
+
+    Raises:
+        ConfigError, DataError: an arm that `train` would refuse, by the arm's name.
+        CheckpointError: the folder holds a run of an arm with other settings, or a longer one.
+    """
+    found = []
+    for arm in experiment.arms:
+        try:
+            found.append(_planned(experiment, arm, say))
+        except (ConfigError, DataError, CheckpointError) as error:
+            raise type(error)(f"arm {arm.name!r}: {error.message}", error.hint, error.path) from None
+    models = {one.arm.name: one.plan.settings.to_dict()["model"] for one in found}
+    for one in found:
+        if one.arm.init_from is not None and (mine := models[one.arm.name]) != (theirs := models[one.arm.init_from]):
+            keys = sorted(k for k in {*mine, *theirs} - {"dropout"} if mine.get(k) != theirs.get(k))
+            if keys:
+                message = f"arm {one.arm.name!r} starts from {one.arm.init_from!r}, whose model.{keys[0]} is another"
+                raise ConfigError(message, "give both the same model.* settings")
+    return found
+
+
+def _planned(experiment: Experiment, arm: Arm, say: Callable[[str], None]) -> Planned:
+    """One arm."""
+    length = experiment.length
+    amount = None if length is None else length.amount * arm.times
+    resolved = config.resolve(arm.recipe, flags=dict(arm.settings) | {"training.seed": experiment.seeds[0]})
+    for note in resolved.notes:
+        say(f"arm {arm.name!r}: {note}")
+    first = plan(resolved.config, say=say)
+    for bound in experiment.evaluate:
+        make_objective(bound.objective, bound.particles, first.settings.objective)  # refuses what it cannot be
+        if not first.info.splits[bound.split].sequences:
+            raise DataError(f"{first.info.path}: the {bound.split} split is empty", "evaluate another split")
+    tasks = []
+    for seed in experiment.seeds:
+        training = dataclasses.replace(resolved.config.training, seed=seed)
+        if length is not None and amount is not None:
+            count = updates_for(first, amount, seed) if length.unit == "sequences" else max(1, round(amount))
+            if length.unit == "seconds":
+                count = 0
+            training = dataclasses.replace(training, max_steps=count, epochs=UNENDING)
+        settings = dataclasses.replace(resolved.config, training=training)
+        origin = None if arm.init_from is None else experiment.out / "runs" / arm.init_from / f"seed-{seed}"
+        task = Task(
+            arm=arm.name,
+            seed=seed,
+            folder=experiment.out / "runs" / arm.name / f"seed-{seed}",
+            resolved=dataclasses.replace(resolved, config=settings, notes=()),
+            bounds=experiment.evaluate,
+            content=first.content.sha256,
+            seconds=amount if length is not None and length.unit == "seconds" else None,
+            origin=origin,
+        )
+        _check_run(task)
+        tasks.append(task)
+    return Planned(arm, first, tuple(tasks))
+
+
+def epoch_pieces(plan: Plan, seed: int, epoch: int) -> list[Piece]:
+    """What the updates of an epoch are made on."""
+    data = plan.settings.data
+    batches = epoch_plan(plan.train.lengths, data.batch_size, seed=seed, epoch=epoch)
+    return pieces(batches, plan.train.lengths, data.window if data.carry else None, plan.train.given)
+
+
+def updates_for(plan: Plan, sequences: float, seed: int) -> int:
+    """The fewest updates that see so many sequences; those that are replayed beside a batch are not counted."""
+    seen, updates, epoch = 0, 0, 0
+    while True:
+        for piece in epoch_pieces(plan, seed, epoch):
+            seen, updates = seen + len(piece.indices), updates + 1
+            if seen >= sequences:
+                return updates
+        epoch += 1
+
+
+def expected_updates(task: Task, plan: Plan) -> int | None:
+    """How many updates a run makes at most; None where seconds end it."""
+    if task.seconds is not None:
+        return None
+    training = task.config.training
+    if training.epochs == UNENDING:
+        return training.max_steps
+    whole = len(epoch_pieces(plan, task.seed, 0)) * training.epochs
+    return min(whole, training.max_steps) if training.max_steps else whole
+
+
+def _check_run(task: Task) -> None:
+    """CheckpointError where the folder holds a run that is not this one."""
+    if not (task.folder / "config.toml").is_file() or not any((task.folder / "checkpoints").glob("step-*")):
+        return
+    try:
+        before = _flat(read_config(task.folder).to_dict())
+    except UserError as error:
+        raise CheckpointError(error.message, f"remove {task.folder}, which is then trained anew", task.folder) from None
+    now = _flat(task.config.to_dict())
+    other = [
+        f"{key}: {before.get(key)!r} there, {now.get(key)!r} here"
+        for key in sorted({*before, *now})
+        if before.get(key) != now.get(key) and key not in MAY_DIFFER and not key.startswith("format.")
+    ]
+    there, here = before.get("training.max_steps", 0), now.get("training.max_steps", 0)
+    if there and here and there > here:
+        other.append(f"it is {there} updates long, and {here} are asked for")
+    if other:
+        hint = "choose another --out, give the arm another name, or remove that folder"
+        raise CheckpointError(f"{task.folder}: holds a run with other settings: {'; '.join(other)}", hint, task.folder)
+
+
+def _flat(raw: dict[str, Any]) -> dict[str, Any]:
+    return {f"{a}.{b}": v for a, part in raw.items() for b, v in part.items()}
