@@ -13,13 +13,14 @@ export PIP_BUILD_CONSTRAINT := constraints.txt
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo lint test check audit licences clean
+.PHONY: help venv demo lint test check report-check audit licences clean
 
 help:
 	@echo 'make demo   a VRNN learns Bach and writes music: minutes'
 	@echo 'make test   the tests'
 	@echo 'make lint   format, lint, types, the layers of imports, docstrings'
 	@echo 'make check  what CI checks: lint and test'
+	@echo 'make report-check  pages of small runs, looked at in headless Chromium; screenshots in runs/report-check'
 	@echo 'make audit  known faults of the packages in constraints.txt (skips with a reason without pip-audit or a network)'
 	@echo 'make licences  writes docs/licences.md anew, from the packages that are installed'
 	@echo 'make venv   the environment of all these, in $(VENV)'
@@ -55,6 +56,9 @@ test: venv
 	$(BIN)/python -m pytest -n 2
 
 check: lint test
+
+report-check: venv
+	$(BIN)/python benchmarks/report_check.py --out runs/report-check
 
 audit:
 	@$(firstword $(wildcard $(BIN)/python) $(PYTHON)) benchmarks/audit.py constraints.txt

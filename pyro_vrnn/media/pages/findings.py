@@ -37,19 +37,26 @@ def of_training(rows: Rows, clip_norm: float, stopped: str, run: str) -> list[Fi
     return [*_ended(rows, stopped, run), *_validation(rows, stopped), *_gradient(rows, clip_norm)]
 
 
-def of_units(kl: Sequence[float], active: int, threshold: float) -> list[Finding]:
-    """Latent units whose KL is next to nothing. kl: nats per step, one for each unit."""
+def of_units(kl: Sequence[float], active: int, threshold: float, unit: str = "nats per step") -> list[Finding]:
+    """Latent units whose KL is next to nothing.
+
+    Args:
+        kl: of each unit. [Z]
+        active: how many are above the threshold.
+        threshold: of the KL of an active unit.
+        unit: of both; nats where one z is about the whole sequence.
+    """
     count = len(kl)
     if not count or active == count:
         return []
     if active == 0:
-        what = f"No latent unit is active on a test sequence: all {count} have a KL below {threshold:g} nats per step."
+        what = f"No latent unit is active on a test sequence: all {count} have a KL below {threshold:g} {unit}."
         advice = (
             "The posterior has collapsed onto the prior, and z is not used. Let the KL weight rise slowly "
             "(objective.kl_start, objective.kl_steps), or keep free bits (objective.free_bits)."
         )
         return [Finding(what, advice)]
-    what = f"{count - active} of {count} latent units carry less than {threshold:g} nats per step of a test sequence."
+    what = f"{count - active} of {count} latent units carry less than {threshold:g} {unit} of a test sequence."
     advice = (
         f"They cost time and say nothing. A smaller model.latent_dim, near {active}, may do as well; "
         "a slower rise of the KL weight (objective.kl_steps) may wake them."
