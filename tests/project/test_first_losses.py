@@ -65,6 +65,9 @@ class _Watch:
     def __init__(self) -> None:
         self.losses: list[float] = []
 
+    def opened(self, run: Path, settings: Any) -> None:
+        pass
+
     def begin(self, step: int, total: int) -> None:
         pass
 
