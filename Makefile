@@ -13,11 +13,13 @@ export PIP_BUILD_CONSTRAINT := constraints.txt
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo iwae lint test check clean
+.PHONY: help venv demo iwae docs notebooks lint test check clean
 
 help:
 	@echo 'make demo   a VRNN learns Bach and writes music: minutes'
 	@echo 'make iwae   the IWAE experiment: several bounds, three seeds: overnight (RECIPE=iwae-speech, STEPS=300)'
+	@echo 'make docs   the pages as a site, docs/_build/index.html'
+	@echo 'make notebooks  runs the four notebooks: docs/notebooks/*.ipynb, ten minutes'
 	@echo 'make test   the tests'
 	@echo 'make lint   format, lint, types, the layers of imports'
 	@echo 'make check  what CI checks: lint and test'
@@ -48,6 +50,13 @@ STEPS ?=
 iwae: venv
 	$(BIN)/python benchmarks/iwae_experiment.py --recipe $(RECIPE) --out runs/$(RECIPE) $(if $(STEPS),--steps $(STEPS))
 
+docs: venv
+	$(BIN)/python -m sphinx -W --keep-going -b html -d docs/_build/.doctrees docs docs/_build
+	@echo 'Open docs/_build/index.html'
+
+notebooks: venv
+	$(BIN)/python docs/site/run_notebooks.py docs/notebooks/*.py
+
 lint: venv
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -60,5 +69,5 @@ test: venv
 check: lint test
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) docs/_build docs/api build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './data/*' -not -path './runs/*' -prune -exec rm -rf {} +
