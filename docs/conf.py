@@ -58,7 +58,7 @@ def write_pages() -> None:
 
 
 def read_source(app: Any, name: str, source: list[str]) -> None:
-    """A link to a file of the package is one to its section of the reference; pages that are not there are not listed."""
+    """Links to files of the package are made links to the reference; pages that are not there are not listed."""
     for page in AWAITED:
         if name == "index" and not (HERE / f"{page}.md").exists():
             source[0] = source[0].replace(f"\n{page}\n", "\n")

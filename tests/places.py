@@ -1,4 +1,4 @@
-"""A folder such as the pages' readers have: the known data sets, small, and raw files of every kind under the names they use."""
+"""A folder such as the pages' readers have: the known data sets, small, and raw files under the names they use."""
 
 from __future__ import annotations
 

@@ -13,12 +13,13 @@
 # %% [markdown]
 # # Music: a model that has heard some chorales
 #
-# A chorale is four voices that move in steps. Written down as bits (a row for each quarter note, a column for each key of
-# a piano) it is a sequence that a VRNN can learn. In this notebook we train one for two minutes, ask whether it is better
-# than two forecasts that need no network, let it write music, and look at what its latent variables say about one piece.
+# A chorale is four voices that move in steps. Written down as bits (a row for each quarter note, a column for each key
+# of a piano) it is a sequence that a VRNN can learn. In this notebook we train one for two minutes, ask whether it is
+# better than two forecasts that need no network, let it write music, and look at what its latent variables say about
+# one piece.
 #
-# It takes Bach's chorales if `pyro-vrnn prepare chorales` has made `data/chorales.h5` (that needs the extra `chorales`).
-# Without that file it makes up four-voice progressions in random keys, so that it runs anywhere.
+# It takes Bach's chorales if `pyro-vrnn prepare chorales` has made `data/chorales.h5` (that needs the extra
+# `chorales`). Without that file it makes up four-voice progressions in random keys, so that it runs anywhere.
 
 # %%
 import os
@@ -39,8 +40,8 @@ SMALL = "PYRO_VRNN_SMALL" in os.environ  # our tests set it: all of it runs, not
 # %% [markdown]
 # ## The data
 #
-# The stand-in walks through the chords I, IV, V and VI of a random key. One column is one key of the piano, and the first
-# is the lowest A (MIDI note 21).
+# The stand-in walks through the chords I, IV, V and VI of a random key. One column is one key of the piano, and the
+# first is the lowest A (MIDI note 21).
 
 # %%
 CHORDS = [(0, 16, 19, 24), (5, 17, 21, 24), (7, 14, 19, 23), (9, 16, 21, 24)]  # bass, tenor, alto, soprano
@@ -58,7 +59,9 @@ def progression(random: np.random.Generator) -> np.ndarray:
 
 if not DATA.exists():
     random = np.random.default_rng(0)
-    splits = {name: [progression(random) for _ in range(n)] for name, n in [("train", 200), ("valid", 20), ("test", 20)]}
+    splits = {
+        name: [progression(random) for _ in range(n)] for name, n in [("train", 200), ("valid", 20), ("test", 20)]
+    }
     DATA = write_sequences(
         WORK.with_suffix(".h5"),
         splits,
@@ -76,8 +79,8 @@ print(DATA)
 # %% [markdown]
 # ## Training
 #
-# `chorales-vrnn` is a recipe that is shipped: its settings are for data of this size. `max_seconds` stops the training in time,
-# and the weights that were best on the validation split are kept.
+# `chorales-vrnn` is a recipe that is shipped: its settings are for data of this size. `max_seconds` stops the training
+# in time, and the weights that were best on the validation split are kept.
 
 # %%
 run = pv.train(
@@ -93,8 +96,8 @@ print(run.result)
 # %% [markdown]
 # ## Is it any good?
 #
-# One number says it: the negative log-likelihood for each quarter note, in nats. The first baseline knows how often each
-# key is played, the second also whether it was down a moment ago.
+# One number says it: the negative log-likelihood for each quarter note, in nats. The first baseline knows how often
+# each key is played, the second also whether it was down a moment ago.
 
 # %%
 simple = baselines(DATA)
@@ -124,8 +127,8 @@ plt.savefig(WORK / "samples.png", dpi=80, bbox_inches="tight")
 #
 # ## What the latent variables say
 #
-# The posterior q(z | x) is what the guide infers from one piece. Its KL divergence from the prior, in nats, is how much z
-# tells the model at each step that the past did not. A surprising chord costs more than one that had to come.
+# The posterior q(z | x) is what the guide infers from one piece. Its KL divergence from the prior, in nats, is how much
+# z tells the model at each step that the past did not. A surprising chord costs more than one that had to come.
 
 # %%
 x = run.data(split="test")[0]  # [T, 88]
@@ -145,5 +148,5 @@ print(f"{(kl.mean(0) > 0.01).sum()} of {kl.shape[1]} latent units are used; {kl.
 # %% [markdown]
 # ![The notes of a chorale above the KL of each step](../figures/music-posterior.png)
 #
-# `run.report()` puts the curves, scores, samples and figures of the run onto one HTML page, and the command line does all of this
-# too: [look inside](../look-inside.md).
+# `run.report()` puts the curves, scores, samples and figures of the run onto one HTML page, and the command line does
+# all of this too: [look inside](../look-inside.md).

@@ -13,11 +13,11 @@
 # %% [markdown]
 # # A time series with holes
 #
-# Sensors fail. A model that was trained on series with holes knows what a hole is, and can say what was probably in it, and how sure it is.
-# In this notebook a deep Markov model fills the holes of a seasonal series, and forecasts it.
+# Sensors fail. A model that was trained on series with holes knows what a hole is, and can say what was probably in it,
+# and how sure it is. In this notebook a deep Markov model fills the holes of a seasonal series, and forecasts it.
 #
-# Name a CSV with a column `sequence` below, or a folder of CSV files, a series each; empty cells are holes. Without one the notebook makes up two hundred
-# series: a season of twelve steps, a slow wander, noise.
+# Name a CSV with a column `sequence` below, or a folder of CSV files, a series each; empty cells are holes. Without one
+# the notebook makes up two hundred series: a season of twelve steps, a slow wander, noise.
 
 # %%
 import os
@@ -69,8 +69,8 @@ print(data)
 # %% [markdown]
 # ## Training
 #
-# The model is a DMM, whose state is z alone: to know what comes after a hole it has to get through the hole
-# ([why that matters](../series.md#holes-impute)).
+# The model is a DMM, whose state is z alone: to know what comes after a hole it has to get through the hole ([why that
+# matters](../series.md#holes-impute)).
 
 # %%
 run = pv.train(
@@ -87,7 +87,8 @@ print(run.result)
 # %% [markdown]
 # ## What was in the holes
 #
-# The posterior of each missing value given all that was observed, before and after it: a mean, and an interval that should hold 80% of the truth.
+# The posterior of each missing value given all that was observed, before and after it: a mean, and an interval that
+# should hold 80% of the truth.
 
 # %%
 test = run.data(split="test")
@@ -100,7 +101,7 @@ axis.fill_between(steps, filled.low[:, 0], filled.high[:, 0], color="#d1495b", a
 axis.plot(steps, filled.mean[:, 0], color="#d1495b", linewidth=1, label="posterior mean")
 axis.plot(steps, x[:, 0], "o", markersize=3, color="#31688e", label="observed")
 axis.set(xlabel="step", ylabel="level", title="The first series of the test split")
-axis.legend(loc="upper right", ncols=3)
+figure.legend(loc="outside lower center", ncols=3)
 figure.savefig(WORK / "posterior.png", dpi=80)
 print(filled)
 
@@ -131,7 +132,8 @@ if not TABLES.exists():
     print(f"root mean squared error in the holes: DMM {model:.2f}, straight lines {lines:.2f}")
 
 # %% [markdown]
-# The run that is shown here printed SERIES_NUMBERS.
+# A run of 1,500 updates printed 0.46 for the DMM and 1.41 for straight lines: a hole of nine steps is most of a season,
+# and a line knows nothing of seasons.
 #
 # ## What comes next
 #
@@ -148,7 +150,7 @@ axis.fill_between(future, low, high, color="#d1495b", alpha=0.3, label="80% inte
 axis.plot(future, ahead.paths[:10, :, 0].T, color="#d1495b", linewidth=0.4)
 axis.plot(future, middle, color="#d1495b", label="median")
 axis.set(xlabel="step", ylabel="level", title="Two seasons ahead: samples of the future")
-axis.legend(loc="upper left", ncols=3)
+figure.legend(loc="outside lower center", ncols=3)
 figure.savefig(WORK / "samples.png", dpi=80)
 
 # %% [markdown]

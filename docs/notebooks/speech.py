@@ -13,11 +13,11 @@
 # %% [markdown]
 # # Speech: waveforms, a frame at a time
 #
-# The VRNN was first shown on raw speech: no spectrogram, but the samples themselves, cut into frames. In this notebook a folder of
-# recordings becomes a data set, a model learns it for two minutes, and we listen to what it says.
+# The VRNN was first shown on raw speech: no spectrogram, but the samples themselves, cut into frames. In this notebook
+# a folder of recordings becomes a data set, a model learns it for two minutes, and we listen to what it says.
 #
-# Name a folder of your own recordings (wav, flac, ogg, mp3) below. Without one the notebook makes up a voice: vowels, each a
-# buzz of some pitch that rings at two formants.
+# Name a folder of your own recordings (wav, flac, ogg, mp3) below. Without one the notebook makes up a voice: vowels,
+# each a buzz of some pitch that rings at two formants.
 
 # %%
 import os
@@ -81,8 +81,8 @@ print({split: counts.sequences for split, counts in info.splits.items()}, "windo
 # %% [markdown]
 # ## Training
 #
-# The output `frame-ar` lets each sample depend on the ones before it in its frame. The latent variables need not explain the fine grain of
-# the wave, then, and carry what lasts longer: the vowel, the pitch, the loudness.
+# The output `frame-ar` lets each sample depend on the ones before it in its frame. The latent variables need not
+# explain the fine grain of the wave, then, and carry what lasts longer: the vowel, the pitch, the loudness.
 
 # %%
 run = pv.train(
@@ -99,8 +99,8 @@ print(run.result)
 # %% [markdown]
 # ## Is it any good?
 #
-# A density of real values has no zero point: negative numbers are fine, and only differences mean anything. We compare nats for each frame
-# with a Gaussian that predicts each sample from the one before it.
+# A density of real values has no zero point: negative numbers are fine, and only differences mean anything. We compare
+# nats for each frame with a Gaussian that predicts each sample from the one before it.
 
 # %%
 simple = baselines(info.path)
@@ -109,7 +109,7 @@ print(f"each sample from the last one    {simple['last']:.1f} nats per frame of 
 print(f"VRNN, {found.bound}, K={found.particles:<2}                 {found.nll_per_step:.1f} nats per frame")
 
 # %% [markdown]
-# On the made-up vowels the run that is shown here printed SPEECH_NUMBERS.
+# On the made-up vowels a run of 493 updates printed 96.7 for the baseline and -80.6 for the VRNN.
 #
 # ## What it says
 #
@@ -131,8 +131,9 @@ figure.savefig(WORK / "samples.png", dpi=80)
 #
 # ## What the latent variables say
 #
-# The posterior of one window of the test split: the wave above, the means of the latent units below it, drawn over time. Where the voice changes,
-# units change.
+# The posterior of one window of the test split: the wave above, the means of the latent units below it, drawn over
+# time. Where the voice changes, units change. (z tells the model little here, 0.3 nats per frame: the output's own
+# memory of the wave explains most of it.)
 
 # %%
 x = run.data(split="test")[0]  # [T, 100]
@@ -142,8 +143,14 @@ used = np.argsort(-kl.mean(0))[:8]
 
 figure, (shape, units) = plt.subplots(2, 1, figsize=(9, 5), layout="constrained")
 shape.plot(np.arange(x.size) / RATE, np.asarray(x).ravel(), linewidth=0.5, color="#31688e")
-shape.set(xlim=(0, x.size / RATE), ylabel="deviations", title="Half a second of the test split, and its eight busiest latent units")
-drawn = units.imshow(z[:, used].T, aspect="auto", cmap="coolwarm", interpolation="nearest", extent=(0, x.size / RATE, 8, 0))
+shape.set(
+    xlim=(0, x.size / RATE),
+    ylabel="deviations",
+    title="Half a second of the test split, and its eight busiest latent units",
+)
+drawn = units.imshow(
+    z[:, used].T, aspect="auto", cmap="coolwarm", interpolation="nearest", extent=(0, x.size / RATE, 8, 0)
+)
 units.set(xlabel="seconds", ylabel="latent unit")
 figure.colorbar(drawn, ax=units, label="posterior mean")
 figure.savefig(WORK / "posterior.png", dpi=80)
@@ -152,5 +159,5 @@ print(f"{kl.sum(1).mean():.2f} nats per frame from z")
 # %% [markdown]
 # ![A waveform above the posterior means of eight latent units](../figures/speech-posterior.png)
 #
-# Real speech takes longer: the [results](../results.md#every-folder-two-minutes) say what two minutes give on four collections of recordings, and
-# against which references.
+# Real speech takes longer: the [results](../results.md#every-folder-two-minutes) say what two minutes give on four
+# collections of recordings, and against which references.

@@ -1,7 +1,7 @@
 """The API reference, made of the source itself: a page for each package, and on it all public names of its modules.
 
-Nothing is imported, so that no optional package is needed and a build takes seconds (`sphinx.ext.autodoc` imports torch,
-and took minutes for as many names). Docstrings here are plain text, and that is how they are set: paragraphs, the
+Nothing is imported, so that no optional package is needed and a build takes seconds (`sphinx.ext.autodoc` imports torch
+and took minutes). Docstrings here are plain text, and that is how they are set: paragraphs, the
 sections of Google's style, and what is indented or a table just as it stands.
 """
 
@@ -72,7 +72,7 @@ def signature(node: ast.FunctionDef | ast.AsyncFunctionDef, *, method: bool) -> 
 
 
 def public(body: list[ast.stmt]) -> Iterator[tuple[str, ast.stmt, str]]:
-    """Names that do not begin with an underscore, where they are defined, and the text below them if they are values."""
+    """Names that do not begin with an underscore, where they are defined, and of values the text below."""
     seen = set()
     for node, after in zip(body, [*body[1:], ast.Pass()], strict=True):
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
@@ -109,7 +109,9 @@ def described(name: str, node: ast.stmt, text: str, *, inside: bool = False) -> 
             yield from [f"   :type: {ast.unparse(node.returns)}"] if node.returns is not None else []
         else:
             yield f".. py:{'method' if inside else 'function'}:: {name}{signature(node, method=inside)}"
-            yield from [f"   :{d}:" for d in ("abstractmethod", "classmethod", "staticmethod") if inside and d in decorators]
+            yield from [
+                f"   :{d}:" for d in ("abstractmethod", "classmethod", "staticmethod") if inside and d in decorators
+            ]
         yield ""
         yield from indented(rendered(ast.get_docstring(node) or ""))
     else:

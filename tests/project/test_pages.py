@@ -1,6 +1,6 @@
 """Every block of code in docs/*.md runs, page by page and in order, as a reader would, but trained for a few updates.
 
-A page's blocks share one folder and one Python; extending.md has a test file of its own (test_extending.py), and the README too.
+A page's blocks share one folder and one Python. extending.md and the README have test files of their own.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def run_line(line: str) -> None:
     """A command of this package runs; one that installs or makes something names what there is."""
     argv = shlex.split(line, comments=True)
     if argv[0] == "pyro-vrnn":
-        short = ["--max-steps", "3", "--quiet"] if argv[1] == "train" else []
+        short = {"train": ["--max-steps", "3", "--quiet"], "sample": ["--num", "1"]}.get(argv[1], [])
         assert cli._run([*argv[1:], *short]) == 0, line
     elif argv[0] == "make":
         assert f"\n{argv[1]}:" in (ROOT / "Makefile").read_text("utf-8"), line
@@ -72,7 +72,7 @@ def hours() -> list[str]:
     found = []
     for page in PAGES:
         text = page.read_text("utf-8").replace("\\\n", " ")
-        for line in re.findall(r"^    .*?(pyro-vrnn .*)$", text, re.MULTILINE):
+        for line in re.findall(r"^    (?:\w+=\S+ )*(pyro-vrnn .*)$", text, re.MULTILINE):
             found += [part.strip() for part in line.partition("  #")[0].split(";")]
     return found
 
