@@ -15,6 +15,7 @@ from pathlib import Path
 
 SECTION = re.compile(r"(Args|Attributes|Raises|Returns|Yields):$")
 ITEM = re.compile(r"([\w*][\w*., ]*): (.*)")
+KINDS = {ast.ClassDef: "class", ast.FunctionDef: "function"}
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
@@ -172,7 +173,7 @@ def of_module(root: Path, module: str) -> Iterator[str]:
         if root.joinpath(*module.split("."), f"{name}.py").exists():
             continue  # a module has the name already, on this very page
         found = {n: (node, text) for n, node, text in public(parsed(root, origin).body)}.get(called)
-        kind = "class" if name[0].isupper() and not name.isupper() else "data" if name.isupper() else "function"
+        kind = KINDS.get(type(found[0]) if found is not None else None, "data")
         if found is not None and module == "pyro_vrnn":  # what users call: here in full
             yield from described(name, *found)
         else:
