@@ -21,6 +21,7 @@ import pyro_vrnn
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.py"))
+IN_A_KERNEL = ROOT / "docs" / "notebooks" / "series.py"
 pytest.importorskip("sphinx", reason="the extra docs is not installed")
 
 
@@ -68,7 +69,7 @@ def test_pages_stand_by_themselves_and_links_lead_somewhere(site: Path) -> None:
     pages = {path: Links(path.read_text("utf-8")) for path in site.rglob("*.html")}
     assert len(pages) > 30
     for path, page in pages.items():
-        for address in page.fetched:
+        for address in (a for a in page.fetched if a != "#"):  # search.html is its own search
             assert "//" not in address, f"{path.name} fetches {address}"
             assert (path.parent / unquote(address.partition("?")[0])).exists() or address.startswith("data:"), address
         for address in page.leads:
@@ -117,7 +118,7 @@ def environment() -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("script", NOTEBOOKS[:-1], ids=lambda script: script.stem)
+@pytest.mark.parametrize("script", [n for n in NOTEBOOKS if n != IN_A_KERNEL], ids=lambda script: script.stem)
 def test_a_notebook_runs_from_a_fresh_install(script: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(script)], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
@@ -128,9 +129,9 @@ def test_a_notebook_runs_from_a_fresh_install(script: Path, tmp_path: Path) -> N
 
 
 def test_a_notebook_runs_in_a_kernel(tmp_path: Path) -> None:
-    """One through jupytext and nbclient, as `make notebooks` does all four; series, whose number is an error."""
-    shutil.copy(NOTEBOOKS[-1], tmp_path)
-    command = [sys.executable, str(ROOT / "docs" / "site" / "run_notebooks.py"), str(tmp_path / NOTEBOOKS[-1].name)]
+    """One through jupytext and nbclient, as `make notebooks` does all four."""
+    shutil.copy(IN_A_KERNEL, tmp_path)
+    command = [sys.executable, str(ROOT / "docs" / "site" / "run_notebooks.py"), str(tmp_path / IN_A_KERNEL.name)]
     done = subprocess.run(
         command, cwd=tmp_path, env=environment() | {"HOME": str(tmp_path)}, capture_output=True, text=True, check=False
     )
