@@ -13,10 +13,12 @@ export PIP_BUILD_CONSTRAINT := constraints.txt
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo lint test check report-check audit licences clean
+.PHONY: help venv demo docs notebooks lint test check report-check audit licences clean
 
 help:
 	@echo 'make demo   a VRNN learns Bach and writes music: minutes'
+	@echo 'make docs   the pages as a site, docs/_build/index.html'
+	@echo 'make notebooks  runs the four notebooks: docs/notebooks/*.ipynb, ten minutes'
 	@echo 'make test   the tests'
 	@echo 'make lint   format, lint, types, the layers of imports, docstrings'
 	@echo 'make check  what CI checks: lint and test'
@@ -45,6 +47,13 @@ demo: venv
 	@echo '       $(BIN)/pyro-vrnn sample runs/demo --prime-index 0         continue a chorale'
 	@echo '       $(BIN)/pyro-vrnn train --objective iwae --particles 5     another bound, one flag'
 
+docs: venv
+	$(BIN)/python -m sphinx -W --keep-going -b html -d docs/_build/.doctrees docs docs/_build
+	@echo 'Open docs/_build/index.html'
+
+notebooks: venv
+	$(BIN)/python docs/site/run_notebooks.py docs/notebooks/*.py
+
 lint: venv
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -67,5 +76,5 @@ licences: venv
 	$(BIN)/python benchmarks/licences.py docs/licences.md
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) docs/_build docs/api build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './data/*' -not -path './runs/*' -prune -exec rm -rf {} +
