@@ -163,7 +163,7 @@ def inspect(
             }
         )
     log_weights = found.log_weights()
-    folder = make_folder(out or run.folder / "figures")
+    folder = make_folder(out or run.output("figures"))
     stem = f"posterior-{split}-{safe_name(name)}"
     title, steps_kl = f"{run.folder.name}: {split} {name}", by_step.cpu().numpy()
     pictures = []

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from pyro_vrnn import weights
 from pyro_vrnn.config import RunConfig
 from pyro_vrnn.data.dataset import SequenceDataset
 from pyro_vrnn.data.format import format_of
@@ -83,7 +84,10 @@ def plan(
     """
     ranks = ranks or Ranks()
     _check_ranks(settings, ranks)
-    path = ranks.first(lambda: find_data(settings.data.path, moved=known is not None, say=say))
+    origin, source = (None, None) if init_from is None else checkpoint.find(Path(init_from))
+    hint = "" if origin is None else weights.data_hint(origin)
+    moved = known is not None or bool(hint)
+    path = ranks.first(lambda: find_data(settings.data.path, moved=moved, hint=hint, say=say))
     info = read_info(path)
     _check_support(settings, info)
     _check_missing(settings, info)
@@ -103,9 +107,7 @@ def plan(
         net = build_net(settings)
         _check_model(settings, net)
         random = torch.get_rng_state()
-    source = None
-    if init_from is not None:
-        origin, source = checkpoint.find(Path(init_from))
+    if origin is not None and source is not None:
         _check_same_model(origin, settings)
         checkpoint.expect(net.state_dict(), checkpoint.load(source).model, source, "the file of weights")
     return Plan(settings, info, content_of(path), train, valid, net, random, source)

@@ -10,7 +10,7 @@ from typing import Any
 
 import tomli_w
 
-from pyro_vrnn import media
+from pyro_vrnn import media, weights
 from pyro_vrnn.data.baselines import baselines
 from pyro_vrnn.data.dataset import SequenceDataset
 from pyro_vrnn.media import findings, report
@@ -64,7 +64,7 @@ def write(
     if not 1 <= num <= MOST_SAMPLES:
         raise ConfigError(f"--num {num}: must be at least 1, and at most {MOST_SAMPLES} on one page")
     check_seed(seed)
-    path = path or run.folder / "report.html"
+    path = path or run.output("report.html")
     if path.is_dir():
         raise ConfigError(f"--out {path}: is a folder", "give a file name that ends in .html")
     write_bytes(path, report.fill(page(run, num, seed, progress)).encode("utf-8", "backslashreplace"))
@@ -75,7 +75,7 @@ def page(run: Trained, num: int, seed: int, progress: Callable[[int, int], None]
     """All that the page says; see `write`."""
     rows, config = read_metrics(run.folder), run.config
     stopped, clip = read_stop(run.folder), config.training.clip_norm
-    told = findings.of_training(rows, clip, stopped, shlex.quote(str(run.folder)))
+    told = findings.of_training(rows, clip, stopped, shlex.quote(run.named))
     told += _diagnostics(run.folder)
     scores, dataset = _validated(run, rows), None
     figures: list[Figure] = []
@@ -241,6 +241,10 @@ def _changed(run: Trained) -> list[tuple[str, str, str]]:
 
 def _commands(run: Trained, rows: list[dict[str, Any]], stopped: str, num: int, seed: int) -> list[str]:
     """What makes the run again, with as many updates if it was cut short, and then this page."""
+    if (shipped := weights.name_of(run.folder)) is not None:
+        card = weights.card(shipped)
+        page = ["pyro-vrnn", "report", shipped, "--num", str(num), "--seed", str(seed)]
+        return [card.prepare, card.train, shlex.join(page)]
     again = f"{run.folder}-again"
     command = ["pyro-vrnn", "train", str(run.folder / "config.toml"), "--out", again]
     if (start := read_environment(run.folder).get("init_from")) is not None:

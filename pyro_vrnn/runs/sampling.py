@@ -158,7 +158,7 @@ def write(
         lost = np.isnan(given.cpu().numpy())
         for sequence in stored if lost.any() else ():
             sequence[:first][lost] = np.nan
-    folder = make_folder(out or run.folder / "samples")
+    folder = make_folder(out or run.output("samples"))
     files: list[Path] = []
     others: list[Path] = []
     width = max(2, len(str(num - 1)))
@@ -175,7 +175,7 @@ def write(
             {
                 "schema": 1,
                 "file": medium.name,
-                "run": str(run.folder),
+                "run": run.named,
                 "checkpoint": run.step_folder.name,
                 "draw": i,
                 "num": num,

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from pyro_vrnn import weights
 from pyro_vrnn.config import Resolved, RunConfig
 from pyro_vrnn.data.baselines import Coins, last_value_line
 from pyro_vrnn.data.dataset import moments
@@ -135,6 +136,9 @@ def _request(
     from_folder: Path | None = None
     if resume not in ("auto", "never"):
         folder, from_folder = checkpoint.find(Path(resume), "LATEST")
+        if (shipped := weights.name_of(folder)) is not None:
+            hint = f"--init-from {shipped} starts a run of your own from its weights"
+            raise ConfigError(f"--resume {resume}: a shipped model has no optimizer's state to continue from", hint)
         if overwrite or (out is not None and out.resolve() != folder.resolve()):
             raise ConfigError(
                 f"--resume {resume} continues in {folder}, so --out and --overwrite make no sense with it",
