@@ -13,7 +13,7 @@ export PIP_BUILD_CONSTRAINT := constraints.txt
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo iwae lint test check clean
+.PHONY: help venv demo iwae lint test check wheel-check clean
 
 help:
 	@echo 'make demo   a VRNN learns Bach and writes music: minutes'
@@ -21,6 +21,7 @@ help:
 	@echo 'make test   the tests'
 	@echo 'make lint   format, lint, types, the layers of imports'
 	@echo 'make check  what CI checks: lint and test'
+	@echo 'make wheel-check  builds what is uploaded, and tries the wheel in an empty environment (downloads all it needs)'
 	@echo 'make venv   the environment of all these, in $(VENV)'
 	@echo 'make clean  removes it, and what tools left behind; data and runs stay'
 
@@ -58,6 +59,19 @@ test: venv
 	$(BIN)/python -m pytest -n 2
 
 check: lint test
+
+# The wheel as a stranger gets it: nothing of this checkout but the pins. Samples of the shipped model become a data set.
+wheel-check: venv
+	rm -rf dist build/wheel-check
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m twine check --strict dist/*
+	$(PYTHON) -m venv build/wheel-check/env
+	build/wheel-check/env/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt dist/*.whl
+	cd build/wheel-check && time env/bin/pyro-vrnn sample bach --num 8
+	cd build/wheel-check && env/bin/pyro-vrnn prepare midi bach-samples --rate 3.3333333333 --out data/mine.h5
+	cd build/wheel-check && env/bin/pyro-vrnn train --init-from bach --data mine --max-steps 10
+	cd build/wheel-check && env/bin/pyro-vrnn models
+
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

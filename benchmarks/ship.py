@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import shutil
 import tomllib
 from pathlib import Path
@@ -43,7 +44,8 @@ def write_run(run: runs.Run, folder: Path) -> None:
     write_bytes(folder / "config.toml", dataclasses.replace(run.config, data=data).to_toml().encode())
     environment = read_environment(run.folder)
     write_json(folder / "environment.json", {key: environment.get(key) for key in TOLD})
-    shutil.copyfile(run.folder / "metrics.jsonl", folder / "metrics.jsonl")
+    rows = [json.dumps(row) for row in runs.read_metrics(run.folder) if row["step"] <= run.state["best_step"]]
+    write_bytes(folder / "metrics.jsonl", "".join(f"{row}\n" for row in rows).encode())
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     model = halved(checkpoint.load(run.step_folder).model)
     state = {key: run.state[key] for key in KEPT}

@@ -59,6 +59,13 @@ class Plan:
         """How many numbers the network learns."""
         return sum(p.numel() for p in self.net.parameters())
 
+    @property
+    def origin(self) -> str | None:
+        """`init_from` as a RUN argument: the name of a shipped model, or the checkpoint's path."""
+        if self.init_from is None:
+            return None
+        return weights.name_of(self.init_from.parents[1]) or str(self.init_from)
+
 
 def plan(
     settings: RunConfig,

@@ -182,9 +182,9 @@ def _train(plan: Plan, ranks: Ranks, watch: LoggingObserver, request: _Request) 
         if leads:
             write_bytes(out / "config.toml", settings.to_toml().encode("utf-8", "surrogateescape"))
         if leads and not request.resuming:
-            write_environment(out, where, plan.init_from, plan.content)
-            if plan.init_from is not None:
-                watch.said(f"weights from {plan.init_from}")
+            write_environment(out, where, plan.origin, plan.content)
+            if plan.origin is not None:
+                watch.said(f"weights from {plan.origin}")
         if leads and request.resuming and request.content is None:
             write_content(out, plan.content)
         if not leads:  # the weights are the same, what is drawn is not

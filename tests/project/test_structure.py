@@ -29,7 +29,7 @@ def test_the_top_is_the_flow() -> None:
     ).stdout.splitlines()
     if not tracked:
         pytest.skip("not a git checkout")
-    assert len({name.split("/")[1] for name in tracked}) <= 14
+    assert len({name.split("/")[1] for name in tracked}) <= 18
 
 
 def test_packages_are_small() -> None:
