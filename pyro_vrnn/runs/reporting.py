@@ -210,7 +210,7 @@ def _posterior(run: Trained, dataset: SequenceDataset, seed: int, told: list[Fin
 def _samples(run: Trained, dataset: SequenceDataset | None, num: int, seed: int) -> tuple[list[Piece], str]:
     """What the model samples, and a test sequence beside it to compare."""
     form = run.format
-    steps = min(sampling.usual_steps(form.sequence_steps, 0), MOST_STEPS)
+    steps = min(sampling.usual_steps(run.sample_steps, 0), MOST_STEPS)
     steps = max(steps, SYMBOLS) if form.level else steps
     stored = sampling.decoded(run, sampling.seeded(run, num, steps, seed))
     rate = form.sample_rate if form.traits.sampled else media.pianorolls.HEARD_RATE

@@ -76,6 +76,12 @@ class Trained:
         return self.folder / part if shipped is None else Path(f"{shipped}-{part}")
 
     @property
+    def sample_steps(self) -> int:
+        """How long samples are by default: what a card says, or as the training sequences if all are alike, else 0."""
+        shipped = weights.name_of(self.folder)
+        return self.format.sequence_steps if shipped is None else weights.card(shipped).steps
+
+    @property
     def encoding(self) -> Encoding:
         """How the model reads stored values."""
         return Encoding(self.format.center, self.format.scale, len(self.format.symbols), self.format.offset)

@@ -32,6 +32,7 @@ class Card:
         prepare: the command that makes its data file, for `evaluate` and all that reads the data.
         train: the command that made the run.
         sample: a command to begin with.
+        steps: how long a sample is unless it is asked for.
         numbers: split, bound, particles, seed, nll_per_step, stderr, kl_per_step (nats), sequences, steps,
             baselines (nats per step, by what they are), nll_per_step_float32 (before the matrices were rounded),
             valid_nll_per_step, updates, seconds (of training), parameters.
@@ -46,6 +47,7 @@ class Card:
     prepare: str
     train: str
     sample: str
+    steps: int
     numbers: dict[str, Any] = field(default_factory=dict)
 
     @property

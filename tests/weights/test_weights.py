@@ -198,8 +198,9 @@ def test_a_run_is_made_one_that_ships(here: Path, monkeypatch: pytest.MonkeyPatc
     run = fit(write_small(here / "small.h5"), Path("made"), max_steps=2)
     monkeypatch.setattr(weights, "FOLDER", here / "shipped")
     words = ("draws", "about", "data", "licence", "limits", "prepare", "train", "sample")
+    begun = "".join(f'{word} = "{word} of it"\n' for word in words) + "steps = 5\n"
     (here / "shipped" / "new").mkdir(parents=True)
-    (here / "shipped" / "new" / "card.toml").write_text("".join(f'{word} = "{word} of it"\n' for word in words))
+    (here / "shipped" / "new" / "card.toml").write_text(begun)
     card = ship.ship(Path("made"), "new", objective="iwae", particles=3, seed=1)
     assert weights.names() == ["new"]
     shipped = runs.load("new")
