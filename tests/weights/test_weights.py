@@ -195,7 +195,7 @@ def test_a_run_is_made_one_that_ships(here: Path, monkeypatch: pytest.MonkeyPatc
     assert spec.loader is not None
     ship: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(ship)
-    run = fit(write_small(here / "small.h5"), Path("made"), max_steps=2)
+    run = fit(write_small(here / "small.h5"), Path("made"), epochs=1)
     monkeypatch.setattr(weights, "FOLDER", here / "shipped")
     words = ("draws", "about", "data", "licence", "limits", "prepare", "train", "sample")
     begun = "".join(f'{word} = "{word} of it"\n' for word in words) + "steps = 5\n"
