@@ -60,18 +60,17 @@ test: venv
 
 check: lint test
 
-# The wheel as a stranger gets it: nothing of this checkout but the pins. Samples of the shipped model become a data set.
+# The wheel as a stranger gets it: nothing of this checkout but the pins.
 wheel-check: venv
 	rm -rf dist build/wheel-check
 	$(BIN)/python -m build --outdir dist
 	$(BIN)/python -m twine check --strict dist/*
 	$(PYTHON) -m venv build/wheel-check/env
-	build/wheel-check/env/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt dist/*.whl
-	cd build/wheel-check && time env/bin/pyro-vrnn sample bach --num 8
-	cd build/wheel-check && env/bin/pyro-vrnn prepare midi bach-samples --rate 3.3333333333 --out data/mine.h5
-	cd build/wheel-check && env/bin/pyro-vrnn train --init-from bach --data mine --max-steps 10
-	cd build/wheel-check && env/bin/pyro-vrnn models
-
+	build/wheel-check/env/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt "$$(ls $(CURDIR)/dist/*.whl)[chorales]"
+	cd build/wheel-check && env/bin/pyro-vrnn sample bach
+	cd build/wheel-check && env/bin/pyro-vrnn prepare chorales --resolution eighth --out data/chorales_eighth.h5
+	cd build/wheel-check && env/bin/pyro-vrnn train --init-from bach --max-steps 10
+	cd build/wheel-check && env/bin/pyro-vrnn evaluate bach
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -92,7 +92,8 @@ def plan(
     ranks = ranks or Ranks()
     _check_ranks(settings, ranks)
     origin, source = (None, None) if init_from is None else checkpoint.find(Path(init_from))
-    hint = "" if origin is None else weights.data_hint(origin)
+    theirs = origin is not None and read_config(origin).data.path == settings.data.path
+    hint = weights.data_hint(origin) if origin is not None and theirs else ""
     moved = known is not None or bool(hint)
     path = ranks.first(lambda: find_data(settings.data.path, moved=moved, hint=hint, say=say))
     info = read_info(path)

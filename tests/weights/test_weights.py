@@ -136,8 +136,9 @@ def test_it_is_not_resumed_but_started_from(here: Path) -> None:
     with pytest.raises(DataError, match="no such data file") as missing:
         pv.train(init_from="bach")
     assert weights.card("bach").prepare in missing.value.hint
-    data = write_small(here / "rolls.h5", x_dim=88)
-    run = pv.train(init_from="bach", data=data, max_steps=1, lr=1e-9)
+    (here / "data").mkdir()
+    write_small(here / "data" / "rolls.h5", x_dim=88)
+    run = pv.train(init_from="bach", data="rolls", max_steps=1, lr=1e-9)
     assert run.folder == Path("runs/bach")
     assert run.config.model == pv.load("bach").config.model  # its settings, without naming a recipe
     first, shipped = (one.net.state_dict() for one in (run, pv.load("bach")))
