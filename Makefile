@@ -13,7 +13,7 @@ export PIP_BUILD_CONSTRAINT := constraints.txt
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo docs notebooks lint test check report-check audit licences clean
+.PHONY: help venv demo docs notebooks lint test check report-check wheel-check audit licences clean
 
 help:
 	@echo 'make demo   a VRNN learns Bach and writes music: minutes'
@@ -25,6 +25,7 @@ help:
 	@echo 'make report-check  pages of small runs, looked at in headless Chromium; screenshots in runs/report-check'
 	@echo 'make audit  known faults of the packages in constraints.txt (skips with a reason without pip-audit or a network)'
 	@echo 'make licences  writes docs/licences.md anew, from the packages that are installed'
+	@echo 'make wheel-check  builds what is uploaded, and tries the wheel in an empty environment (downloads all it needs)'
 	@echo 'make venv   the environment of all these, in $(VENV)'
 	@echo 'make clean  removes it, and what tools left behind; data and runs stay'
 
@@ -74,6 +75,18 @@ audit:
 
 licences: venv
 	$(BIN)/python benchmarks/licences.py docs/licences.md
+
+# The wheel as a stranger gets it: nothing of this checkout but the pins.
+wheel-check: venv
+	rm -rf dist build/wheel-check
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m twine check --strict dist/*
+	$(PYTHON) -m venv build/wheel-check/env
+	build/wheel-check/env/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt "$$(ls $(CURDIR)/dist/*.whl)[chorales]"
+	cd build/wheel-check && env/bin/pyro-vrnn sample bach
+	cd build/wheel-check && env/bin/pyro-vrnn prepare chorales --resolution eighth --out data/chorales_eighth.h5
+	cd build/wheel-check && env/bin/pyro-vrnn train --init-from bach --max-steps 10
+	cd build/wheel-check && env/bin/pyro-vrnn evaluate bach
 
 clean:
 	rm -rf $(VENV) docs/_build docs/api build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

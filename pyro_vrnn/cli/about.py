@@ -1,13 +1,41 @@
-"""What is shipped, set and here: recipes, config, bench, doctor."""
+"""What is shipped, set and here: models, recipes, config, bench, doctor."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Annotated, Any
 
 import typer
 
 from pyro_vrnn.cli.app import DeviceOption, SetOption, ThreadsOption, command, set_threads
 from pyro_vrnn.cli.terminal import out
+
+
+@command
+def models(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Show this one's card.", show_default=False)
+    ] = None,
+) -> dict[str, Any]:
+    """List the trained models that are shipped; their names are RUN arguments.
+
+    For example:  pyro-vrnn sample bach
+    A folder of that name in the current one goes before the shipped model.
+    """
+    from pyro_vrnn import weights
+
+    cards = [weights.card(one) for one in (weights.names() if name is None else [name])]
+    if name is None:
+        rows: list[tuple[object, ...]] = [("RUN", "samples", "on its test data", "MB")]
+        rows += [(card.name, card.draws, card.bound, f"{card.bytes / 1e6:.1f}") for card in cards]
+        out.table(rows, right=(3,))
+        out.print("data, licence, limits and commands: pyro-vrnn models NAME")
+    else:
+        out.print(*cards[0].markdown().splitlines())
+    found = [
+        {**dataclasses.asdict(card), "bytes": card.bytes, "folder": str(weights.FOLDER / card.name)} for card in cards
+    ]
+    return {"schema": 1, "models": found}
 
 
 @command

@@ -55,7 +55,10 @@ def train(
         typer.Option(metavar="auto|never|PATH", help="Continue the run in --out, refuse it, or continue from PATH."),
     ] = "auto",
     init_from: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Start from the weights of a trained run.")
+        Path | None,
+        typer.Option(
+            metavar="RUN", help="Start from the weights of a trained run, and its settings if no recipe is named."
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove the run that --out holds.")] = False,
     log: Annotated[
@@ -77,14 +80,11 @@ def train(
 
     out.quiet = out.quiet or not leads()
     from pyro_vrnn import config, runs
-    from pyro_vrnn.runs.api import FLAGS
+    from pyro_vrnn.runs.api import FLAGS, recipe_of
     from pyro_vrnn.runs.train import train as train_run
 
     given = locals()
-    if recipe is None and resume not in ("auto", "never"):  # the settings of the run that continues
-        from pyro_vrnn.training import checkpoint
-
-        recipe = str(checkpoint.find(Path(resume), "LATEST")[0] / "config.toml")
+    recipe = recipe_of(recipe, resume, init_from)
     resolved = config.resolve(recipe, flags={key: given[name] for name, key in FLAGS.items()}, sets=sets or [])
     seconds = _seconds(max_time)
     if dry_run:

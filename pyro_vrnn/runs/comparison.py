@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pyro_vrnn import weights
 from pyro_vrnn.config import RunConfig
 from pyro_vrnn.media import curves
 from pyro_vrnn.runs.folder import read_config, read_content, read_environment, read_metrics
@@ -148,7 +149,7 @@ def compare(runs: Sequence[Path], out: Path | None = None) -> dict[str, Any]:
         "schema": 1,
         "runs": [
             {
-                "run": str(run.folder),
+                "run": weights.name_of(run.folder) or str(run.folder),
                 "group": group_of[id(run)],
                 "seed": run.settings["training.seed"],
                 "data": titles[run.data],

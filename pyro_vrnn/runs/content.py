@@ -124,7 +124,12 @@ def content_of(path: str | Path) -> Content:
 
 
 def find_data(
-    named: str, *, moved: bool, preparing: str = "", say: Callable[[str], None] = lambda message: None
+    named: str,
+    *,
+    moved: bool,
+    preparing: str = "",
+    hint: str = "",
+    say: Callable[[str], None] = lambda message: None,
 ) -> Path:
     """The data file that settings name; or data/NAME, if it may have moved with a checkout, or a run was copied.
 
@@ -132,6 +137,7 @@ def find_data(
         named: a path or a name.
         moved: whether it may have moved.
         preparing: the command that prepares it, for the error where it is missing.
+        hint: what to do where it is missing, in the place of the usual one.
         say: told when a data set is prepared on the way.
 
     Raises:
@@ -142,7 +148,7 @@ def find_data(
         return catalogue.find(named, preparing=preparing, say=say)
     if beside.exists():
         return beside
-    hint = f"put it there or at {beside}, or give `evaluate` its place by --data"
+    hint = hint or f"put it there or at {beside}, or give `evaluate` its place by --data"
     raise DataError(f"{named}: no such data file", hint, named)
 
 

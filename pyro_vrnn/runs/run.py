@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pyro_vrnn import weights
 from pyro_vrnn.objectives import make_objective
 from pyro_vrnn.objectives.evaluation import Evaluation, evaluate
 from pyro_vrnn.programs import Stacked
@@ -111,13 +112,18 @@ class Run(Trained):
 
 
 def load(path: str | Path, *, device: str = "cpu", say: Callable[[str], None] = lambda message: None) -> Run:
-    """Open a run folder (its BEST checkpoint) or one checkpoint folder; `say` is told if its data lies elsewhere now.
+    """Open a run folder (its BEST checkpoint), one checkpoint folder, or a shipped model by its name, such as "bach".
+
+    A folder of that name in the current one goes before the shipped model; `say` is told of it, and later if the
+    run's data lies elsewhere now.
 
     Raises:
         CheckpointError: no run there, or it is damaged.
         DeviceError: no such device.
     """
     folder, step_folder = checkpoint.find(Path(path))
+    if weights.hidden(Path(path)):
+        say(f"note: {path} is the run in this folder, not the shipped model of that name")
     settings = read_config(folder)
     where = pick_device(device)
     net = build_net(settings).to(where)

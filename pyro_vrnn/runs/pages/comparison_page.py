@@ -102,7 +102,7 @@ def page(
         curves=_curves(found, names),
         samples=samples,
         samples_words=f"{num} of each run, sampled with seed {seed}, and a test sequence of each data set.",
-        command=shlex.join(["pyro-vrnn", "compare", *(str(run.folder) for run in runs), "--html", str(path)]),
+        command=shlex.join(["pyro-vrnn", "compare", *(run.named for run in runs), "--html", str(path)]),
     )  # fmt: skip
 
 

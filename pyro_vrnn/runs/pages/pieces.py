@@ -35,7 +35,7 @@ def pieces(
         The pieces, and a sentence about them.
     """
     form = run.format
-    steps = min(sampling.usual_steps(form.sequence_steps, 0), MOST_STEPS)
+    steps = min(sampling.usual_steps(run.sample_steps, 0), MOST_STEPS)
     steps = max(steps, SYMBOLS) if form.level else steps
     stored = sampling.decoded(run, sampling.seeded(run, num, steps, seed))
     rate = form.sample_rate if form.traits.sampled else media.pianorolls.HEARD_RATE

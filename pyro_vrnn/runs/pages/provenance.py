@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pyro_vrnn import weights
 from pyro_vrnn.media.pages.findings import Finding
 from pyro_vrnn.runs.folder import read_environment
 from pyro_vrnn.runs.trained import Trained
@@ -69,6 +70,10 @@ def changed(run: Trained) -> list[tuple[str, str, str]]:
 
 def commands(run: Trained, rows: list[dict[str, Any]], stopped: str, num: int, seed: int) -> list[str]:
     """What makes the run again, with as many updates if it was cut short, and then this page."""
+    if (shipped := weights.name_of(run.folder)) is not None:
+        card = weights.card(shipped)
+        page = ["pyro-vrnn", "report", shipped, "--num", str(num), "--seed", str(seed)]
+        return [card.prepare, card.train, shlex.join(page)]
     again = f"{run.folder}-again"
     command = ["pyro-vrnn", "train", str(run.folder / "config.toml"), "--out", again]
     if (start := read_environment(run.folder).get("init_from")) is not None:

@@ -46,7 +46,7 @@ def write(
     if not 1 <= num <= MOST_SAMPLES:
         raise ConfigError(f"--num {num}: must be at least 1, and at most {MOST_SAMPLES} on one page")
     check_seed(seed)
-    path = path or run.folder / "report.html"
+    path = path or run.output("report.html")
     if path.is_dir():
         raise ConfigError(f"--out {path}: is a folder", "give a file name that ends in .html")
     write_bytes(path, report.fill(page(run, num, seed, progress)).encode("utf-8", "backslashreplace"))
@@ -57,7 +57,7 @@ def page(run: Trained, num: int, seed: int, progress: Callable[[int, int], None]
     """All that the page says; see `write`."""
     rows, config = read_metrics(run.folder), run.config
     stopped, clip = read_stop(run.folder), config.training.clip_norm
-    told = findings.of_training(rows, clip, stopped, shlex.quote(str(run.folder)))
+    told = findings.of_training(rows, clip, stopped, shlex.quote(run.named))
     told += provenance.diagnostics(run.folder)
     measured, dataset = scores.validated(run, rows), None
     charts: list[Figure] = []

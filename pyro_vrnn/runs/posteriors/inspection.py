@@ -155,7 +155,7 @@ def _summary(about: dict[str, Any], seed: int) -> dict[str, Any]:
 def _figures(run: Trained, found: Posterior, about: dict[str, Any], out: Path | None) -> list[Path]:
     """The pictures of one sequence."""
     split, name = about["split"], about["sequence"]
-    folder = make_folder(out or run.folder / "figures")
+    folder = make_folder(out or run.output("figures"))
     stem = f"posterior-{split}-{safe_name(name)}"
     title, steps_kl = f"{run.folder.name}: {split} {name}", np.asarray(about["kl_by_step"], np.float32)
     x, mean = found.x.cpu().numpy(), found.mean_x().cpu().numpy()
