@@ -36,8 +36,6 @@ myst_heading_anchors = 4
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 100
 toc_object_entries_show_parents = "hide"
-AWAITED = ("posteriors", "estimators", "observers", "models", "experiments", "licences")
-"""Pages that index.md lists already, and that may not be there yet."""
 
 
 def write(path: Path, text: str) -> None:
@@ -58,10 +56,7 @@ def write_pages() -> None:
 
 
 def read_source(app: Any, name: str, source: list[str]) -> None:
-    """Links to files of the package are made links to the reference; pages that are not there are not listed."""
-    for page in AWAITED:
-        if name == "index" and not (HERE / f"{page}.md").exists():
-            source[0] = source[0].replace(f"\n{page}\n", "\n")
+    """Links to files of the package are made links to the reference."""
     source[0] = re.sub(
         r"\[([^\]]+)\]\(\.\./(pyro_vrnn/[\w/]+)\.py\)",
         lambda m: f"{{py:mod}}`{m[1]} <{m[2].replace('/', '.')}>`",
