@@ -33,7 +33,7 @@ def commands() -> list[str]:
 
 
 def test_every_command_runs(place: Path, request: pytest.FixtureRequest) -> None:
-    """In order, as a reader would, but trained for a few updates; `make` and `pip install` are CI's and test_wheel.py's."""
+    """In order, as a reader would, but trained for a few updates; `make` and `pip` are CI's and test_wheel.py's."""
     ran = 0
     for line in commands():
         argv = shlex.split(line)
