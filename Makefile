@@ -13,15 +13,19 @@ export PIP_BUILD_CONSTRAINT := constraints.txt
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo lint test check audit licences clean
+.PHONY: help venv demo docs notebooks lint test check report-check wheel-check audit licences clean
 
 help:
 	@echo 'make demo   a VRNN learns Bach and writes music: minutes'
+	@echo 'make docs   the pages as a site, docs/_build/index.html'
+	@echo 'make notebooks  runs the four notebooks: docs/notebooks/*.ipynb, ten minutes'
 	@echo 'make test   the tests'
 	@echo 'make lint   format, lint, types, the layers of imports, docstrings'
 	@echo 'make check  what CI checks: lint and test'
+	@echo 'make report-check  pages of small runs, looked at in headless Chromium; screenshots in runs/report-check'
 	@echo 'make audit  known faults of the packages in constraints.txt (skips with a reason without pip-audit or a network)'
 	@echo 'make licences  writes docs/licences.md anew, from the packages that are installed'
+	@echo 'make wheel-check  builds what is uploaded, and tries the wheel in an empty environment (downloads all it needs)'
 	@echo 'make venv   the environment of all these, in $(VENV)'
 	@echo 'make clean  removes it, and what tools left behind; data and runs stay'
 
@@ -44,6 +48,13 @@ demo: venv
 	@echo '       $(BIN)/pyro-vrnn sample runs/demo --prime-index 0         continue a chorale'
 	@echo '       $(BIN)/pyro-vrnn train --objective iwae --particles 5     another bound, one flag'
 
+docs: venv
+	$(BIN)/python -m sphinx -W --keep-going -b html -d docs/_build/.doctrees docs docs/_build
+	@echo 'Open docs/_build/index.html'
+
+notebooks: venv
+	$(BIN)/python docs/site/run_notebooks.py docs/notebooks/*.py
+
 lint: venv
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -56,12 +67,27 @@ test: venv
 
 check: lint test
 
+report-check: venv
+	$(BIN)/python benchmarks/report_check.py --out runs/report-check
+
 audit:
 	@$(firstword $(wildcard $(BIN)/python) $(PYTHON)) benchmarks/audit.py constraints.txt
 
 licences: venv
 	$(BIN)/python benchmarks/licences.py docs/licences.md
 
+# The wheel as a stranger gets it: nothing of this checkout but the pins.
+wheel-check: venv
+	rm -rf dist build/wheel-check
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m twine check --strict dist/*
+	$(PYTHON) -m venv build/wheel-check/env
+	build/wheel-check/env/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt "$$(ls $(CURDIR)/dist/*.whl)[chorales]"
+	cd build/wheel-check && env/bin/pyro-vrnn sample bach
+	cd build/wheel-check && env/bin/pyro-vrnn prepare chorales --resolution eighth --out data/chorales_eighth.h5
+	cd build/wheel-check && env/bin/pyro-vrnn train --init-from bach --max-steps 10
+	cd build/wheel-check && env/bin/pyro-vrnn evaluate bach
+
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) docs/_build docs/api build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './data/*' -not -path './runs/*' -prune -exec rm -rf {} +

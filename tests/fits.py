@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from pyro_vrnn.models import MODELS
 from pyro_vrnn.objectives import OBJECTIVES
 from pyro_vrnn.training import checkpoint
 
+FIRST_RECIPES = sorted(json.loads((Path(__file__).parent / "fixtures" / "first_losses.json").read_text("utf-8")))
+"""Recipes whose full size is small: tests train them as they are."""
 SMALL = {
     "model.latent_dim": 3,
     "model.hidden_dim": 8,

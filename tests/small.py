@@ -46,6 +46,7 @@ EXTRAS = [
     ("dmm", "flows=2"),
     ("rnn", "rnn_layers=3", "cell=lstm"),
     ("rnn", "rnn_layers=2", "cell=gru"),
+    ("vrnn", "network_dims.prior=5", "network_dims.phi_z=7,3", "network_dims.phi_x=", "learned_start=false"),
     ("vrnn", "norm=layer"),
     ("srnn", "norm=layer", "posterior=smoothing"),
     ("vrae", "norm=layer", "free_running=true"),
@@ -122,11 +123,11 @@ def write_small(
     return path
 
 
-def write_audio(path: Path, *, frame: int = 20) -> Path:
+def write_audio(path: Path, *, frame: int = 20, counts: tuple[int, int, int] = (12, 4, 4)) -> Path:
     """A small data set of audio: noisy tones."""
     generator = np.random.default_rng(0)
     splits = {}
-    for name, count in [("train", 12), ("valid", 4), ("test", 4)]:
+    for name, count in zip(("train", "valid", "test"), counts, strict=True):
         tones = [9000 * np.sin(np.arange(12 * frame) * generator.uniform(0.1, 0.5)) for _ in range(count)]
         splits[name] = [
             (tone + 100 * generator.normal(size=tone.shape)).astype(np.int16).reshape(12, frame) for tone in tones
@@ -146,10 +147,13 @@ def write_audio(path: Path, *, frame: int = 20) -> Path:
     return path
 
 
+SOUND = ("frame-ar", "gaussian", "gaussian-fixed", "gmm")
+
+
 def write_like(path: Path, likelihood: str) -> Path:
     """A small data set that this likelihood can score."""
     if likelihood not in ("bivariate-gmm-pen", "categorical"):
-        return write_audio(path) if likelihood in ("frame-ar", "gaussian", "gaussian-fixed") else write_small(path)
+        return write_audio(path) if likelihood in SOUND else write_small(path)
     generator, kind = np.random.default_rng(0), "symbols" if likelihood == "categorical" else "strokes"
 
     def sequence(n: int) -> np.ndarray:

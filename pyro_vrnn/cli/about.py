@@ -1,7 +1,8 @@
-"""What is shipped, set and here: recipes, config, bench, doctor."""
+"""What is shipped, set and here: models, recipes, config, bench, doctor."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Annotated, Any
 
 import typer
@@ -11,19 +12,52 @@ from pyro_vrnn.cli.terminal import out
 
 
 @command
-def recipes() -> dict[str, Any]:
-    """List the shipped recipes; with -v also how their data is prepared."""
-    from pyro_vrnn.config.recipes import names as shipped
-    from pyro_vrnn.config.recipes import text
+def models(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Show this one's card.", show_default=False)
+    ] = None,
+) -> dict[str, Any]:
+    """List the trained models that are shipped; their names are RUN arguments.
 
-    names = {name: text(name).partition("\n")[0].lstrip("# ") for name in shipped()}
-    rows: list[tuple[object, ...]] = []
-    for name, what in names.items():
-        rows.append((name, what))
-        if out.verbose:
-            rows.append(("", text(name).splitlines()[1].lstrip("# ")))
-    out.table(rows)
-    return {"schema": 1, "recipes": names}
+    For example:  pyro-vrnn sample bach
+    A folder of that name in the current one goes before the shipped model.
+    """
+    from pyro_vrnn import weights
+
+    cards = [weights.card(one) for one in (weights.names() if name is None else [name])]
+    if name is None:
+        rows: list[tuple[object, ...]] = [("RUN", "samples", "on its test data", "MB")]
+        rows += [(card.name, card.draws, card.bound, f"{card.bytes / 1e6:.1f}") for card in cards]
+        out.table(rows, right=(3,))
+        out.print("data, licence, limits and commands: pyro-vrnn models NAME")
+    else:
+        out.print(*cards[0].markdown().splitlines())
+    found = [
+        {**dataclasses.asdict(card), "bytes": card.bytes, "folder": str(weights.FOLDER / card.name)} for card in cards
+    ]
+    return {"schema": 1, "models": found}
+
+
+@command
+def recipes() -> dict[str, Any]:
+    """List the shipped recipes by experiment; with -v also the small ones, and how data is prepared."""
+    from pyro_vrnn.config.recipes import GROUPS, SMALL, groups, head, text
+    from pyro_vrnn.config.recipes import names as shipped
+
+    heads = {name: head(text(name)) for name in shipped()}
+    members = groups()
+    for group, names in members.items():
+        shown = [name for name in names if out.verbose or not name.endswith(SMALL) or name[: -len(SMALL)] not in names]
+        out.print(f"{GROUPS[group]}:")
+        rows: list[tuple[object, ...]] = []
+        for name in shown:
+            more = "" if out.verbose or f"{name}{SMALL}" not in names else f" [{SMALL}]"
+            rows.append((f"  {name}", heads[name][0] + more))
+            rows += [("", line) for line in heads[name][1:] if out.verbose]
+        out.table(rows)
+        out.print("")
+    out.print(f"[{SMALL}]: NAME{SMALL} is the experiment at a size for one core, on data that is free (recipes -v)")
+    return {"schema": 1, "recipes": {name: lines[0] for name, lines in heads.items()}, "groups": members}
 
 
 @command
@@ -56,8 +90,12 @@ def config(
     rows: list[tuple[object, ...]] = []
     for section, part in values.items():
         for key, value in part.items():
-            meaning = (means[f"{section}.{key}"],) if out.verbose else ()
-            rows.append((f"{section}.{key}", "=", value, f"({resolved.origins[f'{section}.{key}']})", *meaning))
+            meaning: tuple[str, ...] = (means[f"{section}.{key}"],) if out.verbose else ()
+            at = f"{section}.{key}"
+            parts = {f"{at}.{name}": each for name, each in value.items()} if isinstance(value, dict) else {at: value}
+            for name, each in parts.items():
+                rows.append((name, "=", each, f"({resolved.origins[name]})", *meaning))
+                meaning = ("",) * len(meaning)  # of a table's entries the first says it
     out.table(rows)
     found = {"schema": 1, "recipe": resolved.recipe, "config": values, "origins": resolved.origins}
     return found | ({"meanings": means} if out.verbose else {})

@@ -15,7 +15,7 @@ from pyro_vrnn.system.version import __version__
 ORDER = (
     *("train", "evaluate", "sample", "inspect", "reconstruct", "interpolate", "encode", "compare", "report"),
     *("impute", "forecast", "experiment", "transfer"),
-    *("prepare", "data", "recipes", "config", "bench", "doctor"),
+    *("prepare", "data", "models", "recipes", "config", "bench", "doctor"),
 )
 """The order in which `--help` lists the commands."""
 
@@ -32,7 +32,7 @@ app = typer.Typer(
     name="pyro-vrnn",
     cls=Ordered,
     help="Sequence models with latent variables as Pyro programs: train, evaluate, sample, look inside.",
-    epilog="Start with:  pyro-vrnn train   (a VRNN on Bach's chorales), then  pyro-vrnn sample runs/chorales-vrnn",
+    epilog="Start with:  pyro-vrnn sample bach   (a shipped model), or  pyro-vrnn train   (a VRNN on Bach's chorales)",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -40,7 +40,12 @@ app = typer.Typer(
 )
 
 RunArgument = Annotated[
-    Path, typer.Argument(metavar="RUN", help="A run folder, or one of its checkpoints.", show_default=False)
+    Path,
+    typer.Argument(
+        metavar="RUN",
+        help="A run folder, one of its checkpoints, or a shipped model (`models` lists them).",
+        show_default=False,
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,

@@ -129,10 +129,11 @@ def inspect(
     if not found["per_step"]:
         out.print("z_1 is about the whole sequence; there is no z of single steps")
     total, units = sum(found["kl_by_step"]), found["kl_by_unit"]
+    per = "step" if found["per_step"] else "sequence"
     out.print(
         f"{found['split']} {found['sequence']}: {found['steps']} steps; "
         f"bound {found['bound']:.3f} nats (K={found['particles']}), KL {total:.3f} nats",
-        f"{found['active_units']} of {len(units)} latent units are active (KL above 0.01 nats per step); "
+        f"{found['active_units']} of {len(units)} latent units are active (KL above 0.01 nats per {per}); "
         f"the largest: {', '.join(f'{v:.3f}' for v in sorted(units, reverse=True)[:5])}"
         if units
         else "this model has no latent variables",

@@ -129,7 +129,7 @@ def _curve(run: Run, curve: list[Evaluation], rows: list[tuple[object, ...]]) ->
     if end is not None:
         rows.append(("extrapolated", f"{end:.4f}", "for K without end, by a power of K: no bound, a guess"))
     bound, split = curve[-1].bound, curve[-1].split
-    picture = make_folder(run.folder / "figures") / f"{bound}-by-particles-{split}.png"
+    picture = make_folder(run.output("figures")) / f"{bound}-by-particles-{split}.png"
     errors = [point.stderr_repeats for point in curve]
     bound_by_particles(points, picture, f"{run.folder.name}: {bound} on {split}", errors=errors, limit=end)
     return end, [picture]

@@ -1,4 +1,4 @@
-"""Training, and runs side by side: train, compare."""
+"""Training: train."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from pyro_vrnn.cli.app import DeviceOption, SetOption, ThreadsOption, command, s
 from pyro_vrnn.cli.data import print_description
 from pyro_vrnn.cli.terminal import out
 from pyro_vrnn.system.errors import ConfigError
-
-LONGEST_CELL = 32
 
 
 @command
@@ -57,7 +55,10 @@ def train(
         typer.Option(metavar="auto|never|PATH", help="Continue the run in --out, refuse it, or continue from PATH."),
     ] = "auto",
     init_from: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Start from the weights of a trained run.")
+        Path | None,
+        typer.Option(
+            metavar="RUN", help="Start from the weights of a trained run, and its settings if no recipe is named."
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove the run that --out holds.")] = False,
     log: Annotated[
@@ -79,14 +80,11 @@ def train(
 
     out.quiet = out.quiet or not leads()
     from pyro_vrnn import config, runs
-    from pyro_vrnn.runs.api import FLAGS
+    from pyro_vrnn.runs.api import FLAGS, recipe_of
     from pyro_vrnn.runs.train import train as train_run
 
     given = locals()
-    if recipe is None and resume not in ("auto", "never"):  # the settings of the run that continues
-        from pyro_vrnn.training import checkpoint
-
-        recipe = str(checkpoint.find(Path(resume), "LATEST")[0] / "config.toml")
+    recipe = recipe_of(recipe, resume, init_from)
     resolved = config.resolve(recipe, flags={key: given[name] for name, key in FLAGS.items()}, sets=sets or [])
     seconds = _seconds(max_time)
     if dry_run:
@@ -177,61 +175,3 @@ def _dry_run(resolved: Any, device: str, **asked: Any) -> dict[str, Any]:
         "parameters": count,
         "device": str(where),
     }
-
-
-@command
-def compare(
-    run_folders: Annotated[
-        list[Path], typer.Argument(metavar="RUN RUN…", help="Two runs or more; seeds of one setting are grouped.")
-    ],
-    out_: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="DIR", help="For the figure; default: here.")
-    ] = None,
-) -> dict[str, Any]:
-    """Put runs side by side: settings that differ, and bounds.
-
-    Validation bounds are drawn by updates, by sequences seen, and by time; seeds of one setting are grouped.
-    """
-    from pyro_vrnn.runs.comparison import compare as compare_runs
-
-    found = compare_runs(run_folders, out_)
-    names = [Path(one["run"]).name for one in found["runs"]]
-    out.table([("setting", *names), *_differences(found)])
-    header = ("run", "best on validation", "at update", "updates", "sequences", "seconds", "bound")
-    rows: list[tuple[object, ...]] = [header]
-    for name, one in zip(names, found["runs"], strict=True):
-        best, seconds = one["best"], one["seconds"]
-        took = "" if seconds is None else f"{seconds:.0f}"
-        seen = "" if one["sequences"] is None else one["sequences"]
-        value = f"{best['valid_nll_per_step']:.4f}"
-        rows.append((name, value, best["step"], one["step"], seen, took, one["bound"]))
-    out.table(rows, right=(1, 2, 3, 4, 5))
-    for group in found["groups"]:
-        if group["runs"] > 1:
-            mean, deviation = group["valid_nll_per_step"], group["deviation"]
-            over = f"{group['runs']} runs of {group['seeds']} seed{'s' if group['seeds'] > 1 else ''}"
-            over = f"{group['runs']} seeds" if group["seeds"] == group["runs"] else over
-            out.print(f"{group['group']}: {mean:.4f} ± {deviation:.4f} (deviation over {over})")
-    if len({one["data"] for one in found["runs"]}) > 1:
-        out.print("not the same data: the numbers are not comparable, and the curves have panels of their own")
-    elif not found["comparable"]:
-        out.print("not the same bound: the numbers are not comparable (see training.valid_objective)")
-    out.print(f"curves: {found['figure']}")
-    return found
-
-
-def _differences(found: dict[str, Any]) -> list[tuple[object, ...]]:
-    """A row for each setting that is not the same in all runs; what a data file is like, in one word."""
-    rows: list[tuple[object, ...]] = [
-        (key, *map(_short, values)) for key, values in found["differs"].items() if not key.startswith("format.")
-    ]
-    if len(rows) < len(found["differs"]):
-        word = "kind" if "format.kind" in found["differs"] else "data"
-        rows.append(("format", *(_short(one[word]) for one in found["runs"])))
-    return rows
-
-
-def _short(value: object) -> str:
-    """Shorten a value to one cell of a table; of a long one, such as a path, the end is kept."""
-    text = "-" if value is None else str(value)
-    return text if len(text) <= LONGEST_CELL else f"…{text[1 - LONGEST_CELL :]}"

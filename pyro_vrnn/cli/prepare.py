@@ -113,6 +113,9 @@ def midi(
     ] = None,
     window: Annotated[int | None, typer.Option(min=1, help="Steps of a sequence; default: whole songs.")] = None,
     hop: Annotated[int | None, typer.Option(min=1, help="Steps from one window to the next; default: WINDOW.")] = None,
+    pieces: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Keep the first N windows of each song; default: all.")
+    ] = None,
     splits: Splits = None,
     split_by: Annotated[
         str | None, typer.Option(help="sequence (whole songs) or time (the end of each song is held out).")
@@ -130,6 +133,9 @@ def audio(
     sample_rate: Annotated[int | None, typer.Option(min=1, help="Samples per second; default 16000.")] = None,
     frame: Frame = None,
     seconds: Seconds = None,
+    join: Annotated[
+        bool | None, typer.Option("--join", help="Put the recordings of a split end to end before they are cut.")
+    ] = None,
     resample: Annotated[bool | None, typer.Option("--resample", help="Convert recordings of other rates.")] = None,
     splits: Splits = None,
     split_by: Annotated[
@@ -154,11 +160,16 @@ def audio(
 @kind
 def timit(
     frame: Frame = None,
-    seconds: Seconds = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Length of a sequence of train and valid; default: whole sentences.")
+    ] = None,
+    split_by: Annotated[
+        str | None, typer.Option(help="What is drawn for valid: folder (speakers, the default) or file (sentences).")
+    ] = None,
 ) -> None:
     """The TIMIT corpus: TRAIN and TEST folders of NIST SPHERE files.
 
-    The corpus's own test set is kept; 5% of the TRAIN speakers, chosen by --seed, become the validation split.
+    The corpus's own test set is kept, its sentences whole; 5% of the rest, chosen by --seed, become validation.
     For example: prepare timit /corpora/TIMIT --seconds 2
     """
 

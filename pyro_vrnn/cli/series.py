@@ -137,4 +137,4 @@ def forecast_scores(
         rows.append((name, *("-" if value is None else f"{value:.4f}" for value in scores.values())))
     out.table(rows, right=(1, 2, 3, 4))
     out.print("means over columns; CRPS in the data's units, scaled CRPS and MASE in mean changes of a step on train")
-    return {**found, "run": str(loaded.folder), "checkpoint": loaded.step_folder.name, "seed": seed}
+    return {**found, "run": loaded.named, "checkpoint": loaded.step_folder.name, "seed": seed}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pyro_vrnn.config.resolve import DEFAULT_RECIPE, Resolved, build, parse_toml, resolve
+from pyro_vrnn.config.chain import parse_toml
+from pyro_vrnn.config.resolve import DEFAULT_RECIPE, Resolved, build, resolve
 from pyro_vrnn.config.run_config import DataConfig, RunConfig, TrainingConfig
 
 __all__ = [

@@ -45,7 +45,10 @@ def cast(hint: Any, value: Any, at: str) -> Any:
             raise ConfigError(f"{at}={value!r}: choose from {', '.join(map(str, args))}")
         return value
     if origin in (Union, types.UnionType):
-        return cast(args[0], value, at)
+        tables = [arm for arm in args if get_origin(arm) is dict]
+        return cast(tables[0] if tables and isinstance(value, dict) else args[0], value, at)
+    if origin is dict:
+        return {str(key): cast(args[1], part, f"{at}.{key}") for key, part in value.items()}
     if origin is tuple:
         if isinstance(value, str):
             value = [part for part in value.replace("[", "").replace("]", "").split(",") if part.strip()]

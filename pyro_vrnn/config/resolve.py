@@ -1,4 +1,4 @@
-"""Settings: frozen dataclasses; recipe (TOML) + flags + `--set` -> RunConfig; to and from TOML.
+"""Settings: recipes (chain.py), then flags, then `--set`, to a checked RunConfig.
 
 Which settings there are depends on the model and the objective: each has a config of its own in its own file, and
 a setting that the chosen one does not have is an error that lists those it has.
@@ -8,73 +8,46 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import tomllib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from pyro_vrnn.config import defaults, recipes
+from pyro_vrnn.config import chain as chains
+from pyro_vrnn.config import defaults
 from pyro_vrnn.config.casting import dataclass_from, no_such
+from pyro_vrnn.config.chain import leave_out, objective_class, put
 from pyro_vrnn.config.run_config import DataConfig, RunConfig, TrainingConfig
 from pyro_vrnn.data import catalogue
 from pyro_vrnn.data.format import DataFormat
 from pyro_vrnn.data.schema import read_info
 from pyro_vrnn.models import model_class
 from pyro_vrnn.models.likelihoods import LIKELIHOODS
-from pyro_vrnn.objectives import OBJECTIVES, Objective
+from pyro_vrnn.objectives import OBJECTIVES
 from pyro_vrnn.system.errors import ConfigError, choose
 
-MAX_RECIPE_BYTES = 1 << 20
 DEFAULT_RECIPE = "chorales-vrnn"
 DEFAULT_DATA, DEFAULT_MODEL = "chorales", "vrnn"
 """Of the default recipe."""
+TABLES = ("model.network_dims",)
+"""Settings that may be a table, whose entries `--set` can name: model.network_dims.prior."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resolved:
-    """A configuration and where each setting came from ("default", "recipe …", "--flag", "--set")."""
+    """A configuration and where each setting came from ("default", "recipe …", "--flag", "--set").
+
+    Attributes:
+        config: the settings.
+        origins: by dotted name; of a setting by network, each network's.
+        notes: what a user should be told.
+        recipe: the name or path that was asked for.
+        preparing: the command that prepares the recipe's data, if it says one and no other data was named.
+    """
 
     config: RunConfig
     origins: dict[str, str]
     notes: tuple[str, ...] = ()
     recipe: str
-
-
-def recipe_text(recipe: str) -> str:
-    """The TOML text of a shipped recipe or of a file."""
-    if recipe in recipes.names():
-        return recipes.text(recipe)
-    path = Path(recipe)
-    if (path / "config.toml").is_file():  # a run's folder
-        path /= "config.toml"
-    if not path.exists():
-        error = choose("recipe", recipe, recipes.names())
-        or_path = "the path of a TOML file or of a run"
-        raise ConfigError(error.message, f"{error.hint} (or {or_path})" if error.hint else f"or give {or_path}")
-    return _read_text(path)
-
-
-def _read_text(path: Path) -> str:
-    if not path.is_file():
-        raise ConfigError(f"{path}: not a regular file", "give a TOML file, or the folder of a run", path)
-    if path.suffix in (".h5", ".csv"):
-        raise ConfigError(f"{path}: data is no recipe", f"pyro-vrnn train --data {path}", path)
-    if path.stat().st_size > MAX_RECIPE_BYTES:
-        raise ConfigError(f"{path}: larger than {MAX_RECIPE_BYTES} bytes", "recipes are small TOML files", path)
-    try:
-        return path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{path}: not UTF-8 text ({error.reason} at byte {error.start})", "give a TOML file"
-        ) from None
-
-
-def parse_toml(text: str, where: str) -> dict[str, Any]:
-    """ConfigError with the line on bad TOML."""
-    try:
-        return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(f"{where}: {error}", "recipes are TOML: [section] and key = value") from None
+    preparing: str = ""
 
 
 def resolve(
@@ -93,52 +66,61 @@ def resolve(
     """
     above = _above(flags, sets)
     of_data = _of_data(above) if recipe is None else None
-    notes = []
-    if of_data is None:
-        name = recipe or DEFAULT_RECIPE
-        text = recipe_text(name)
-        raw = parse_toml(text, name)
-        origins = dict.fromkeys(_flat(raw), f"recipe {name}")
-    else:
+    notes: list[str] = []
+    sources: list[chains.Source] = []
+    raw: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    if of_data is not None:
         raw, name = of_data
-        text, origins = "", dict.fromkeys(_flat(raw), "from the data")
-    for section, find in (("model", model_class), ("objective", _objective_class)):
-        part = raw.get(section, {})
-        chosen = above.get(f"{section}.name")
-        if chosen is None or not isinstance(part, dict) or chosen[0] == part.get("name"):
-            continue
-        cls: Any = find(str(chosen[0]))
-        keep = {f.name for f in dataclasses.fields(getattr(cls, "Config", cls))}
-        for key in [k for k in part if k not in keep]:
-            if of_data is None:
-                notes.append(f"{section}.{key} of recipe {name} left out: {chosen[0]!r} has no such setting")
-            del part[key], origins[f"{section}.{key}"]
-    for key, (value, origin) in above.items():
-        section, dot, leaf = key.partition(".")
-        if not dot or "." in leaf:
-            raise no_such(key, [f"{s}.*" for s in ("model", "objective", "data", "training")])
-        node = raw.setdefault(section, {})
-        if not isinstance(node, dict):
-            raise ConfigError(f"{section}: must be a table in {name}")
-        node[leaf] = value
-        origins[key] = origin
-    if any(key.startswith("format.") for key in above):
-        raise ConfigError("format.*: comes from the data file, not from settings", "choose other data instead")
-    if raw.pop("format", None) is not None:  # a run's config.toml is a recipe too
-        origins = {key: origin for key, origin in origins.items() if not key.startswith("format.")}
+        origins = dict.fromkeys(_flat(raw), "from the data")
+    else:
+        name = recipe or DEFAULT_RECIPE
+        sources = chains.chain(name)
     try:
+        if sources:
+            raw, origins = chains.merged(sources)
+        notes += _apply(raw, origins, above, name, tell=of_data is None)
         config = build(raw)
     except ConfigError as error:
         setting = re.match(r"[\w.-]+", error.message)
-        line = _line_of(text, setting[0]) if setting and setting[0] not in above else 0
-        if not line or name in recipes.names():
-            raise
-        raise ConfigError(f"{name}, line {line}: {error.message}", error.hint, name) from None
+        own = [source for source in reversed(sources) if source.path is not None]
+        for source in own if setting and setting[0] not in above else ():
+            assert setting is not None
+            if line := chains.line_of(source.text, setting[0]):
+                message = f"{source.name}, line {line}: {error.message}"
+                raise ConfigError(message, error.hint, source.name) from None
+        raise
     for key in _flat(config.to_dict()):
         origins.setdefault(key, "default")
     if of_data is not None:
         notes.append(defaults.in_words(config.to_dict()))
-    return Resolved(config=config, origins=origins, notes=tuple(notes), recipe=name)
+    said = [source.data for source in reversed(sources) if source.data and "data.path" not in above]
+    return Resolved(config=config, origins=origins, notes=tuple(notes), recipe=name, preparing=said[0] if said else "")
+
+
+def _apply(
+    raw: dict[str, Any], origins: dict[str, str], above: dict[str, tuple[Any, str]], name: str, *, tell: bool
+) -> list[str]:
+    """Put flags and `--set` above a recipe's settings; what to tell the user of it, if anything."""
+    notes = []
+    for section in chains.CHOSEN:
+        if (chosen := above.get(f"{section}.name")) is not None:
+            gone = leave_out(raw, origins, section, chosen[0])
+            notes += [f"{key} of recipe {name} left out: {chosen[0]!r} has no such setting" for key in gone if tell]
+    for key, (value, origin) in above.items():
+        section, dot, leaf = key.partition(".")
+        leaf, nested, entry = leaf.partition(".")
+        if not dot or (nested and (f"{section}.{leaf}" not in TABLES or "." in entry or not entry)):
+            raise no_such(key, [f"{s}.*" for s in ("model", "objective", "data", "training")])
+        if not isinstance(raw.get(section, {}), dict):
+            raise ConfigError(f"{section}: must be a table in {name}")
+        put(raw, origins, section, leaf, {entry: value} if nested else value, origin)
+    if any(key.startswith("format.") for key in above):
+        raise ConfigError("format.*: comes from the data file, not from settings", "choose other data instead")
+    if raw.pop("format", None) is not None:  # a run's config.toml is a recipe too
+        for key in [key for key in origins if key.startswith("format.")]:
+            del origins[key]
+    return notes
 
 
 def _above(flags: dict[str, Any] | None, sets: tuple[str, ...] | list[str]) -> dict[str, tuple[Any, str]]:
@@ -175,30 +157,6 @@ def _of_data(above: dict[str, tuple[Any, str]]) -> tuple[dict[str, Any], str] | 
     ), path.stem if model is None else f"{path.stem}-{model}"
 
 
-def _line_of(text: str, name: str) -> int:
-    """The line of a TOML text where a setting (`model.cell`) or a section stands, written as usual; 0 if none does."""
-    section = ""
-    for number, line in enumerate(text.splitlines(), start=1):
-        header = re.match(r"\s*\[\s*([\w.-]+)\s*\]", line)
-        key = re.match(r"\s*([\w.-]+)\s*=", line)
-        section = header[1] if header else section
-        found = f"{section}.{key[1]}".lstrip(".") if key else section if header else ""
-        if found == name:
-            return number
-    return 0
-
-
-def _objective_class(name: str) -> type[Objective]:
-    """The objective of this name.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    if name not in OBJECTIVES:
-        raise choose("objective", name, OBJECTIVES)
-    return OBJECTIVES[name]
-
-
 def build(raw: dict[str, Any]) -> RunConfig:
     """Nested plain values (a parsed config.toml) to a checked RunConfig."""
     sections = [f.name for f in dataclasses.fields(RunConfig)]
@@ -209,7 +167,7 @@ def build(raw: dict[str, Any]) -> RunConfig:
             raise ConfigError(f"{key}: must be a table, [{key}]", "settings stand under [model], [objective], …")
     model, objective = raw.get("model", {}), raw.get("objective", {})
     model_name, objective_name = model.get("name", "vrnn"), objective.get("name", "elbo")
-    model_cls, cls = model_class(str(model_name)), _objective_class(str(objective_name))
+    model_cls, cls = model_class(str(model_name)), objective_class(str(objective_name))
     own = {f.name for f in dataclasses.fields(cls)}
     for key in objective:
         others = [n for n, o in OBJECTIVES.items() if key in {f.name for f in dataclasses.fields(o)}]
@@ -257,4 +215,10 @@ def build(raw: dict[str, Any]) -> RunConfig:
 
 
 def _flat(raw: dict[str, Any]) -> list[str]:
-    return [f"{a}.{b}" for a, part in raw.items() if isinstance(part, dict) for b in part]
+    """The dotted names of all settings; of a table's entries too."""
+    found = []
+    for section, part in raw.items():
+        for key, value in part.items() if isinstance(part, dict) else ():
+            at = f"{section}.{key}"
+            found += [f"{at}.{name}" for name in value] if isinstance(value, dict) else [at]
+    return found

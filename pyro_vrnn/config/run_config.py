@@ -68,6 +68,8 @@ class TrainingConfig:
     """Updates that the fall takes."""
     adam_betas: tuple[float, float] = (0.9, 0.999)
     """How much of the running mean of the gradient, and of its square, an update keeps."""
+    adam_eps: float = 1e-8
+    """Added to the root of the squares' running mean before the division; a larger one damps small gradients."""
     weight_decay: float = 0.0
     """Decoupled (AdamW): each update shrinks the weights by learning_rate x this."""
     average: float = 0.0
@@ -129,7 +131,7 @@ class TrainingConfig:
                 "training.scheduled_steps without training.scheduled_sampling: there is no share to rise to",
                 "set training.scheduled_sampling to the share at the end, such as 0.25",
             )
-        for name in ("learning_rate", "clip_norm", "decay_to"):
+        for name in ("learning_rate", "clip_norm", "decay_to", "adam_eps"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"training.{name}={getattr(self, name)}: must be above 0")
         if not all(0 <= b < 1 for b in self.adam_betas):

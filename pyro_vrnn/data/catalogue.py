@@ -27,10 +27,15 @@ def prepared(data: str) -> Path | None:
     return named if named.exists() else None
 
 
-def find(data: str, *, say: Callable[[str], None] = lambda message: None) -> Path:
+def find(data: str, *, preparing: str = "", say: Callable[[str], None] = lambda message: None) -> Path:
     """A file's path, or a data set's name, to an existing file: `speech` is data/speech.h5, where `prepare` puts it.
 
     "chorales" is prepared on the spot if need be: it comes from a package's own corpus.
+
+    Args:
+        data: a path or a name.
+        preparing: the command that prepares it, if it is known: the error's hint.
+        say: told when the chorales are prepared.
 
     Raises:
         DataError: neither a file nor a known name, or a known one that is not prepared yet.
@@ -43,7 +48,8 @@ def find(data: str, *, say: Callable[[str], None] = lambda message: None) -> Pat
             return path
         raise DataError(
             f"{data}: no such data file" + (f", and no {prepared}" if path.name == data else ""),
-            f"a file that `pyro-vrnn prepare` wrote, the name of one below {FOLDER}/, or one of "
+            preparing
+            or f"a file that `pyro-vrnn prepare` wrote, the name of one below {FOLDER}/, or one of "
             f"{', '.join(sorted(NAMES))}",
             path,
         )

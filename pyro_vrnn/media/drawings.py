@@ -9,8 +9,9 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from pyro_vrnn.data.format import DataFormat
-from pyro_vrnn.media import charts, pictures
+from pyro_vrnn.media import pictures
 from pyro_vrnn.media.medium import Array, Medium, Shown, beside
+from pyro_vrnn.media.pages import drawn
 from pyro_vrnn.media.pictures import Caption
 from pyro_vrnn.system.files import write_bytes
 
@@ -34,7 +35,7 @@ class Drawings(Medium):
 
     def show(self, form: DataFormat, stored: Array, title: str, seconds: float) -> Shown:
         """Show the drawing."""
-        return Shown(svg=charts.drawing(title, polylines(stored)))
+        return Shown(svg=drawn.drawing(title, polylines(stored)))
 
 
 def polylines(stored: Array) -> list[Array]:

@@ -146,16 +146,19 @@ def kl_by_step(kl: Array, path: str | Path, title: str = "") -> None:
     save(figure, path)
 
 
-def kl_by_unit(kl: Array, path: str | Path, active_threshold: float = 0.01, title: str = "") -> None:
+def kl_by_unit(
+    kl: Array, path: str | Path, active_threshold: float = 0.01, title: str = "", unit: str = "nats per step"
+) -> None:
     """Draw the mean KL of each latent unit, the largest first; those above the threshold count as active.
 
     The axis is linear up to the threshold and logarithmic above it.
 
     Args:
-        kl: nats per step, [Z].
+        kl: [Z].
         path: the PNG to write.
-        active_threshold: nats per step.
+        active_threshold: in the same unit.
         title: shown as it is.
+        unit: of the KL.
     """
     kl = np.asarray(kl)
     order = np.argsort(-kl, kind="stable")
@@ -177,7 +180,7 @@ def kl_by_unit(kl: Array, path: str | Path, active_threshold: float = 0.01, titl
         axes.set_xlabel("latent unit, by KL")
     else:
         axes.set_xlabel("latent units, by KL (rank)")
-    axes.set_ylabel("KL (nats per step)")
+    axes.set_ylabel(f"KL ({unit})")
     headline(axes, title or f"{int(active.sum())} of {len(kl)} latent units are active")
     save(figure, path)
 

@@ -22,6 +22,8 @@ class Shown:
 
     svg: str = ""
     """A picture, safe to be put into HTML."""
+    scrolls: bool = False
+    """Whether it is wider than a page's column."""
     png: bytes = b""
     """A picture of a pixel for each value."""
     wav: bytes = b""

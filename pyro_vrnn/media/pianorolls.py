@@ -10,9 +10,10 @@ import numpy as np
 from pyro_vrnn.data.format import DataFormat
 from pyro_vrnn.data.notes import held_notes
 from pyro_vrnn.data.sources.midifile import read_midi, read_song
-from pyro_vrnn.media import charts, figures
+from pyro_vrnn.media import figures
 from pyro_vrnn.media.medium import Array, Medium, Shown, beside
 from pyro_vrnn.media.midi_writer import write_midi
+from pyro_vrnn.media.pages import drawn
 from pyro_vrnn.media.pictures import Caption
 from pyro_vrnn.media.sounds import wav
 from pyro_vrnn.system.errors import DataError
@@ -104,7 +105,8 @@ class PianoRolls(Medium):
             sound = wav(heard * LOUDNESS, HEARD_RATE)
         note = f"The first {seconds:.1f} of {whole:.1f} seconds are heard." if whole > seconds + 0.05 else ""
         note = note if sound else "No note is heard."
-        return Shown(svg=charts.notes(title, held, len(roll), low), wav=sound, note=note)
+        picture = drawn.notes(title, held, len(roll), low, rate if sound else None)
+        return Shown(svg=picture, scrolls=drawn.wide(len(roll)), wav=sound, note=note)
 
 
 def spread(form: DataFormat, stored: Array) -> tuple[Array, int]:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from pyro_vrnn.data.format import DataFormat
-from pyro_vrnn.media import charts, pictures
+from pyro_vrnn.media import pictures
 from pyro_vrnn.media.medium import Array, Medium, Shown, beside
+from pyro_vrnn.media.pages import drawn
 from pyro_vrnn.media.pictures import Caption
 from pyro_vrnn.system.errors import DataError
 from pyro_vrnn.system.files import cannot_write, write_bytes
@@ -88,7 +89,7 @@ class Sounds(Medium):
         most = max(1, int(seconds * form.sample_rate))
         note = f"The first {seconds:.1f} of {len(heard) / form.sample_rate:.1f} seconds." if len(heard) > most else ""
         heard = heard[:most]
-        return Shown(svg=charts.waveform(title, heard), wav=wav(heard, form.sample_rate), note=note)
+        return Shown(svg=drawn.waveform(title, heard, form.sample_rate), wav=wav(heard, form.sample_rate), note=note)
 
 
 def wav(samples: Array, rate: int) -> bytes:

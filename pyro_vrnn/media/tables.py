@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from pyro_vrnn.data.format import DataFormat
-from pyro_vrnn.media import charts, pictures
+from pyro_vrnn.media import pictures
 from pyro_vrnn.media.medium import Array, Medium, Shown, beside
+from pyro_vrnn.media.pages import drawn
 from pyro_vrnn.media.pictures import Caption
 from pyro_vrnn.system.errors import DataError
 from pyro_vrnn.system.files import write_bytes
@@ -71,7 +72,7 @@ class Tables(Medium):
             return Shown(png=pictures.pixels(stored, "gray", 0.0, 1.0))
         if form.x_dim <= pictures.MOST_LINES:
             names = list(form.columns) or [f"x{j + 1}" for j in range(form.x_dim)]
-            return Shown(svg=charts.columns(title, names, np.asarray(stored, np.float64)))
+            return Shown(svg=drawn.columns(title, names, np.asarray(stored, np.float64)))
         found = np.asarray(stored, np.float64).T
         note = f"A row for each of the {form.x_dim} columns, a pixel for each step; brighter is greater."
         return Shown(png=pictures.pixels(found, "viridis", float(np.nanmin(found)), float(np.nanmax(found))), note=note)

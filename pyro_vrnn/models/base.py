@@ -16,9 +16,12 @@ from pyro.distributions import Distribution
 from torch import Tensor, nn
 
 from pyro_vrnn.data.batch import Batch
-from pyro_vrnn.models.likelihoods import Likelihood
+from pyro_vrnn.models.likelihoods import LIKELIHOODS, Likelihood
 from pyro_vrnn.models.networks import Layers, State
 from pyro_vrnn.system.errors import ConfigError, at_least
+
+OTHERS = "others"
+"""In `network_dims` by network: the networks that are not named."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,14 +30,21 @@ class ModelConfig:
 
     latent: ClassVar[bool] = False
     """Whether the model has latent variables."""
+    networks: ClassVar[tuple[str, ...]] = ()
+    """The networks with hidden layers, by the names that `network_dims` has for them."""
 
     name: str
     likelihood: str = "bernoulli"
     """The distribution of x_t (pyro_vrnn/models/likelihoods)."""
     hidden_dim: int = 128
     """Width of the recurrent state."""
-    network_dims: tuple[int, ...] = (128,)
-    """Widths of the hidden layers of each network."""
+    components: int = 0
+    """Components of the likelihood's mixture; 0 is the likelihood's own number: 20, and 10 of the logistic one."""
+    network_dims: tuple[int, ...] | dict[str, tuple[int, ...]] = (128,)
+    """Widths of the hidden layers: of every network alike, or in a table by network, with those that it does not name
+    under `others`."""
+    learned_start: bool = True
+    """Whether what stands before the first step, states of recurrent networks and z_0, is learned; else it is zero."""
     dropout: float = 0.0
     """In training, in the networks that are evaluated once for a draw: not in those that model and guide both run."""
     norm: Literal["none", "layer", "batch"] = "none"
@@ -44,8 +54,8 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         at_least("model.hidden_dim", self.hidden_dim, 1)
-        if any(width < 1 for width in self.network_dims):
-            raise ConfigError(f"model.network_dims={list(self.network_dims)}: widths must be at least 1")
+        self._check_networks()
+        self._check_components()
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"model.dropout={self.dropout}: must be in [0, 1)")
         if self.direct and self.likelihood not in ("bernoulli", "gaussian"):
@@ -61,13 +71,51 @@ class ModelConfig:
                 "use model.norm=layer, which looks at one vector at a time",
             )
 
-    def layers(self, activation: type[nn.Module] = nn.ReLU) -> Layers:
-        """Hidden layers where the recurrence passes: no dropout."""
-        return Layers(self.network_dims, activation=activation, norm=self.norm == "layer")
+    def _check_networks(self) -> None:
+        """ConfigError for widths below 1, and for a network that the model does not have."""
+        by_network = self.network_dims if isinstance(self.network_dims, dict) else {"": self.network_dims}
+        for network, widths in by_network.items():
+            at = f"model.network_dims.{network}".rstrip(".")
+            if network not in ("", OTHERS, *self.networks):
+                known = ", ".join([*self.networks, OTHERS])
+                raise ConfigError(f"{at}: {self.name!r} has no such network; choose from {known}")
+            if any(width < 1 for width in widths):
+                raise ConfigError(f"{at}={list(widths)}: widths must be at least 1")
 
-    def dropped(self, activation: type[nn.Module] = nn.ReLU) -> Layers:
-        """Hidden layers off the recurrent path, where dropout is possible."""
-        return replace(self.layers(activation), dropout=self.dropout)
+    def _check_components(self) -> None:
+        """ConfigError for a number of components that the likelihood cannot have."""
+        likelihood = LIKELIHOODS.get(self.likelihood)  # an unknown name is told when everything else is known
+        if self.components == 0 or likelihood is None:
+            return
+        if not likelihood.components:
+            mixtures = ", ".join(name for name, cls in LIKELIHOODS.items() if cls.components)
+            raise ConfigError(
+                f"model.components={self.components}: likelihood {self.likelihood!r} is no mixture",
+                f"leave it out, or choose a mixture: {mixtures}",
+            )
+        at_least("model.components", self.components, 2)
+
+    def widths(self, network: str = "") -> tuple[int, ...]:
+        """Widths of the hidden layers of one of `networks`, or of one that has no name there."""
+        if not isinstance(self.network_dims, dict):
+            return self.network_dims
+        default: Any = type(self).__dataclass_fields__["network_dims"].default
+        widths: tuple[int, ...] = self.network_dims.get(network, self.network_dims.get(OTHERS, default))
+        return widths
+
+    def layers(self, network: str = "", activation: type[nn.Module] = nn.ReLU) -> Layers:
+        """Hidden layers of a network where the recurrence passes: no dropout."""
+        return Layers(self.widths(network), activation=activation, norm=self.norm == "layer")
+
+    def dropped(self, network: str = "", activation: type[nn.Module] = nn.ReLU) -> Layers:
+        """Hidden layers of a network off the recurrent path, where dropout is possible."""
+        return replace(self.layers(network, activation), dropout=self.dropout)
+
+    def make_likelihood(self, in_dim: int, x_dim: int) -> Likelihood:
+        """The likelihood, reading features of this width, with the components that were asked for."""
+        cls: Any = LIKELIHOODS[self.likelihood]
+        made: Likelihood = cls(in_dim, x_dim, components=self.components) if self.components else cls(in_dim, x_dim)
+        return made
 
 
 @dataclass(frozen=True, kw_only=True)

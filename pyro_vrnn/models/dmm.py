@@ -26,8 +26,16 @@ from torch import Tensor, nn
 from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.models.base import LatentConfig, SequenceModel
 from pyro_vrnn.models.latents import AutoregressiveFlow, Flowed
-from pyro_vrnn.models.likelihoods import LIKELIHOODS
-from pyro_vrnn.models.networks import MLP, Cell, DiagonalNormal, GatedTransition, Layers, State, reverse_padded
+from pyro_vrnn.models.networks import (
+    MLP,
+    Cell,
+    DiagonalNormal,
+    GatedTransition,
+    Layers,
+    State,
+    reverse_padded,
+    start_vector,
+)
 from pyro_vrnn.system.errors import at_least
 
 
@@ -35,11 +43,10 @@ from pyro_vrnn.system.errors import at_least
 class DMMConfig(LatentConfig):
     """Settings of a DMM: `model.*`."""
 
+    networks = ("transition", "emitter")
     name: Literal["dmm"] = "dmm"
     hidden_dim: int = 128
     """Width of the guide's recurrent network, and of the flows."""
-    network_dims: tuple[int, ...] = (128,)
-    """Widths of the hidden layers of transition and emitter."""
     cell: Literal["gru", "lstm", "tanh"] = "tanh"
     """Kind of the recurrent network."""
     flows: int = 0
@@ -57,19 +64,19 @@ class DMM(SequenceModel):
 
     def __init__(self, config: DMMConfig, x_dim: int) -> None:
         super().__init__()
-        z_dim, h_dim, dropped = config.latent_dim, config.hidden_dim, config.dropped()
+        z_dim, h_dim, learned = config.latent_dim, config.hidden_dim, config.learned_start
         self.latent_dim = z_dim
-        self.z_0 = nn.Parameter(torch.zeros(z_dim))
-        self.transition = GatedTransition(z_dim, dropped)
-        self.emitter = MLP(z_dim, dropped)
-        self.likelihood = LIKELIHOODS[config.likelihood](self.emitter.out_dim, x_dim)
-        self.rnn = Cell(config.cell, x_dim, h_dim)
+        self.z_0 = start_vector(z_dim, learned=learned)
+        self.transition = GatedTransition(z_dim, config.dropped("transition"))
+        self.emitter = MLP(z_dim, config.dropped("emitter"))
+        self.likelihood = config.make_likelihood(self.emitter.out_dim, x_dim)
+        self.rnn = Cell(config.cell, x_dim, h_dim, learned_start=learned)
         self.from_z = nn.Linear(z_dim, h_dim)
         self.posterior = DiagonalNormal(h_dim, Layers(()), z_dim)
         self.flows = nn.ModuleList(AutoregressiveFlow(z_dim, h_dim, backward=bool(n % 2)) for n in range(config.flows))
 
     def start(self, size: int) -> State:
-        """z_0, learned. [B, Z]."""
+        """z_0. [B, Z]."""
         return (self.z_0.expand(size, -1),)
 
     def features(self, x: Tensor) -> Tensor:

@@ -68,6 +68,12 @@ class _Rows(torch.autograd.Function):
         return found, None
 
 
+def start_vector(width: int, *, learned: bool) -> nn.Parameter | nn.Buffer:
+    """What a model starts with: zeros that are learned, or zeros that stay and are in no checkpoint. [width]."""
+    zeros = torch.zeros(width)
+    return nn.Parameter(zeros) if learned else nn.Buffer(zeros, persistent=False)
+
+
 class ClippedLeakyReLU(nn.Module):
     """min(max(x, x/3), 3), with -3 below: SRNN's published code (slope 1/3, clipped at +-3)."""
 
@@ -172,7 +178,7 @@ class GatedTransition(nn.Module):
 
 
 class Cell(nn.Module):
-    """A recurrent network for any number of leading dims (torch's own cells take at most one), with a learned start.
+    """A recurrent network for any number of leading dims (torch's own cells take at most one), with a first state.
 
     One set of weights, two ways to run it: a step at a time, or a whole sequence in one (cuDNN) call. Its state is the
     h of each layer, the last layer's (the output) first; with an LSTM then the c of each, in the same order.
@@ -182,7 +188,7 @@ class Cell(nn.Module):
         in_dim: width of the input.
         hidden_dim: width of h.
         layers: one on top of the other.
-        learned_start: whether it has one; else the model gives the first state.
+        learned_start: whether the state before the first step is learned; else it is zero, or the model gives it.
     """
 
     def __init__(self, kind: str, in_dim: int, hidden_dim: int, *, layers: int = 1, learned_start: bool = True) -> None:
@@ -194,10 +200,11 @@ class Cell(nn.Module):
         self.start_state = nn.ParameterList(
             nn.Parameter(torch.zeros(hidden_dim)) for _ in range(self.parts if learned_start else 0)
         )
+        self.zero = nn.Buffer(torch.zeros(hidden_dim), persistent=False)
 
     def start(self, size: int) -> State:
-        """The learned state before the first step, each part [size, H]."""
-        return tuple(part.expand(size, -1) for part in self.start_state)
+        """The state before the first step, learned or zero, each part [size, H]."""
+        return tuple(part.expand(size, -1) for part in self.start_state or [self.zero] * self.parts)
 
     def forward(self, u: Tensor, state: State) -> State:
         """One step on the input u [..., D]; each part of the state is [..., H]."""
@@ -225,7 +232,7 @@ class Cell(nn.Module):
 
     def path_before(self, u: Tensor, start: State | None = None) -> Tensor:
         """h before each step: the start, then the outputs but the last. [T, ..., D] -> [T, ..., H]."""
-        first = self.start_state[0] if start is None else start[0]
+        first = self.start(1)[0] if start is None else start[0]
         first = first.expand(1, *u.shape[1:-1], -1)
         return torch.cat([first, self.path(u[:-1], start)]) if len(u) > 1 else first
 

@@ -4,7 +4,8 @@
         h_t = f(phi_x(x_t), h_{t-1})
 
 z_t has width 0, so the same programs run it; its bounds are all its exact likelihood.
-Departures: h_0 is learned. Shapes: B sequences, T steps, widths X, H; `...` as in base.py.
+Departures: h_0 is learned, unless `learned_start = false`.
+Shapes: B sequences, T steps, widths X, H; `...` as in base.py.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from torch import Tensor
 
 from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.models.base import ModelConfig, SequenceModel, no_latent
-from pyro_vrnn.models.likelihoods import LIKELIHOODS
 from pyro_vrnn.models.networks import MLP, Cell, State
 from pyro_vrnn.system.errors import at_least
 
@@ -26,6 +26,7 @@ from pyro_vrnn.system.errors import at_least
 class RNNConfig(ModelConfig):
     """Settings of the baseline: `model.*`."""
 
+    networks = ("phi_x", "decoder")
     name: Literal["rnn"] = "rnn"
     cell: Literal["gru", "lstm", "tanh"] = "lstm"
     """Kind of the recurrent network."""
@@ -45,13 +46,14 @@ class RNN(SequenceModel):
     def __init__(self, config: RNNConfig, x_dim: int) -> None:
         super().__init__()
         self.latent_dim = 0
-        self.phi_x = MLP(x_dim, config.layers())
-        self.f = Cell(config.cell, self.phi_x.out_dim, config.hidden_dim, layers=config.rnn_layers)
-        self.phi_dec = MLP(config.hidden_dim, config.dropped())
-        self.likelihood = LIKELIHOODS[config.likelihood](self.phi_dec.out_dim, x_dim)
+        self.phi_x = MLP(x_dim, config.layers("phi_x"))
+        layers, learned = config.rnn_layers, config.learned_start
+        self.f = Cell(config.cell, self.phi_x.out_dim, config.hidden_dim, layers=layers, learned_start=learned)
+        self.phi_dec = MLP(config.hidden_dim, config.dropped("decoder"))
+        self.likelihood = config.make_likelihood(self.phi_dec.out_dim, x_dim)
 
     def start(self, size: int) -> State:
-        """h_0, learned. [B, H]."""
+        """h_0. [B, H]."""
         return self.f.start(size)
 
     def features(self, x: Tensor) -> Tensor:

@@ -9,7 +9,8 @@
         with Res_q: mu_q = mu_p + the mean of NN_q
 
 phi_x is the feature network that model and guide share.
-Departures from the paper: d_1 is learned (there from d_0 = 0 and u_1 = 0), z_0 is learned; scales are softplus + floor
+Departures from the paper: d_1 is learned (there from d_0 = 0 and u_1 = 0), z_0 is learned, unless
+`learned_start = false`, where both are 0; scales are softplus + floor
 (log-variances there); f_d and f_a start anew for each sequence, so that padding and batch mates change nothing.
 Shapes: B sequences, T steps, widths X, Z, H; `|` parts batch from event dims; `...` as in base.py.
 """
@@ -20,20 +21,28 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import pyro.distributions as dist
-import torch
 from pyro.distributions import Distribution
-from torch import Tensor, nn
+from torch import Tensor
 
 from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.models.base import LatentConfig, SequenceModel
-from pyro_vrnn.models.likelihoods import LIKELIHOODS
-from pyro_vrnn.models.networks import MLP, Cell, ClippedLeakyReLU, DiagonalNormal, State, cat, reverse_padded
+from pyro_vrnn.models.networks import (
+    MLP,
+    Cell,
+    ClippedLeakyReLU,
+    DiagonalNormal,
+    State,
+    cat,
+    reverse_padded,
+    start_vector,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SRNNConfig(LatentConfig):
     """Settings of an SRNN: `model.*`."""
 
+    networks = ("phi_x", "prior", "encoder", "decoder")
     name: Literal["srnn"] = "srnn"
     posterior: Literal["smoothing", "filtering"] = "smoothing"
     """Whether q(z_t) sees what follows t or only what is up to t."""
@@ -49,22 +58,23 @@ class SRNN(SequenceModel):
     def __init__(self, config: SRNNConfig, x_dim: int) -> None:
         super().__init__()
         z_dim, h_dim = config.latent_dim, config.hidden_dim
-        layers, dropped = config.layers(ClippedLeakyReLU), config.dropped(ClippedLeakyReLU)
+        act, learned = ClippedLeakyReLU, config.learned_start
         self.latent_dim, self.hidden_dim, self.res_q = z_dim, h_dim, config.res_q
-        self.phi_x = MLP(x_dim, layers)
-        self.f_d = Cell("gru", self.phi_x.out_dim, h_dim)
-        self.z_0 = nn.Parameter(torch.zeros(z_dim))
+        self.phi_x = MLP(x_dim, config.layers("phi_x", act))
+        self.f_d = Cell("gru", self.phi_x.out_dim, h_dim, learned_start=learned)
+        self.z_0 = start_vector(z_dim, learned=learned)
         # With Res_q the prior's mean is asked for twice, and two dropout masks would not cancel.
-        self.nn_p = DiagonalNormal(z_dim + h_dim, layers if config.res_q else dropped, z_dim)
-        self.nn_x = MLP(z_dim + h_dim, dropped)
-        self.likelihood = LIKELIHOODS[config.likelihood](self.nn_x.out_dim, x_dim)
-        both = h_dim + self.phi_x.out_dim
-        one = replace(layers, dims=(h_dim,))
-        self.f_a = Cell("gru", both, h_dim) if config.posterior == "smoothing" else MLP(both, one)
-        self.nn_q = DiagonalNormal(z_dim + h_dim, dropped, z_dim)
+        of_p = config.layers("prior", act) if config.res_q else config.dropped("prior", act)
+        self.nn_p = DiagonalNormal(z_dim + h_dim, of_p, z_dim)
+        self.nn_x = MLP(z_dim + h_dim, config.dropped("decoder", act))
+        self.likelihood = config.make_likelihood(self.nn_x.out_dim, x_dim)
+        both, smoothing = h_dim + self.phi_x.out_dim, config.posterior == "smoothing"
+        one = replace(config.layers("encoder", act), dims=(h_dim,))
+        self.f_a = Cell("gru", both, h_dim, learned_start=learned) if smoothing else MLP(both, one)
+        self.nn_q = DiagonalNormal(z_dim + h_dim, config.dropped("encoder", act), z_dim)
 
     def start(self, size: int) -> State:
-        """(z_0, d_1), learned. [B, Z], [B, H]."""
+        """(z_0, d_1). [B, Z], [B, H]."""
         return self.z_0.expand(size, -1), *self.f_d.start(size)
 
     def features(self, x: Tensor) -> Tensor:

@@ -13,20 +13,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from pyro.distributions import Distribution
-from torch import Tensor, nn
+from torch import Tensor
 
 from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.models.base import LatentConfig, SequenceModel, standard_normal
-from pyro_vrnn.models.likelihoods import LIKELIHOODS
-from pyro_vrnn.models.networks import MLP, Cell, DiagonalNormal, State, cat
+from pyro_vrnn.models.networks import MLP, Cell, DiagonalNormal, State, cat, start_vector
 
 
 @dataclass(frozen=True, kw_only=True)
 class STORNConfig(LatentConfig):
     """Settings of a STORN: `model.*`."""
 
+    networks = ("phi_x", "encoder", "decoder")
     name: Literal["storn"] = "storn"
     cell: Literal["gru", "lstm", "tanh"] = "gru"
     """Kind of the recurrent network."""
@@ -39,18 +38,18 @@ class STORN(SequenceModel):
 
     def __init__(self, config: STORNConfig, x_dim: int) -> None:
         super().__init__()
-        z_dim, h_dim = config.latent_dim, config.hidden_dim
+        z_dim, h_dim, learned = config.latent_dim, config.hidden_dim, config.learned_start
         self.latent_dim = z_dim
-        self.phi_x = MLP(x_dim, config.layers())
-        self.u_1 = nn.Parameter(torch.zeros(self.phi_x.out_dim))
-        self.f = Cell(config.cell, self.phi_x.out_dim + z_dim, h_dim)
-        self.phi_dec = MLP(h_dim, config.dropped())
-        self.likelihood = LIKELIHOODS[config.likelihood](self.phi_dec.out_dim, x_dim)
-        self.f_q = Cell(config.cell, self.phi_x.out_dim, h_dim)
-        self.phi_enc = DiagonalNormal(h_dim, config.dropped(), z_dim)
+        self.phi_x = MLP(x_dim, config.layers("phi_x"))
+        self.u_1 = start_vector(self.phi_x.out_dim, learned=learned)
+        self.f = Cell(config.cell, self.phi_x.out_dim + z_dim, h_dim, learned_start=learned)
+        self.phi_dec = MLP(h_dim, config.dropped("decoder"))
+        self.likelihood = config.make_likelihood(self.phi_dec.out_dim, x_dim)
+        self.f_q = Cell(config.cell, self.phi_x.out_dim, h_dim, learned_start=learned)
+        self.phi_enc = DiagonalNormal(h_dim, config.dropped("encoder"), z_dim)
 
     def start(self, size: int) -> State:
-        """(phi_x(x_0), h_0), learned."""
+        """(phi_x(x_0), h_0)."""
         return self.u_1.expand(size, -1), *self.f.start(size)
 
     def features(self, x: Tensor) -> Tensor:

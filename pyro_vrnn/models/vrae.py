@@ -24,7 +24,6 @@ from torch import Tensor, nn
 
 from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.models.base import LatentConfig, SequenceModel, standard_normal
-from pyro_vrnn.models.likelihoods import LIKELIHOODS
 from pyro_vrnn.models.networks import MLP, Cell, DiagonalNormal, Layers, State, reverse_padded
 
 
@@ -32,10 +31,11 @@ from pyro_vrnn.models.networks import MLP, Cell, DiagonalNormal, Layers, State, 
 class VRAEConfig(LatentConfig):
     """Settings of a VRAE: `model.*`."""
 
+    networks = ("phi_x", "decoder")
     name: Literal["vrae"] = "vrae"
     latent_dim: int = 20
     hidden_dim: int = 500
-    network_dims: tuple[int, ...] = ()
+    network_dims: tuple[int, ...] | dict[str, tuple[int, ...]] = ()
     cell: Literal["gru", "lstm", "tanh"] = "tanh"
     """Kind of the recurrent network."""
     free_running: bool = False
@@ -55,13 +55,13 @@ class VRAE(SequenceModel):
         z_dim, h_dim = config.latent_dim, config.hidden_dim
         self.latent_dim, self.hidden_dim = z_dim, h_dim
         self.free_running, self.reverse_input = config.free_running, config.reverse_input
-        self.phi_x = MLP(x_dim, config.layers())
-        self.f_enc = Cell(config.cell, self.phi_x.out_dim, h_dim)
+        self.phi_x = MLP(x_dim, config.layers("phi_x"))
+        self.f_enc = Cell(config.cell, self.phi_x.out_dim, h_dim, learned_start=config.learned_start)
         self.phi_enc = DiagonalNormal(h_dim, Layers(()), z_dim)
         self.f = Cell(config.cell, self.phi_x.out_dim, h_dim, learned_start=False)
         self.from_z = nn.Linear(z_dim, h_dim * self.f.parts)
-        self.phi_dec = MLP(h_dim, config.dropped())
-        self.likelihood = LIKELIHOODS[config.likelihood](self.phi_dec.out_dim, x_dim)
+        self.phi_dec = MLP(h_dim, config.dropped("decoder"))
+        self.likelihood = config.make_likelihood(self.phi_dec.out_dim, x_dim)
 
     def start(self, size: int) -> State:
         """t = 1 is marked; h_0 waits for z."""

@@ -9,8 +9,8 @@
 down, so that each layer's KL has a closed form (Burda et al. 2016, arXiv:1509.00519, draw q from the bottom up, and
 decode from z^1 alone; here phi_z reads all layers). The lower layers have no dropout: they are asked twice.
 
-Departures from the paper: h_0 is learned (zero there); f is a GRU by default, `cell = "lstm"` is the paper's;
-the prior's scale has the same floor as the posterior's.
+Departures from the paper: h_0 is learned (`learned_start = false`: zero, as there); f is a GRU by default (`cell =
+"lstm"` is the paper's); the prior's scale has the same floor as the posterior's.
 Shapes: B sequences, T steps, widths X, Z, H; `|` parts batch from event dims; `...` as in base.py.
 """
 
@@ -25,7 +25,6 @@ from torch import Tensor, nn
 from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.models.base import LatentConfig, SequenceModel, standard_normal
 from pyro_vrnn.models.latents import ladder
-from pyro_vrnn.models.likelihoods import LIKELIHOODS
 from pyro_vrnn.models.networks import MLP, Cell, DiagonalNormal, State, cat
 from pyro_vrnn.system.errors import at_least
 
@@ -34,6 +33,7 @@ from pyro_vrnn.system.errors import at_least
 class VRNNConfig(LatentConfig):
     """Settings of a VRNN: `model.*`."""
 
+    networks = ("phi_x", "phi_z", "prior", "encoder", "decoder")
     name: Literal["vrnn", "vrnn-i"] = "vrnn"
     cell: Literal["gru", "lstm", "tanh"] = "gru"
     """Kind of the recurrent network."""
@@ -52,19 +52,20 @@ class _VRNN(SequenceModel):
 
     def __init__(self, config: VRNNConfig, x_dim: int) -> None:
         super().__init__()
-        z_dim, h_dim, layers, dropped = config.latent_dim, config.hidden_dim, config.layers(), config.dropped()
+        z_dim, h_dim, learned = config.latent_dim, config.hidden_dim, config.learned_start
         self.stochastic_layers, self.latent_dim = config.stochastic_layers, config.stochastic_layers * z_dim
-        self.phi_x = MLP(x_dim, layers)
-        self.phi_z = MLP(self.latent_dim, layers)
-        self.phi_enc = DiagonalNormal(self.phi_x.out_dim + h_dim, dropped, z_dim)
-        self.phi_dec = MLP(self.phi_z.out_dim + h_dim, dropped)
-        self.likelihood = LIKELIHOODS[config.likelihood](self.phi_dec.out_dim, x_dim)
-        self.f = Cell(config.cell, self.phi_x.out_dim + self.phi_z.out_dim, h_dim)
-        above, below = z_dim + self.phi_x.out_dim + h_dim, range(self.stochastic_layers - 1)
+        self.phi_x = MLP(x_dim, config.layers("phi_x"))
+        self.phi_z = MLP(self.latent_dim, config.layers("phi_z"))
+        self.phi_enc = DiagonalNormal(self.phi_x.out_dim + h_dim, config.dropped("encoder"), z_dim)
+        self.phi_dec = MLP(self.phi_z.out_dim + h_dim, config.dropped("decoder"))
+        self.likelihood = config.make_likelihood(self.phi_dec.out_dim, x_dim)
+        self.f = Cell(config.cell, self.phi_x.out_dim + self.phi_z.out_dim, h_dim, learned_start=learned)
+        above, layers = z_dim + self.phi_x.out_dim + h_dim, config.layers("encoder")
+        below = range(self.stochastic_layers - 1)
         self.phi_enc_below = nn.ModuleList(DiagonalNormal(above, layers, z_dim) for _ in below)
 
     def start(self, size: int) -> State:
-        """h_0, learned. [B, H]."""
+        """h_0. [B, H]."""
         return self.f.start(size)
 
     def features(self, x: Tensor) -> Tensor:
@@ -94,9 +95,9 @@ class VRNN(_VRNN):
     def __init__(self, config: VRNNConfig, x_dim: int) -> None:
         super().__init__(config, x_dim)
         z_dim, h_dim = config.latent_dim, config.hidden_dim
-        self.phi_prior = DiagonalNormal(h_dim, config.dropped(), z_dim)
-        below = range(self.stochastic_layers - 1)
-        self.phi_prior_below = nn.ModuleList(DiagonalNormal(z_dim + h_dim, config.layers(), z_dim) for _ in below)
+        self.phi_prior = DiagonalNormal(h_dim, config.dropped("prior"), z_dim)
+        layers, below = config.layers("prior"), range(self.stochastic_layers - 1)
+        self.phi_prior_below = nn.ModuleList(DiagonalNormal(z_dim + h_dim, layers, z_dim) for _ in below)
 
     def p_z(self, state: State) -> Distribution:
         """Eq. (5), layer by layer."""
@@ -108,9 +109,9 @@ class VRNNI(_VRNN):
 
     def __init__(self, config: VRNNConfig, x_dim: int) -> None:
         super().__init__(config, x_dim)
-        z_dim, below = config.latent_dim, range(self.stochastic_layers - 1)
+        z_dim, layers, below = config.latent_dim, config.layers("prior"), range(self.stochastic_layers - 1)
         self.top_dim = z_dim
-        self.phi_prior_below = nn.ModuleList(DiagonalNormal(z_dim, config.layers(), z_dim) for _ in below)
+        self.phi_prior_below = nn.ModuleList(DiagonalNormal(z_dim, layers, z_dim) for _ in below)
 
     def p_z(self, state: State) -> Distribution:
         """N(0, I) at the top."""

@@ -10,6 +10,7 @@ from typing import Any
 from pyro_vrnn import config, runs
 from pyro_vrnn.runs.train import train as train_run
 from pyro_vrnn.system.errors import ConfigError
+from pyro_vrnn.training import checkpoint
 from pyro_vrnn.training.observer import Observer
 
 FLAGS = {
@@ -26,6 +27,22 @@ FLAGS = {
     "seed": "training.seed",
 }
 """Command-line flag (as a Python name) -> the setting it is short for."""
+
+
+def recipe_of(recipe: str | Path | None, resume: str, init_from: str | Path | None) -> str | None:
+    """The recipe of a training: the one that is named, else the settings of the run that it continues or starts from.
+
+    Returns:
+        A name or path for `config.resolve`; None where no run is named either, which means what fits the data.
+
+    Raises:
+        CheckpointError: no such run.
+    """
+    if recipe is not None:
+        return str(recipe)
+    if resume not in ("auto", "never"):
+        return str(checkpoint.find(Path(resume), "LATEST")[0] / "config.toml")
+    return None if init_from is None else str(checkpoint.find(Path(init_from))[0])
 
 
 def train(
@@ -45,7 +62,7 @@ def train(
     """Train a run; what `pyro-vrnn train` does.
 
     Args:
-        recipe: a shipped name or a TOML file; None is the VRNN on Bach's chorales.
+        recipe: a shipped name or a TOML file; None is what `recipe_of` says.
         out: the run folder; None takes a free name under runs/.
         resume, init_from, device, max_seconds, overwrite, observer: see `runs.train.train`.
         log: a logger or several, besides the observer: csv, tensorboard, wandb.
@@ -61,7 +78,7 @@ def train(
     given = {FLAGS[k]: v for k, v in flags.items()} | (settings or {})
     given = {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in given.items()}
     return train_run(
-        config.resolve(None if recipe is None else str(recipe), flags=given),
+        config.resolve(recipe_of(recipe, resume, init_from), flags=given),
         out=None if out is None else Path(out),
         resume=resume,
         init_from=init_from,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pyro_vrnn import weights
 from pyro_vrnn.config import RunConfig
 from pyro_vrnn.media import curves
 from pyro_vrnn.runs.folder import read_config, read_content, read_environment, read_metrics
@@ -68,15 +69,36 @@ def read(run: Path) -> Compared:
     return Compared(folder, config, settings, rows)
 
 
-def compare(runs: Sequence[Path], out: Path | None = None) -> dict[str, Any]:
-    """The report of `compare --json`; the figure, with panels for each data file, is written below `out`.
+@dataclass(frozen=True)
+class Together:
+    """Runs side by side, in the order in which they were given."""
+
+    runs: list[Compared]
+    groups: dict[str, list[Compared]]
+    """Those that differ in their seeds alone, by what tells them from the others."""
+    differs: dict[str, list[Any]]
+    """Settings that are not the same in all runs: dotted name -> the value of each."""
+    bounds: list[str]
+    """What was validated, each once."""
+    data: list[str]
+    """Data files, each once."""
+    titles: dict[str, str]
+    """A data file -> a name for it."""
+
+    def summaries(self) -> list[dict[str, Any]]:
+        """Mean and deviation of the best validation of each group."""
+        return [_summary(name, members) for name, members in self.groups.items()]
+
+
+def together(runs: Sequence[Path]) -> Together:
+    """Read runs, find what differs, and group the repeats.
 
     Args:
         runs: two run folders or more.
-        out: folder of the figure; default: the current one.
 
     Raises:
-        ConfigError: fewer than two runs, one of them twice, or runs that measured different bounds or data.
+        ConfigError: fewer than two runs, one of them twice, or one without a validation.
+        CheckpointError: no run there.
     """
     if len(runs) < 2:
         raise ConfigError("compare takes two runs or more", "pyro-vrnn compare runs/a runs/b")
@@ -86,7 +108,6 @@ def compare(runs: Sequence[Path], out: Path | None = None) -> dict[str, Any]:
     _place(found)
     bounds = sorted({run.bound for run in found})
     data = sorted({run.data for run in found})
-    titles = _titles(data)
     keys = sorted({key for run in found for key in run.settings})
     differs = {key: [run.settings.get(key) for run in found] for key in keys}
     differs = {key: values for key, values in differs.items() if any(v != values[0] for v in values)}
@@ -94,14 +115,28 @@ def compare(runs: Sequence[Path], out: Path | None = None) -> dict[str, Any]:
     alike: dict[str, list[Compared]] = {}
     for run in found:
         alike.setdefault(repr([run.settings.get(key) for key in varied]), []).append(run)
-    groups = _named(list(alike.values()), varied)
-    group_of = {id(run): name for name, members in groups.items() for run in members}
+    return Together(found, _named(list(alike.values()), varied), differs, bounds, data, _titles(data))
+
+
+def compare(runs: Sequence[Path], out: Path | None = None) -> dict[str, Any]:
+    """The report of `compare --json`; the figure, with panels for each data file, is written below `out`.
+
+    Args:
+        runs: two run folders or more.
+        out: folder of the figure; default: the current one.
+
+    Raises:
+        ConfigError: fewer than two runs, one of them twice, or one without a validation.
+    """
+    found = together(runs)
+    bounds, data, titles = found.bounds, found.data, found.titles
+    group_of = {id(run): name for name, members in found.groups.items() for run in members}
     picture = make_folder(out or Path()) / "comparison.png"
     curves.comparison(
         {
             titles[path]: {
                 _legend(name, members): [run.rows for run in members]
-                for name, members in groups.items()
+                for name, members in found.groups.items()
                 if members[0].data == path
             }
             for path in data
@@ -114,7 +149,7 @@ def compare(runs: Sequence[Path], out: Path | None = None) -> dict[str, Any]:
         "schema": 1,
         "runs": [
             {
-                "run": str(run.folder),
+                "run": weights.name_of(run.folder) or str(run.folder),
                 "group": group_of[id(run)],
                 "seed": run.settings["training.seed"],
                 "data": titles[run.data],
@@ -123,10 +158,10 @@ def compare(runs: Sequence[Path], out: Path | None = None) -> dict[str, Any]:
                 "best": {k: run.best[k] for k in ("step", "valid_nll_per_step")},
                 **{key: run.rows[-1].get(key) for key in AXES},
             }
-            for run in found
+            for run in found.runs
         ],
-        "groups": [_summary(name, members) for name, members in groups.items()],
-        "differs": differs,
+        "groups": found.summaries(),
+        "differs": found.differs,
         "comparable": len(bounds) == 1 and len(data) == 1,
         "figure": str(picture),
     }

@@ -123,18 +123,32 @@ def content_of(path: str | Path) -> Content:
         return Content(facts, {split: _split(file, split, info) for split in SPLITS})
 
 
-def find_data(named: str, *, moved: bool, say: Callable[[str], None] = lambda message: None) -> Path:
+def find_data(
+    named: str,
+    *,
+    moved: bool,
+    preparing: str = "",
+    hint: str = "",
+    say: Callable[[str], None] = lambda message: None,
+) -> Path:
     """The data file that settings name; or data/NAME, if it may have moved with a checkout, or a run was copied.
+
+    Args:
+        named: a path or a name.
+        moved: whether it may have moved.
+        preparing: the command that prepares it, for the error where it is missing.
+        hint: what to do where it is missing, in the place of the usual one.
+        say: told when a data set is prepared on the way.
 
     Raises:
         DataError: neither is there.
     """
     beside = catalogue.FOLDER / Path(named).name
     if not moved or named in catalogue.NAMES or Path(named).exists():
-        return catalogue.find(named, say=say)
+        return catalogue.find(named, preparing=preparing, say=say)
     if beside.exists():
         return beside
-    hint = f"put it there or at {beside}, or give `evaluate` its place by --data"
+    hint = hint or f"put it there or at {beside}, or give `evaluate` its place by --data"
     raise DataError(f"{named}: no such data file", hint, named)
 
 

@@ -96,7 +96,7 @@ def owned(out: Path, empty: bool) -> Iterator[None]:
             shutil.rmtree(out, ignore_errors=True)  # it failed before there was anything to keep
 
 
-def write_environment(out: Path, device: torch.device, init_from: Path | None, data: Content) -> None:
+def write_environment(out: Path, device: torch.device, init_from: str | None, data: Content) -> None:
     """What the run was made with, from and on."""
     versions = {
         "pyro_vrnn": __version__,
@@ -106,7 +106,7 @@ def write_environment(out: Path, device: torch.device, init_from: Path | None, d
         "platform": platform.platform(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
         "threads": torch.get_num_threads(),
-        "init_from": None if init_from is None else str(init_from),
+        "init_from": init_from,
         "data": data.as_dict(),
     }
     write_json(out / "environment.json", versions)

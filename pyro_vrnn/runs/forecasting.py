@@ -168,7 +168,7 @@ def write(
         raise ConfigError(f"--paths {written}: must be at least 0")
     values, name = run.series(file, index, split)
     found = forecast(run, values, steps=steps, num=num, particles=particles, seed=seed)
-    folder, stem = make_folder(out or run.folder / "forecasts"), f"{safe_name(name)}-{steps}"
+    folder, stem = make_folder(out or run.output("forecasts")), f"{safe_name(name)}-{steps}"
     files = [folder / f"{stem}-{part}" for part in ("quantiles.csv", "paths.csv", "forecast.png", "forecast.json")]
     levels, mean, first = found.quantiles(quantiles), found.mean, len(values)
     rows: list[list[Any]] = [
@@ -182,7 +182,7 @@ def write(
     tables.write_rows(files[1], ["path", "step", *run.columns], rows)
     title = f"{run.folder.name}: {name}, {steps} steps ahead"
     series.fan(values, levels, quantiles, mean, files[2], names=run.columns, title=title)
-    facts = {"run": str(run.folder), "checkpoint": run.step_folder.name, "series": name, "seed": seed}
+    facts = {"run": run.named, "checkpoint": run.step_folder.name, "series": name, "seed": seed}
     facts |= {"quantiles": list(quantiles), **summary(found, particles)}
     write_json(files[3], {"schema": 1, "files": [f.name for f in files[:3]], **facts})
     return files, found

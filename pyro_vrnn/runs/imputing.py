@@ -132,7 +132,7 @@ def write(
         impute(run, np.zeros((1, run.format.x_dim)))  # says why not, before a file is read
     values, name = run.series(file, index, split)
     found = impute(run, values, particles=particles, seed=seed)
-    folder, stem = make_folder(out or run.folder / "imputed"), safe_name(name)
+    folder, stem = make_folder(out or run.output("imputed")), safe_name(name)
     files = [folder / f"{stem}-{part}" for part in ("holes.csv", "completed.csv", "imputed.png", "imputed.json")]
     rows = [
         [
@@ -147,7 +147,7 @@ def write(
     tables.write_rows(files[1], run.columns, found.mean.tolist())
     title = f"{run.folder.name}: {name}"
     series.imputed(found.mean, found.low, found.high, found.missing, files[2], names=run.columns, title=title)
-    facts = {"run": str(run.folder), "checkpoint": run.step_folder.name, "series": name, "seed": seed}
+    facts = {"run": run.named, "checkpoint": run.step_folder.name, "series": name, "seed": seed}
     write_json(files[3], {"schema": 1, "files": [f.name for f in files[:3]], **facts, **summary(found, particles)})
     return files, found
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from pyro_vrnn import weights
 from pyro_vrnn.config import RunConfig
 from pyro_vrnn.data.dataset import SequenceDataset
 from pyro_vrnn.data.format import format_of
@@ -58,6 +59,13 @@ class Plan:
         """How many numbers the network learns."""
         return sum(p.numel() for p in self.net.parameters())
 
+    @property
+    def origin(self) -> str | None:
+        """`init_from` as a RUN argument: the name of a shipped model, or the checkpoint's path."""
+        if self.init_from is None:
+            return None
+        return weights.name_of(self.init_from.parents[1]) or str(self.init_from)
+
 
 def plan(
     settings: RunConfig,
@@ -65,6 +73,7 @@ def plan(
     ranks: Ranks | None = None,
     init_from: str | Path | None = None,
     known: Content | None = None,
+    preparing: str = "",
     say: Callable[[str], None] = lambda message: None,
 ) -> Plan:
     """Check everything about a training that can be checked before it begins.
@@ -74,6 +83,7 @@ def plan(
         ranks: the processes that share the training; alone by default.
         init_from: a run whose weights the training is to start from.
         known: what the data of the run that is resumed holds; its file may lie elsewhere now.
+        preparing: the command that prepares the data, for the error where it is missing.
         say: told when a data set is prepared on the way.
 
     Raises:
@@ -83,7 +93,11 @@ def plan(
     """
     ranks = ranks or Ranks()
     _check_ranks(settings, ranks)
-    path = ranks.first(lambda: find_data(settings.data.path, moved=known is not None, say=say))
+    origin, source = (None, None) if init_from is None else checkpoint.find(Path(init_from))
+    theirs = origin is not None and read_config(origin).data.path == settings.data.path
+    hint = weights.data_hint(origin) if origin is not None and theirs else ""
+    moved = known is not None or bool(hint)
+    path = ranks.first(lambda: find_data(settings.data.path, moved=moved, preparing=preparing, hint=hint, say=say))
     info = read_info(path)
     _check_support(settings, info)
     _check_missing(settings, info)
@@ -103,9 +117,7 @@ def plan(
         net = build_net(settings)
         _check_model(settings, net)
         random = torch.get_rng_state()
-    source = None
-    if init_from is not None:
-        origin, source = checkpoint.find(Path(init_from))
+    if origin is not None and source is not None:
         _check_same_model(origin, settings)
         checkpoint.expect(net.state_dict(), checkpoint.load(source).model, source, "the file of weights")
     return Plan(settings, info, content_of(path), train, valid, net, random, source)

@@ -138,7 +138,7 @@ def write(
         back = (back > 0.5).to(x)
     if run.format.traits.pen and not draw:
         back[..., -1] = (back[..., -1] > 0.5).to(x)
-    folder = make_folder(out or run.folder / "reconstructions")
+    folder = make_folder(out or run.output("reconstructions"))
     stem = f"{split}-{safe_name(name)}" if file is None else safe_name(name)
     stem += (f"-noise-{noise:g}" if noise else "") + (f"-without-{hide[0]}-{hide[1]}" if hide else "")
     stem += f"-draw-{seed}" if draw else f"-seed-{seed}" if noise and seed else ""
@@ -155,7 +155,7 @@ def write(
     about = folder / f"{stem}.json"
     error = float((back - x).square().nanmean())
     facts = {"sequence": name, "split": None if file else split, "steps": len(x), "noise": noise, "hide": hide}
-    facts |= {"draw": draw, "seed": seed, "mean_square_error": error, "run": str(run.folder)}
+    facts |= {"draw": draw, "seed": seed, "mean_square_error": error, "run": run.named}
     if run.format.support == "binary":
         facts["bits_changed"] = float(np.mean(back.cpu().numpy() != x.cpu().numpy()))
     write_json(about, {"schema": 1, "files": [f.name for f in files], **facts})

@@ -11,11 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pyro_vrnn import weights
 from pyro_vrnn.objectives import make_objective
 from pyro_vrnn.objectives.evaluation import Evaluation, evaluate
 from pyro_vrnn.programs import Stacked
-from pyro_vrnn.runs import forecasting, imputing, reconstruction, reporting, sampling
+from pyro_vrnn.runs import forecasting, imputing, reconstruction, sampling
 from pyro_vrnn.runs.folder import read_config
+from pyro_vrnn.runs.pages import run_page
 from pyro_vrnn.runs.plan import build_net
 from pyro_vrnn.runs.posteriors import draws, inspection, latent_space
 from pyro_vrnn.runs.posteriors.inference_data import PosteriorTrace
@@ -97,8 +99,8 @@ class Run(Trained):
         return latent_space.interpolate(self, first, second, **options)
 
     def report(self, path: str | Path | None = None, **options: Any) -> Path:
-        """Write the run onto one HTML page, RUN/report.html by default; the options are those of `reporting.write`."""
-        return reporting.write(self, None if path is None else Path(path), **options)
+        """Write the run onto one HTML page, RUN/report.html by default; the options are those of `run_page.write`."""
+        return run_page.write(self, None if path is None else Path(path), **options)
 
     def impute(self, x: Any, particles: int = imputing.PARTICLES, *, seed: int = 0) -> imputing.Imputed:
         """The posterior mean and interval of each missing value (NaN) of a series [T, X], in its source's units."""
@@ -110,13 +112,18 @@ class Run(Trained):
 
 
 def load(path: str | Path, *, device: str = "cpu", say: Callable[[str], None] = lambda message: None) -> Run:
-    """Open a run folder (its BEST checkpoint) or one checkpoint folder; `say` is told if its data lies elsewhere now.
+    """Open a run folder (its BEST checkpoint), one checkpoint folder, or a shipped model by its name, such as "bach".
+
+    A folder of that name in the current one goes before the shipped model; `say` is told of it, and later if the
+    run's data lies elsewhere now.
 
     Raises:
         CheckpointError: no run there, or it is damaged.
         DeviceError: no such device.
     """
     folder, step_folder = checkpoint.find(Path(path))
+    if weights.hidden(Path(path)):
+        say(f"note: {path} is the run in this folder, not the shipped model of that name")
     settings = read_config(folder)
     where = pick_device(device)
     net = build_net(settings).to(where)

@@ -108,8 +108,8 @@ def write(
     Args:
         run: the trained model.
         num: how many.
-        steps: length of each, the given beginning included; default: that of the training sequences if all have
-            the same and the beginning is shorter, else 64 after the beginning.
+        steps: length of each, the given beginning included; default: `Trained.sample_steps` if the beginning is
+            shorter, else 64 after the beginning.
         seconds: the same in seconds.
         temperature: below 1 surer, above 1 wilder.
         prime: a file of the kind that the model draws, to continue from.
@@ -147,7 +147,7 @@ def write(
         if steps < 1:
             rate = form.steps_per_second or 1.0
             raise ConfigError(f"--seconds {seconds}: a step is {1 / rate:.4g} seconds", "ask for at least one")
-    length = usual_steps(form.sequence_steps, first) if steps is None else steps
+    length = usual_steps(run.sample_steps, first) if steps is None else steps
     if length < max(1, first):
         raise ConfigError(f"{length} steps: must be at least {max(1, first)}", "the given beginning is counted in")
     if length > MOST_STEPS:
@@ -158,7 +158,7 @@ def write(
         lost = np.isnan(given.cpu().numpy())
         for sequence in stored if lost.any() else ():
             sequence[:first][lost] = np.nan
-    folder = make_folder(out or run.folder / "samples")
+    folder = make_folder(out or run.output("samples"))
     files: list[Path] = []
     others: list[Path] = []
     width = max(2, len(str(num - 1)))
@@ -175,7 +175,7 @@ def write(
             {
                 "schema": 1,
                 "file": medium.name,
-                "run": str(run.folder),
+                "run": run.named,
                 "checkpoint": run.step_folder.name,
                 "draw": i,
                 "num": num,
@@ -213,7 +213,7 @@ def decoded(run: Trained, drawn: Draw) -> list[NDArray[Any]]:
 
 
 def usual_steps(sequence_steps: int, first: int) -> int:
-    """How long a sample is that continues from `first` steps; `sequence_steps` as in `DataFormat`."""
+    """How long a sample is that continues from `first` steps; `sequence_steps` as in `Trained.sample_steps`."""
     return sequence_steps if first < sequence_steps <= MOST_STEPS else first + DEFAULT_STEPS
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from pyro_vrnn import weights
 from pyro_vrnn.config import Resolved, RunConfig
 from pyro_vrnn.data.baselines import Coins, last_value_line
 from pyro_vrnn.data.dataset import moments
@@ -83,7 +84,14 @@ def train(
         if ranks.rank == 0:
             watch.watch = Observers(observer or Observer(), *loggers(log, lambda line: watch.said(line)))
         request = ranks.first(lambda: _request(resolved, out, resume, init_from, overwrite, max_seconds))
-        planned = plan(resolved.config, ranks=ranks, init_from=request.init_from, known=request.content, say=watch.said)
+        planned = plan(
+            resolved.config,
+            ranks=ranks,
+            init_from=request.init_from,
+            known=request.content,
+            preparing=resolved.preparing,
+            say=watch.said,
+        )
         for note in resolved.notes:
             watch.said(f"note: {note}")
         # The caller's random numbers stay the caller's.
@@ -108,7 +116,14 @@ def check(
     loggers(log, say)
     request = _request(resolved, out, resume, init_from, overwrite, None)
     ranks = Ranks(world=parallel.world())
-    planned = plan(resolved.config, ranks=ranks, init_from=request.init_from, known=request.content, say=say)
+    planned = plan(
+        resolved.config,
+        ranks=ranks,
+        init_from=request.init_from,
+        known=request.content,
+        preparing=resolved.preparing,
+        say=say,
+    )
     if request.resuming:
         for change in _changes(request, planned):
             say(change)
@@ -142,6 +157,9 @@ def _request(
     from_folder: Path | None = None
     if resume not in ("auto", "never"):
         folder, from_folder = checkpoint.find(Path(resume), "LATEST")
+        if (shipped := weights.name_of(folder)) is not None:
+            hint = f"--init-from {shipped} starts a run of your own from its weights"
+            raise ConfigError(f"--resume {resume}: a shipped model has no optimizer's state to continue from", hint)
         if overwrite or (out is not None and out.resolve() != folder.resolve()):
             raise ConfigError(
                 f"--resume {resume} continues in {folder}, so --out and --overwrite make no sense with it",
@@ -185,9 +203,9 @@ def _train(plan: Plan, ranks: Ranks, watch: LoggingObserver, request: _Request) 
         if leads:
             write_bytes(out / "config.toml", settings.to_toml().encode("utf-8", "surrogateescape"))
         if leads and not request.resuming:
-            write_environment(out, where, plan.init_from, plan.content)
-            if plan.init_from is not None:
-                watch.said(f"weights from {plan.init_from}")
+            write_environment(out, where, plan.origin, plan.content)
+            if plan.origin is not None:
+                watch.said(f"weights from {plan.origin}")
         if leads and request.resuming and request.content is None:
             write_content(out, plan.content)
         if not leads:  # the weights are the same, what is drawn is not

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyro_vrnn import media
+from pyro_vrnn import media, weights
 from pyro_vrnn.config import RunConfig
 from pyro_vrnn.data import catalogue
 from pyro_vrnn.data.dataset import SequenceDataset
@@ -66,6 +66,22 @@ class Trained:
         return f"<{type(self).__name__} {self.folder} ({self.config.model.name}, {self.step_folder.name})>"
 
     @property
+    def named(self) -> str:
+        """The RUN argument that opens it: the name of a shipped model, or the run folder."""
+        return weights.name_of(self.folder) or str(self.folder)
+
+    def output(self, part: str) -> Path:
+        """Where a part of it is written by default: RUN/part; for a shipped model NAME-part in the current folder."""
+        shipped = weights.name_of(self.folder)
+        return self.folder / part if shipped is None else Path(f"{shipped}-{part}")
+
+    @property
+    def sample_steps(self) -> int:
+        """How long samples are by default: what a card says, or as the training sequences if all are alike, else 0."""
+        shipped = weights.name_of(self.folder)
+        return self.format.sequence_steps if shipped is None else weights.card(shipped).steps
+
+    @property
     def encoding(self) -> Encoding:
         """How the model reads stored values."""
         return Encoding(self.format.center, self.format.scale, len(self.format.symbols), self.format.offset)
@@ -111,11 +127,12 @@ class Trained:
         if named in self._places:
             return self._places[named]
         own, known = self.config.data.path, read_content(self.folder)
-        path = find_data(own, moved=True) if named is None else catalogue.find(named)
+        hint = weights.data_hint(self.folder)
+        path = find_data(own, moved=True, hint=hint) if named is None else catalogue.find(named)
         if known is not None:
             differences = known.differences(content_of(path))
             if differences and named is None:
-                message = f"{path}: not the data that {self.folder} was trained on: {'; '.join(differences)}"
+                message = f"{path}: not the data that {self.named} was trained on: {'; '.join(differences)}"
                 hint = "put the run's own data there; evaluate --data FILE takes this for other data of the same kind"
                 raise DataError(message, hint, path)
             if not differences and path.resolve() != Path(own).resolve():

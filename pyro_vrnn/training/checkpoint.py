@@ -21,6 +21,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
+from pyro_vrnn import weights
 from pyro_vrnn.system.errors import CheckpointError
 from pyro_vrnn.system.files import cannot_write, sync_folder, write_bytes, write_synced
 
@@ -124,6 +125,8 @@ def load(step_folder: Path) -> Checkpoint:
         model, optimizer = (load_tensors(contents[name]) for name in FILES[:2])
     except (SafetensorError, ValueError, KeyError) as error:
         raise CheckpointError(f"{step_folder}: not safetensors ({error})", _DAMAGED, step_folder) from None
+    # Shipped weights are float16 at half the size; a network's own are never less than float32.
+    model = {key: value.float() if value.dtype == torch.float16 else value for key, value in model.items()}
     return Checkpoint(model, optimizer, state)
 
 
@@ -131,19 +134,26 @@ _DAMAGED = "the checkpoint is damaged; name another one of RUN/checkpoints, or t
 
 
 def find(path: Path, which: str = "BEST") -> tuple[Path, Path]:
-    """A RUN argument to (run folder, step folder): a run folder, or one of its checkpoints.
+    """A RUN argument to (run folder, step folder): a run folder, one of its checkpoints, or a shipped model's name.
+
+    A folder of that name in the current one goes before the shipped model.
 
     Raises:
         CheckpointError: no run there, or it has no such checkpoint.
     """
+    shadow = weights.hidden(path)
+    path = weights.folder_of(path)
     if not path.exists():
-        raise CheckpointError(f"{path}: no such run", "a run is a folder that `pyro-vrnn train` wrote", path)
+        known = f"or the name of a shipped model, which `pyro-vrnn models` lists: {', '.join(weights.names())}"
+        raise CheckpointError(f"{path}: no such run", f"a run is a folder that `pyro-vrnn train` wrote, {known}", path)
     if (path / MANIFEST).is_file() and path.parent.name == "checkpoints":
         return path.parent.parent, path
     if not (path / "config.toml").is_file():
         raise CheckpointError(
             f"{path}: not a run folder (no config.toml)",
-            "give the folder that `pyro-vrnn train --out` wrote; other formats, such as Pyro's param store "
+            "it hides the shipped model of this name: rename it, or work in another folder"
+            if shadow
+            else "give the folder that `pyro-vrnn train --out` wrote; other formats, such as Pyro's param store "
             "or a pickle, are never read because loading one can run code",
             path,
         )

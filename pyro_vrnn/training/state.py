@@ -70,6 +70,7 @@ class TrainingState:
                 params,
                 lr=torch.tensor(learning_rate, device=device) if on_device else learning_rate,
                 betas=training.adam_betas,
+                eps=training.adam_eps,
                 weight_decay=training.weight_decay,
                 fused=True,
                 capturable=on_device,

@@ -53,6 +53,11 @@ def test_a_piano_roll(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert all(len(sound["src"]) < 450_000 for sound in tags["audio"])
     assert "baseline on test" in text
     assert "of 3 latent units are active" in text
+    assert "KL of each unit at each step, nats" in text
+    assert "Map of the test split (all 7 sequences), a point for each: the mean of z over its steps" in text
+    assert all(f"<title>test-{n}</title></circle>" in text for n in range(7))
+    assert "mutual information; of 7 sequences at most 1.946" in text
+    assert "What z tells of the sequence at each step, nats" in text
     assert f"--out &#39;{tmp_path}/a &amp; b-again&#39;" in text
     assert '<th scope="row">training.learning_rate</th><td>0.01</td><td>0.001</td>' in text
     first = (run.folder / "report.html").read_bytes()
@@ -89,6 +94,11 @@ def test_tables_with_hostile_names(model: str, tmp_path: Path, capsys: pytest.Ca
     assert ("no latent variables" in text) == (model == "rnn")
     assert ("One z is about the whole sequence" in text) == (model == "vrae")
     assert ("KL on test" in text) == (model != "rnn")
+    assert ("What z tells" in text) == (model != "rnn")
+    assert ("information in z_1" in text) == (model == "vrnn")
+    assert ('<th scope="row">information in z</th>' in text) == (model == "vrae")
+    assert ("Active units at each step" in text) == (model == "vrnn")
+    assert ("KL of each latent unit, nats; the largest first" in text) == (model == "vrae")
 
 
 @pytest.mark.parametrize("support", ["real", "binary"])

@@ -7,16 +7,17 @@ from pathlib import Path
 import pytest
 
 from pyro_vrnn.config import RunConfig, build, parse_toml, recipes, resolve
-from pyro_vrnn.config.resolve import MAX_RECIPE_BYTES, recipe_text
+from pyro_vrnn.config.chain import MAX_RECIPE_BYTES, chain
 from pyro_vrnn.data.format import DataFormat
 from pyro_vrnn.system.errors import ConfigError
 
 
 @pytest.mark.parametrize("name", recipes.names())
 def test_recipes_resolve_and_say_what_they_are(name: str) -> None:
-    resolved = resolve(name)
-    assert recipe_text(name).startswith("# ")
-    assert set(resolved.origins.values()) <= {"default", f"recipe {name}"}
+    resolved, sources = resolve(name), chain(name)
+    assert sources[-1].text.startswith("# ")
+    assert set(resolved.origins.values()) <= {"default", *(f"recipe {source.name}" for source in sources)}
+    assert resolved.preparing.startswith("pyro-vrnn prepare ")
 
 
 def test_later_wins_and_origins_tell(tmp_path: Path) -> None:

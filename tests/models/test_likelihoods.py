@@ -11,6 +11,7 @@ from heads import CHAINS, D, data_moments, make, points, width
 from pyro import poutine
 from torch import Tensor
 
+from pyro_vrnn.config import resolve
 from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.models.likelihoods import LIKELIHOODS, BivariateMixturePen, LogisticMixture
 from pyro_vrnn.models.vrnn import VRNN, VRNNConfig
@@ -172,6 +173,27 @@ def test_components_start_apart() -> None:
         head.fit_start(*data_moments(name, 3))
         loc = head(torch.zeros(D)).component_distribution.mean if name == "gmm" else head(torch.zeros(D)).loc
         assert len(loc.flatten().unique()) == loc.numel()
+
+
+@pytest.mark.parametrize("name", ["gmm", "bivariate-gmm-pen", "logistic-mixture"])
+def test_a_mixture_has_the_components_that_are_asked_for(name: str) -> None:
+    """By its class alone, and by `model.components`; the others are no mixtures."""
+    usual = LIKELIHOODS[name].components
+    assert usual == (10 if name == "logistic-mixture" else 20)
+    for components in (0, 3):
+        asked = [f"model.likelihood={name}", f"model.components={components}"]
+        head = resolve("rnn-gmm-iamondb", sets=asked).config.model.make_likelihood(D, 3)
+        assert head.components == (components or usual)
+        head.fit_start(*data_moments(name, 3))
+        p_x = head(torch.randn(5, D))
+        logits = p_x.mixture_distribution.logits if name == "gmm" else p_x.logits
+        assert logits.shape[-1] == (components or usual)
+        assert torch.isfinite(p_x.log_prob(p_x.sample())).all()
+    assert {name for name, cls in LIKELIHOODS.items() if cls.components} == {
+        "gmm",
+        "bivariate-gmm-pen",
+        "logistic-mixture",
+    }
 
 
 @every

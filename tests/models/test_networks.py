@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from small import make_batch, make_net
 
+from pyro_vrnn.models import MODELS
 from pyro_vrnn.models.networks import MLP, Cell, DiagonalNormal, Layers, cat, reverse_padded
+from pyro_vrnn.programs import Markov, Stacked, terms
 
 
 def test_reverse_padded_reverses_within_each_length_and_undoes_itself() -> None:
@@ -80,3 +83,36 @@ def test_layer_norm_sees_one_vector_at_a_time() -> None:
     x = torch.randn(4, 2, 3, dtype=torch.float64)
     assert sum(isinstance(m, torch.nn.LayerNorm) for m in mlp) == 2
     torch.testing.assert_close(mlp(x)[1, 1], mlp(x[1, 1]), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_start_that_is_not_learned_is_zero(name: str) -> None:
+    """It is no parameter and in no checkpoint; both programs start from it, and everything else is still learned."""
+    net = make_net(f"model.name={name}", "model.learned_start=false")
+    learned = make_net(f"model.name={name}")
+    fewer = set(learned.state_dict()) - set(net.state_dict())
+    assert fewer
+    assert all(part.split(".")[-2:-1] == ["start_state"] or part in ("z_0", "u_1") for part in fewer)
+    assert set(net.state_dict()) == {key for key, _ in net.named_parameters()}
+    own = [part for part in net.start(4) if part.shape[-1] > 1]  # VRAE's first part is a mark
+    assert own
+    assert not any(part.any() for part in own)
+    batch = make_batch()
+    log_weights = []
+    for program in (Markov(net), Stacked(net)):
+        torch.manual_seed(0)
+        run = terms(program.model, program.guide, batch, 1)
+        log_weights.append(run.log_weights)
+    torch.testing.assert_close(*log_weights, rtol=1e-9, atol=1e-9)
+    log_weights[1].sum().backward()
+    assert all(p.grad is not None for p in net.parameters())
+
+
+@pytest.mark.parametrize("kind", ["gru", "lstm", "tanh"])
+def test_a_cell_that_starts_at_zero(kind: str) -> None:
+    cell = Cell(kind, 3, 5, learned_start=False)
+    u = torch.randn(6, 2, 3)
+    zeros = tuple(torch.zeros(2, 5) for _ in range(cell.parts))
+    assert all(torch.equal(a, b) for a, b in zip(cell.start(2), zeros, strict=True))
+    assert torch.equal(cell.path(u), cell.path(u, zeros))
+    assert torch.equal(cell.path_before(u), cell.path_before(u, zeros))

@@ -52,6 +52,18 @@ def test_another_posterior_is_heard() -> None:
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
+def test_a_likelihood_and_an_objective_of_ones_own() -> None:
+    names = run_blocks(len(BLOCKS))
+    assert names["loss"].isfinite()
+    assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in names["net"].parameters())
+    likelihood, std = names["Laplace"](4, 3), torch.tensor([0.1, 1.0, 30.0])
+    likelihood.fit_start(torch.arange(3.0), std)
+    start = likelihood(torch.zeros(4)).base_dist
+    assert torch.allclose(start.stddev, std, rtol=1e-4)
+    assert torch.equal(start.mean, torch.arange(3.0))
+    assert torch.allclose(likelihood.temper(likelihood(torch.zeros(4)), 4.0).base_dist.stddev, 2 * std, rtol=1e-4)
+
+
 def test_a_model_from_outside_is_used_by_the_commands(tmp_path: Path) -> None:
     """A module and its entry point on the path are what an installed package is."""
     package = tmp_path / "site"

@@ -65,6 +65,9 @@ class _Watch:
     def __init__(self) -> None:
         self.losses: list[float] = []
 
+    def opened(self, run: Path, settings: Any) -> None:
+        pass
+
     def begin(self, step: int, total: int) -> None:
         pass
 
@@ -113,8 +116,9 @@ def prepared(recipe: str, shared: Path, folder: Path) -> Path:
     return path
 
 
-def test_every_recipe_is_here() -> None:
-    assert sorted(EXPECTED) == recipes.names()
+def test_every_recipe_of_then_is_here() -> None:
+    """Later ones are trained by tests/runs/test_recipes.py."""
+    assert set(EXPECTED) <= set(recipes.names())
 
 
 @pytest.mark.parametrize("recipe", sorted(EXPECTED))
@@ -132,7 +136,7 @@ def _main(out: Path) -> None:
     shared = Path(__file__).resolve().parents[3] / "shared"
     found = {}
     with tempfile.TemporaryDirectory() as folder:
-        for recipe in recipes.names():
+        for recipe in EXPECTED:
             data = prepared(recipe, shared, Path(folder))
             found[recipe] = first_losses(recipe, data, Path(folder) / "runs" / recipe)
     out.write_text(json.dumps(found, indent=0), encoding="utf-8")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import re
 import subprocess
 import sys
 import tomllib
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -70,27 +68,6 @@ def test_licence_is_whole() -> None:
     assert "Apache License\n                           Version 2.0, January 2004" in text
     assert "END OF TERMS AND CONDITIONS" in text
     assert len(text.split()) > 1500
-
-
-@pytest.mark.skipif(importlib.util.find_spec("hatchling") is None, reason="hatchling is not installed")
-@pytest.mark.skipif(importlib.util.find_spec("build") is None, reason="build is not installed")
-def test_the_wheel_holds_the_package_alone(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        names = archive.namelist()
-    tops = {name.split("/")[0] for name in names}
-    assert len(tops) == 2
-    assert "pyro_vrnn" in tops
-    assert any(re.fullmatch(r"pyro_vrnn-[\d.]+(\.?\w+)?\.dist-info", top) for top in tops)
-    inside = {name for name in names if name.startswith("pyro_vrnn/")}
-    source = {
-        p.relative_to(ROOT).as_posix() for p in (ROOT / "pyro_vrnn").rglob("*") if p.suffix in (".py", ".toml", ".j2")
-    }
-    assert inside == source | {"pyro_vrnn/py.typed"}
-    assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
 def test_the_command_line_imports_no_heavy_package() -> None:

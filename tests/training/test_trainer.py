@@ -63,6 +63,11 @@ def test_the_first_way_that_takes_a_batch_makes_the_update() -> None:
     assert trainer.notes() == []
 
 
+def test_the_optimiser_is_what_the_settings_say() -> None:
+    (group,) = make_trainer("training.adam_eps=1e-4", "training.adam_betas=0.95,0.99").state.optim.inner.param_groups
+    assert (group["eps"], group["betas"]) == (1e-4, (0.95, 0.99))
+
+
 def test_every_update_can_be_made_eagerly() -> None:
     trainer = make_trainer()
     (way,) = trainer.steps

@@ -37,6 +37,7 @@ def prepare(
     sample_rate: int = 16000,
     frame: int = 200,
     seconds: float | None = 0.5,
+    join: bool = False,
     resample: bool = False,
     splits: tuple[float, ...] = (90, 5, 5),
     split_by: str = "file",
@@ -66,6 +67,8 @@ def prepare(
         sample_rate: samples per second of the sequences.
         frame: samples per step.
         seconds: of a window; the last one of a recording may be shorter. None for whole recordings.
+        join: put the recordings of a split end to end, in order of their names (or of the index), before they are cut:
+            windows may then be longer than recordings. What is left of each after its last whole frame is kept too.
         resample: convert recordings of other sample rates, which are refused otherwise.
         splits: percentages of train, valid and test; each that is not 0 gets at least one.
         split_by: what is dealt out: "file" for single recordings, "folder" for top-level folders (speakers). With
@@ -91,19 +94,24 @@ def prepare(
     window = check_frames(sample_rate, frame, seconds)
     if split_by not in UNITS:
         raise choose("split by", split_by, UNITS)
+    if join and window is None:
+        raise ConfigError("--join with --seconds 0: each split would be one sequence", "say how long: --seconds 50")
+    if join and split_by == "time":
+        raise ConfigError("--join with --split-by time: parts of recordings would be joined", "use --split-by file")
     check_gain(gain, clip)
     check_shares(splits)
     check_seed(seed)
     check_free(path, overwrite)
     left = Left(named(source), strict)
     recordings = find(source, index, left)
-    decided = {"rate": sample_rate, "resample": resample, "frame": frame, "whole": window is None, "gain": gain}
+    least = 1 if join else frame  # samples of a recording that are of use
+    decided = {"rate": sample_rate, "resample": resample, "frame": least, "whole": window is None, "gain": gain}
     with Decoder(sample_rate, resample=resample) as decoder, Spool(path, recordings, decided) as spool:
         heard, left, reads = listen_at_one_gain(
             decoder,
             recordings,
             left,
-            frame=frame,
+            frame=least,
             whole=window is None,
             spool=spool,
             gain=gain,
@@ -138,11 +146,13 @@ def prepare(
                 "split_by": split_by if dealt else None,
                 "normalise": normalise,
                 "seed": seed,
+                **({"join": True} if join else {}),
                 **({} if gain == "auto" else {"gain": gain, "clip": clip}),
             },
             overwrite=overwrite,
             reads=reads,
             progress=progress,
+            join=join,
         )
 
 

@@ -7,7 +7,7 @@ What the first pass decodes lies in a spool (spool.py), from which the second on
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -140,6 +140,8 @@ def store(
     overwrite: bool,
     reads: int,
     progress: Progress | None,
+    whole: Collection[str] = (),
+    join: bool = False,
 ) -> DataInfo:
     """Write what was heard.
 
@@ -149,9 +151,11 @@ def store(
         window: steps, or None for whole recordings.
         reads: how many recordings are to be read in all, those of `listen` among them.
         progress: told (recordings read, reads).
+        whole: splits whose recordings stay whole, whatever the window.
+        join: put the recordings of a split end to end, and cut windows from the whole of it.
     """
-    whole = {h.place: h.recording for h in heard}
-    called = dict(zip(whole, names(list(whole.values())), strict=True))
+    sources = {h.place: h.recording for h in heard}
+    called = dict(zip(sources, names(list(sources.values())), strict=True))
     by_split = {s: [(h, called[h.place]) for h in heard if h.recording.split == s] for s in SPLITS}
     if not by_split["train"]:
         said = "; ".join(f"{skipped['file']}: {skipped['reason']}" for skipped in left.first[:3])
@@ -161,7 +165,12 @@ def store(
         )
     extra: dict[str, Any] = {
         "sample_rate": sample_rate,
-        "tail_samples": {split: sum(h.tally.samples % frame for h, _ in part) for split, part in by_split.items()},
+        "tail_samples": {
+            split: sum(h.tally.samples for h, _ in part) % frame
+            if join
+            else sum(h.tally.samples % frame for h, _ in part)
+            for split, part in by_split.items()
+        },
         "clipped_samples": sum(h.tally.clipped for h in heard),
         "full_scale_samples": sum(h.full_scale for h in heard),
         "recordings": {split: len(part) for split, part in by_split.items()},
@@ -184,18 +193,30 @@ def store(
     to_do = Counter(h.place for h in heard)  # parts
     done = reads - len(to_do)  # what was skipped is done
 
-    def sequences(split: str) -> Iterator[Array]:
+    def samples(h: Heard) -> Iterator[Array]:
+        """A recording, or a part of one, in blocks."""
         nonlocal done
-        for h, name in by_split[split]:
-            size, start = frame * (window or h.tally.samples // frame), h.start or 0
-            pieces = cut(spool.read(h.place, start, start + h.tally.samples), size, frame)
-            for k, part in enumerate(pieces, start=start // size if window else 0):
-                ids[split].append(f"{name}#{k}" if window else name if h.start is None else f"{name}#{split}")
+        start = h.start or 0
+        yield from spool.read(h.place, start, start + h.tally.samples)
+        to_do[h.place] -= 1
+        done += not to_do[h.place]
+        if progress is not None:
+            progress(done, reads)
+
+    def sequences(split: str) -> Iterator[Array]:
+        steps = None if split in whole else window
+        if join:
+            assert steps is not None
+            joined = (block for h, _ in by_split[split] for block in samples(h))
+            for k, part in enumerate(cut(joined, frame * steps, frame)):
+                ids[split].append(f"{split}#{k}")
                 yield part.reshape(-1, frame)
-            to_do[h.place] -= 1
-            done += not to_do[h.place]
-            if progress is not None:
-                progress(done, reads)
+            return
+        for h, name in by_split[split]:
+            size, start = frame * (steps or h.tally.samples // frame), h.start or 0
+            for k, part in enumerate(cut(samples(h), size, frame), start=start // size if steps else 0):
+                ids[split].append(f"{name}#{k}" if steps else name if h.start is None else f"{name}#{split}")
+                yield part.reshape(-1, frame)
 
     return write_sequences(
         path,

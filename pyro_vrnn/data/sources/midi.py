@@ -19,7 +19,7 @@ from pyro_vrnn.data.sources.finishing import Cut, deal, ids_of
 from pyro_vrnn.data.sources.midifile import Song, read_song
 from pyro_vrnn.data.sources.request import Request, reads
 from pyro_vrnn.data.writer import write_sequences
-from pyro_vrnn.system.errors import ConfigError, DataError, choose
+from pyro_vrnn.system.errors import ConfigError, DataError, at_least, choose
 
 GRIDS = ("time", "beats")
 
@@ -35,6 +35,7 @@ def prepare(
     window: int | None = None,
     hop: int | None = None,
     split_by: str = "sequence",
+    pieces: int | None = None,
 ) -> DataInfo:
     """Write songs to a data file, uint8 [T, X], a column for each note that occurs in the training songs.
 
@@ -45,8 +46,8 @@ def prepare(
     `notes_dropped` those of valid and test songs that no training song has, `mended` the files by what their headers
     had wrong. Songs that cannot be read, or have no notes to keep, are skipped and listed.
 
-    VRAE (Fabius, van Amersfoort 2014) is `rate=20` with `window=50`, or `window=40, hop=20`; `hop=1` gives a window
-    at every step.
+    VRAE (Fabius, van Amersfoort 2014) is `rate=20` with `window=50`, or `window=40, hop=20`, and `pieces=520`; `hop=1`
+    gives a window at every step.
 
     Args:
         request: its source is a folder of .mid files, of any depth; its progress counts files.
@@ -60,23 +61,33 @@ def prepare(
         hop: steps from one window to the next; the window by default.
         split_by: "sequence" deals out whole songs. With "time" the start of each song is for training and its end for
             test, so that the songs of all splits are the same; it needs a window.
+        pieces: windows that are kept of each song, its first ones; all by default. What comes after them in a song is
+            as if it were not there, and counted in `steps_left_out`.
 
     Raises:
         DataError: not a folder, no .mid file in it, or nothing is left to train on.
         ConfigError: the file exists, a rate not from 0 to 1000, more than 64 steps or fewer than 1 in a beat, a rate
-            for beats or beats for a rate, a window or hop below 1, a hop or a split by time without a window, or
-            splits that do not add up to 100.
+            for beats or beats for a rate, a window, hop or pieces below 1, a hop, pieces or a split by time without a
+            window, or splits that do not add up to 100.
     """
     how = Cut(window=window, hop=hop, split_by=split_by, splits=splits)
     if split_by == "time" and window is None:
         raise ConfigError("split_by='time' without a window", "give --window too")
     by_score = _is_by_score(grid, rate, per_beat)
     steps = (4 if per_beat is None else per_beat) if by_score else (20.0 if rate is None else rate)
+    at_least("pieces", 1 if pieces is None else pieces, 1)
+    if pieces is not None and window is None:
+        raise ConfigError(f"pieces={pieces} without a window", "give --window too")
     skips = request.skips()
     songs, about = _read_songs(request, steps, by_score, window or 1, skips)
-    pieces, left = deal({name: len(song) for name, song in songs.items()}, {}, how, request.seed, skips)
+    after = 0
+    if window is not None and pieces is not None:
+        whole, last = songs, window + (pieces - 1) * (hop or window)
+        songs = {name: song[:last] for name, song in whole.items()}
+        after = sum(len(song) - len(songs[name]) for name, song in whole.items())
+    dealt, left = deal({name: len(song) for name, song in songs.items()}, {}, how, request.seed, skips)
     # Of the songs that train has anything of: how far its part goes.
-    ends = {name: len(songs[name]) if split_by == "sequence" else end for name, _, end in pieces["train"]}
+    ends = {name: len(songs[name]) if split_by == "sequence" else end for name, _, end in dealt["train"]}
     used = sum(_unpack(songs[name])[:end].sum(axis=0, dtype=np.int64) for name, end in ends.items())
     columns = np.flatnonzero(used)
     others = np.setdiff1d(np.arange(KEYS), columns)
@@ -84,7 +95,7 @@ def prepare(
 
     def rolls(split: str) -> Iterator[Array]:
         """The sequences of a split, unpacked one song at a time."""
-        for name, parts in groupby(pieces[split], key=lambda piece: piece[0]):
+        for name, parts in groupby(dealt[split], key=lambda piece: piece[0]):
             roll = _unpack(songs[name])[:, columns]
             for _, start, stop in parts:
                 yield roll[start:stop]
@@ -92,7 +103,7 @@ def prepare(
     return write_sequences(
         request.path,
         {split: rolls(split) for split in SPLITS},
-        ids=ids_of(pieces, how),
+        ids=ids_of(dealt, how),
         kind="pianoroll",
         support="binary",
         steps_per_second=about.per_second(steps) if by_score else steps,
@@ -103,6 +114,7 @@ def prepare(
             **({"grid": grid, "per_beat": steps} if by_score else {"rate": steps}),
             "window": window,
             "hop": hop,
+            **({"pieces": pieces} if pieces is not None else {}),
             "seed": request.seed,
             **({} if split_by == "sequence" else {"split_by": split_by}),
             **shares_option(splits),
@@ -113,7 +125,7 @@ def prepare(
             **about.extra(),
             **({"quarters_per_minute": about.tempo} if by_score else {}),
             "notes_dropped": sum(len(held_notes(song)) for song in rest),
-            "steps_left_out": left.get("steps_left_out", 0),
+            "steps_left_out": left.get("steps_left_out", 0) + after,
             **skips.extra(),
         },
         overwrite=request.overwrite,

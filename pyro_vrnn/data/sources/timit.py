@@ -1,7 +1,7 @@
 """TIMIT as the LDC delivers it (LDC93S1): TRAIN and TEST, dialect, speaker, *.WAV, which are NIST SPHERE files.
 
-The test set is the corpus's own; of the training speakers one in twenty is for validation, drawn by the seed. All
-sentences are kept: the two SA sentences too, which every speaker says.
+The test set is the corpus's own, and its sentences stay whole; 5% of the rest are for validation, drawn by the seed.
+All sentences are kept: the two SA sentences too, which every speaker says.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from pyro_vrnn.data.sources.framing import check_frames, listen, store
 from pyro_vrnn.data.sources.recordings import Left, clean, describe_sources, walk
 from pyro_vrnn.data.sources.request import Request, reads
 from pyro_vrnn.data.sources.spool import Spool
-from pyro_vrnn.system.errors import DataError, check_seed
+from pyro_vrnn.system.errors import DataError, check_seed, choose
 
 RATE = 16000
-VALID_SHARE = 0.05  # of the training speakers
+VALID_SHARE = 0.05  # of the training speakers, or of their sentences
+UNITS = {"folder": "speakers", "file": "sentences"}
 LAYOUT = "give the folder that holds TRAIN and TEST, and in them dialect/speaker/*.WAV"
 
 
@@ -31,30 +32,36 @@ def prepare(
     *,
     frame: int = 200,
     seconds: float | None = None,
+    split_by: str = "folder",
 ) -> DataInfo:
     """Write TIMIT to a data file, int16 [T, frame] each, 16 kHz.
 
     Args:
         request: its source is the folder that holds TRAIN and TEST, or one that holds that folder; its seed chooses the
-            validation speakers.
+            validation speakers, or sentences.
         frame: samples per step.
-        seconds: length of a window; None for whole utterances.
+        seconds: length of a window of train and valid; None for whole sentences. Test sentences always stay whole.
+        split_by: what is drawn for validation: "folder" for 5% of the speakers, who are then heard in no other split,
+            or "file" for 5% of all sentences (Fraccaro et al. 2016).
 
     Raises:
         ConfigError: an argument out of range, or the file exists.
-        DataError: no TIMIT there, another sample rate, fewer than two training speakers, nothing to train on.
+        DataError: no TIMIT there, another sample rate, fewer than two speakers or sentences to train on.
     """
+    if split_by not in UNITS:
+        raise choose("split by", split_by, UNITS)
     window = check_frames(RATE, frame, seconds)
     check_seed(request.seed)
     left = Left(request.source.name, request.strict)
     train, test = _halves(request.source)
     recordings = list(_utterances(train, "train", left))
-    speakers = sorted({recording.folder for recording in recordings})
-    if len(speakers) < 2:
-        raise DataError(f"{train}: {len(speakers)} speakers, too few for a validation split", LAYOUT, train)
-    count = max(1, round(VALID_SHARE * len(speakers)))
-    valid = {speakers[i] for i in np.random.default_rng(request.seed).permutation(len(speakers))[:count]}
-    recordings = [replace(r, split="valid") if r.folder in valid else r for r in recordings]
+    units = [recording.folder if split_by == "folder" else recording.name for recording in recordings]
+    dealt = sorted(set(units))
+    if len(dealt) < 2:
+        raise DataError(f"{train}: {len(dealt)} {UNITS[split_by]}, too few for a validation split", LAYOUT, train)
+    count = max(1, round(VALID_SHARE * len(dealt)))
+    valid = {dealt[i] for i in np.random.default_rng(request.seed).permutation(len(dealt))[:count]}
+    recordings = [replace(r, split="valid") if u in valid else r for r, u in zip(recordings, units, strict=True)]
     recordings += _utterances(test, "test", left)
     decided = {"frame": frame, "whole": window is None}
     with Decoder(RATE, resample=False) as decoder, Spool(request.path, recordings, decided) as spool:
@@ -69,12 +76,14 @@ def prepare(
             sample_rate=RATE,
             frame=frame,
             window=window,
+            whole=("test",),
             source="TIMIT Acoustic-Phonetic Continuous Speech Corpus, LDC93S1",
             licence="the LDC's user agreement",
             options={
                 "source": describe_sources(request.source),
                 "frame": frame,
                 "seconds": seconds,
+                **({} if split_by == "folder" else {"split_by": split_by}),
                 "seed": request.seed,
             },
             overwrite=request.overwrite,

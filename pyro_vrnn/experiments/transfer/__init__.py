@@ -26,6 +26,6 @@ def transfer(run: Trained, *, out: str | Path | None = None, **options: Any) -> 
     Returns:
         What results.json holds.
     """
-    folder = run.folder / "transfer" if out is None else Path(out)
+    folder = run.output("transfer") if out is None else Path(out)
     found = compare(run, **options)
     return {**found, "files": [str(file) for file in results.write(found, folder)]}

@@ -34,6 +34,9 @@ class Likelihood(nn.Module, ABC):
     quantised: ClassVar[bool] = False
     """Whether it gives whole 16-bit steps a probability, so that noise within a step adds nothing."""
 
+    components: int = 0
+    """Of a mixture, how many; its class says how many by default, and takes `components` to be made with others."""
+
     factorised: ClassVar[bool] = False
     """Whether the entries of a step are independent given its features, so that some of them may be missing."""
 

@@ -13,11 +13,11 @@ from pyro_vrnn.models.likelihoods.base import SCALE_BIAS, Likelihood, around, po
 
 
 class GaussianMixture(Likelihood):
-    """20 diagonal Gaussians over the whole frame, one choice k a frame (VRNN-GMM, Chung et al. 2015, sec. 4).
+    """K = 20 diagonal Gaussians over the whole frame, one choice k a frame (VRNN-GMM, Chung et al. 2015, sec. 4).
 
         p(x) = sum_k pi_k prod_j N(x_j | loc_kj, scale_kj)     (after Graves 2013, arXiv:1308.0850, sec. 4.1)
 
-    pi by a softmax, loc linear, scale = softplus + 1e-4 where Graves takes exp. K components: the output
+    pi by a softmax, loc linear, scale = softplus + 1e-4 where Graves takes exp. With K components the output
     layer has K (2 X + 1) units.
     """
 
@@ -25,8 +25,9 @@ class GaussianMixture(Likelihood):
     factorised = True
     components = 20
 
-    def __init__(self, in_dim: int, x_dim: int) -> None:
+    def __init__(self, in_dim: int, x_dim: int, components: int = components) -> None:
         super().__init__(in_dim, x_dim)
+        self.components = components
         self.logits = nn.Linear(in_dim, self.components)
         self.loc = nn.Linear(in_dim, self.components * x_dim)
         self.raw_scale = nn.Linear(in_dim, self.components * x_dim)

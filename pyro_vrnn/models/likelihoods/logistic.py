@@ -39,8 +39,9 @@ class LogisticMixture(Likelihood):
     low: Tensor
     high: Tensor
 
-    def __init__(self, in_dim: int, x_dim: int) -> None:
+    def __init__(self, in_dim: int, x_dim: int, components: int = components) -> None:
         super().__init__(in_dim, x_dim)
+        self.components = components
         size = self.components * x_dim
         self.logits, self.loc, self.raw_scale = (nn.Linear(in_dim, size) for _ in range(3))
         nn.init.constant_(self.raw_scale.bias, SCALE_BIAS)

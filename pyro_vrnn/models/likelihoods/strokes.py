@@ -32,8 +32,9 @@ class BivariateMixturePen(Likelihood):
     components = 20
     rho_limit = 1 - 1e-3
 
-    def __init__(self, in_dim: int, x_dim: int) -> None:
+    def __init__(self, in_dim: int, x_dim: int, components: int = components) -> None:
         super().__init__(in_dim, x_dim)
+        self.components = components
         if x_dim != 3:
             raise ConfigError(f"bivariate-gmm-pen is for steps of (dx, dy, pen); these have {x_dim} values")
         self.logits = nn.Linear(in_dim, self.components)

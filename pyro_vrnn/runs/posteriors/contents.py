@@ -127,7 +127,7 @@ def attributes(run: Trained) -> dict[str, str]:
     return {
         "inference_library": "pyro-vrnn",
         "inference_library_version": __version__,
-        "run": str(run.folder),
+        "run": run.named,
         "checkpoint": run.step_folder.name,
         "model": run.config.model.name,
         "likelihood": run.config.model.likelihood,

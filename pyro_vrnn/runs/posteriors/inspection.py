@@ -104,9 +104,15 @@ def inspect(
 
 
 def report(run: Trained, found: Posterior) -> dict[str, Any]:
-    """What is said of one sequence: its sites, KL by step and by unit, bound and diagnosis; nats."""
+    """What is said of one sequence: its sites, KL by step and by unit, bound and diagnosis; nats.
+
+    The KL by unit is a mean over steps; where one z is about the whole sequence, that z's.
+    """
     kl = found.kl()  # [K, T, Z]
-    by_step, by_unit = kl.sum(-1).mean(0), kl.mean((0, 1))
+    by_step = kl.sum(-1).mean(0)
+    by_unit = (kl if run.net.per_step else kl[:, :1]).mean(
+        (0, 1)
+    )  # one z of a whole sequence is no mean over its steps
     sites = []
     for t in range(1, found.steps + 1):
         sites.append(
@@ -155,7 +161,7 @@ def _summary(about: dict[str, Any], seed: int) -> dict[str, Any]:
 def _figures(run: Trained, found: Posterior, about: dict[str, Any], out: Path | None) -> list[Path]:
     """The pictures of one sequence."""
     split, name = about["split"], about["sequence"]
-    folder = make_folder(out or run.folder / "figures")
+    folder = make_folder(out or run.output("figures"))
     stem = f"posterior-{split}-{safe_name(name)}"
     title, steps_kl = f"{run.folder.name}: {split} {name}", np.asarray(about["kl_by_step"], np.float32)
     x, mean = found.x.cpu().numpy(), found.mean_x().cpu().numpy()
@@ -166,5 +172,6 @@ def _figures(run: Trained, found: Posterior, about: dict[str, Any], out: Path | 
     if run.net.latent_dim > 0:
         pictures += [folder / f"{stem}-kl-by-step.png", folder / f"{stem}-kl-by-unit.png"]
         figures.kl_by_step(steps_kl, pictures[-2], title=title)
-        figures.kl_by_unit(np.asarray(about["kl_by_unit"], np.float32), pictures[-1], ACTIVE_NATS)
+        unit = "nats per step" if run.net.per_step else "nats per sequence"
+        figures.kl_by_unit(np.asarray(about["kl_by_unit"], np.float32), pictures[-1], ACTIVE_NATS, unit=unit)
     return pictures

@@ -94,7 +94,7 @@ def encode(
         points = _tsne(points, seed)
     elif points.shape[1] == 1:
         points = np.column_stack([points, np.zeros_like(points)])
-    folder = make_folder(out or run.folder / "latents")
+    folder = make_folder(out or run.output("latents"))
     held = io.BytesIO()
     np.savez(held, z=found.z, lengths=found.lengths, ids=np.array(found.ids))
     arrays, picture = folder / f"{split}.npz", folder / f"{split}.png"
@@ -162,7 +162,7 @@ def interpolate(
     with torch.random.fork_rng(devices=[run.device] if run.device.type == "cuda" else []):
         torch.manual_seed(seed)
         x = _drawn(run, (1 - share) * a + share * b, length)  # [T, points, X]
-    folder = make_folder(out or run.folder / "interpolations")
+    folder = make_folder(out or run.output("interpolations"))
     stem = f"{safe_name(Path(first).stem)}-to-{safe_name(Path(second).stem)}"
     stored = [run.encoding.decode(piece) for piece in x.movedim(1, 0).double().cpu().numpy()]
     files = []
@@ -173,7 +173,7 @@ def interpolate(
         files += [medium] if picture is None else [medium, picture]
     about = folder / f"{stem}.json"
     facts = {"first": first, "second": second, "split": split, "points": points, "steps": length, "seed": seed}
-    write_json(about, {"schema": 1, "files": [f.name for f in files], "run": str(run.folder), **facts})
+    write_json(about, {"schema": 1, "files": [f.name for f in files], "run": run.named, **facts})
     return [*files, about]
 
 

@@ -183,3 +183,34 @@ def test_conversion_that_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(ConfigError, match="more than a wav can hold"):
         audio.convert(folder, tmp_path / "out", sample_rate=RATE, to="wav")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_recordings_end_to_end(tmp_path: Path) -> None:
+    """Windows longer than recordings; nothing is lost between two of them, and splits stay apart."""
+    files = {f"{name}_wav": encoded(noise(130 + 10 * i, i)) for i, name in enumerate("abcdefgh")}
+    folder = put(tmp_path / "s", **files)
+    told: list[tuple[int, int]] = []
+    asked: dict[str, Any] = {"frame": 40, "seconds": 0.02, "sample_rate": RATE, "splits": (50, 25, 25)}
+    info = prepared(tmp_path, folder, join=True, progress=lambda *n: told.append(n), **asked)  # 320 samples: 8 frames
+    assert told == [(n, 16) for n in range(1, 17)]
+    content = [noise(130 + 10 * i, i) for i in range(8)]
+    apart = prepared(tmp_path, folder, **(asked | {"frame": 10}))  # the same deal of the same files
+    names = {split: sorted({i.partition("#")[0] for i in ids(apart, split)}) for split in SPLITS}
+    info = prepared(tmp_path, folder, join=True, **asked)
+    assert [len(names[split]) for split in SPLITS] == [4, 2, 2]
+    for split in SPLITS:
+        whole = np.concatenate([content["abcdefgh".index(name)] for name in names[split]])
+        np.testing.assert_array_equal(np.concatenate(samples(info, split)), whole[: len(whole) // 40 * 40])
+        assert info.extra["tail_samples"][split] == len(whole) % 40
+        assert ids(info, split)[0] == f"{split}#0"
+        assert all(len(x) == 320 for x in samples(info, split)[:-1])
+    assert info.options["join"] is True
+    assert "join" not in apart.options
+
+
+@pytest.mark.parametrize(("options", "words"), [({"seconds": None}, "seconds 0"), ({"split_by": "time"}, "by time")])
+def test_what_cannot_be_joined(tmp_path: Path, options: dict[str, Any], words: str) -> None:
+    folder = put(tmp_path / "s", a_wav=encoded(X))
+    with pytest.raises(ConfigError, match=words):
+        prepared(tmp_path, folder, **({"seconds": 0.5, "join": True} | options))
+    assert not (tmp_path / "out.h5").exists()

@@ -164,6 +164,24 @@ def test_windows(tmp_path: Path, window: int, hop: int | None, starts: Any, left
     assert info.extra["skipped"] == [{"file": "short.mid", "reason": f"20 steps, a window has {window}"}]
 
 
+def test_the_first_pieces_of_each_song(tmp_path: Path) -> None:
+    """What comes after them is not there: not its steps, and not its notes."""
+    long = song((60, 0, 2), (64, 2, 4), (90, 4, 6))
+    folder = folder_of(tmp_path / "songs", a=long, b=song((60, 0, 1)), c=song((64, 0, 2)))
+    options: dict[str, Any] = {"rate": 10, "window": 10, "splits": (100, 0, 0)}
+    everything = midi.prepare(tmp_path / "all.h5", source=folder, **options)
+    first = midi.prepare(tmp_path / "first.h5", source=folder, pieces=3, **options)
+    whole, found = sequences(everything)["train"], sequences(first)["train"]
+    assert list(found) == ["a#0", "a#1", "a#2", "b#0", "c#0", "c#1"]
+    assert [i for i in whole if i not in found] == ["a#3", "a#4", "a#5"]
+    assert (everything.extra["pitches"], first.extra["pitches"]) == ([60, 64, 90], [60, 64])
+    assert (everything.extra["steps_left_out"], first.extra["steps_left_out"]) == (0, 30)
+    overlapping = midi.prepare(tmp_path / "hop.h5", source=folder, hop=5, pieces=2, **options)
+    assert [i for i in sequences(overlapping)["train"] if i[0] == "a"] == ["a#0", "a#1"]
+    with pytest.raises(ConfigError, match="pieces=3 without a window"):
+        midi.prepare(tmp_path / "no.h5", source=folder, pieces=3)
+
+
 def test_songs_twice_and_by_another_seed(tmp_path: Path) -> None:
     source = folder_of(tmp_path / "songs", **{f"s{i}": song((60, 0, 1), (60 + i, 0, 2)) for i in range(12)})
     infos = [midi.prepare(tmp_path / f"{i}.h5", source=source, seed=s) for i, s in enumerate((0, 0, 1))]

@@ -9,7 +9,7 @@ from soundfiles import encoded, ids, noise, sphere, why_skipped
 
 from pyro_vrnn.data.schema import SPLITS
 from pyro_vrnn.data.sources import timit
-from pyro_vrnn.system.errors import DataError
+from pyro_vrnn.system.errors import ConfigError, DataError
 
 
 def timit_corpus(folder: Path, train: int = 20, upper: bool = True) -> Path:
@@ -66,3 +66,22 @@ def test_timit_that_is_none(tmp_path: Path) -> None:
     assert "compressed with shorten" in reason
     with pytest.raises(DataError, match="shorten"):
         timit.prepare(tmp_path / "y.h5", source=packed, strict=True)
+
+
+def test_test_sentences_stay_whole_and_validation_is_a_share_of_the_sentences(tmp_path: Path) -> None:
+    """As Fraccaro et al. 2016 have it: windows of two seconds to train on, 5% of all that is not for test."""
+    timit_corpus(tmp_path / "timit")
+    info = timit.prepare(tmp_path / "x.h5", source=tmp_path / "timit", seconds=0.025, split_by="file")
+    assert [info.splits[split].sequences for split in SPLITS] == [3 * 38, 3 * 2, 6]
+    assert (info.splits["train"].longest, info.splits["test"].longest) == (2, 5)
+    assert {i.rpartition("#")[1] for i in ids(info, "test")} == {""}
+    kept = {split: {i.rpartition("#")[0] for i in ids(info, split)} for split in ("train", "valid")}
+    assert (len(kept["valid"]), len(kept["train"] & kept["valid"])) == (2, 0)
+    assert info.options["split_by"] == "file"
+    drawn = {frozenset(i.split("/")[1] for i in kept["valid"])}
+    for seed in range(1, 5):
+        other = timit.prepare(tmp_path / "y.h5", source=tmp_path / "timit", split_by="file", seed=seed, overwrite=True)
+        drawn.add(frozenset(i.split("/")[1] for i in ids(other, "valid")))
+    assert len(drawn) > 1
+    with pytest.raises(ConfigError, match="choose from file, folder"):
+        timit.prepare(tmp_path / "z.h5", source=tmp_path / "timit", split_by="speaker")

@@ -68,6 +68,8 @@ def test_one_z_of_a_whole_sequence_is_shown_once(
         first = {line.split()[0] for line in capsys.readouterr().out.splitlines()}
         assert {name for name in first if name in ("z_1", "z_2", "z_3")} == shown
         assert {"x_1", "x_2", "x_3"} <= first
+    found = vrae.inspect(sequence="1", out=tmp_path)
+    assert sum(found["kl_by_unit"]) == pytest.approx(sum(found["kl_by_step"]), rel=1e-5)
 
 
 def test_the_trace_is_pyros(run: pv.Run) -> None:
