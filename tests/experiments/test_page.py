@@ -38,6 +38,6 @@ def test_its_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
         more = ["--set", "model.hidden_dim=8", *small] if len(argv) > 1 else []
         assert cli._run([*argv, *more]) == 0, line
     said = capsys.readouterr()
-    assert "iwae-jsb          The IWAE experiment on the JSB chorales" in said.out
+    assert re.search("iwae-jsb +The IWAE experiment on the JSB chorales", said.out)
     assert "27 of 27 runs to train" in said.out
     assert "nothing was trained" in said.out

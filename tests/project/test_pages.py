@@ -1,6 +1,6 @@
 """Every block of code in docs/*.md runs, page by page and in order, as a reader would, but trained for a few updates.
 
-A page's blocks share one folder and one Python. extending.md and the README have test files of their own.
+A page's blocks share one folder and one Python. The README and the pages in ELSEWHERE have tests of their own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,15 @@ from pyro_vrnn.runs import api
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-WITH_BLOCKS = [page for page in PAGES if page.name != "extending.md" and BLOCK.search(page.read_text("utf-8"))]
+ELSEWHERE = {
+    "estimators.md": "estimators/test_base.py",
+    "experiments.md": "experiments/test_page.py",
+    "extending.md": "project/test_extending.py",
+    "observers.md": "project/test_observers_page.py",
+    "posteriors.md": "runs/posteriors/test_inspection.py",
+}
+"""Pages whose blocks are run by another test, since they need what is not in the usual folder."""
+WITH_BLOCKS = [page for page in PAGES if page.name not in ELSEWHERE and BLOCK.search(page.read_text("utf-8"))]
 
 
 def run_line(line: str) -> None:
@@ -59,9 +67,14 @@ def test_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
                 run_line(line[2:])
 
 
+@pytest.mark.parametrize("page", ELSEWHERE)
+def test_other_pages_are_run_elsewhere(page: str) -> None:
+    assert page in (ROOT / "tests" / ELSEWHERE[page]).read_text("utf-8")
+
+
 def test_all_fences_are_known() -> None:
     """A block in another language, or one that is indented, would be run by nobody."""
-    assert len(WITH_BLOCKS) >= 8
+    assert len(WITH_BLOCKS) + len(ELSEWHERE) >= 12
     for page in PAGES:
         for language in re.findall(r"^```([^\n{]*)", page.read_text("utf-8"), re.MULTILINE):
             assert language in ("", "console", "python", "toml"), page.name
