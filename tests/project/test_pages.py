@@ -77,7 +77,7 @@ def test_all_fences_are_known() -> None:
     assert len(WITH_BLOCKS) + len(ELSEWHERE) >= 12
     for page in PAGES:
         for language in re.findall(r"^```([^\n{]*)", page.read_text("utf-8"), re.MULTILINE):
-            assert language in ("", "console", "python", "toml"), page.name
+            assert language in ("", "console", "python", "text", "toml"), page.name
 
 
 def hours() -> list[str]:
