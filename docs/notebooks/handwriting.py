@@ -31,7 +31,7 @@ import numpy as np
 import pyro_vrnn as pv
 from pyro_vrnn.data.baselines import baselines
 from pyro_vrnn.data.sources import strokes
-from pyro_vrnn.runs import inspection
+from pyro_vrnn.runs.posteriors import draws
 from pyro_vrnn.runs.sampling import decoded, seeded
 
 DRAWINGS = Path("my_drawings.json")
@@ -138,7 +138,7 @@ figure.savefig(WORK / "samples.png", dpi=80)
 test = run.data(split="test")
 figure, axes = plt.subplots(2, 3, figsize=(9, 4.4), layout="constrained", sharey="row")
 for i, (above, below) in enumerate(axes.T):
-    posterior = inspection.posterior(run, test[i], particles=20)
+    posterior = draws.posterior(run, test[i], particles=20)
     surprise = [-posterior.log_prob("model", f"x_{t}").mean() for t in range(1, posterior.steps + 1)]
     show(above, run.encoding.decode(test[i]))
     below.bar(np.arange(1, len(surprise) + 1), surprise, color="#d1495b")

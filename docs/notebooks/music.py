@@ -31,7 +31,7 @@ import numpy as np
 import pyro_vrnn as pv
 from pyro_vrnn.data.baselines import baselines
 from pyro_vrnn.data.writer import write_sequences
-from pyro_vrnn.runs import inspection
+from pyro_vrnn.runs.posteriors import draws
 
 DATA = Path("data/chorales.h5")
 WORK = Path("runs/notebook-music")
@@ -132,7 +132,7 @@ plt.savefig(WORK / "samples.png", dpi=80, bbox_inches="tight")
 
 # %%
 x = run.data(split="test")[0]  # [T, 88]
-posterior = inspection.posterior(run, x, particles=20)
+posterior = draws.posterior(run, x, particles=20)
 kl = posterior.kl().mean(0).numpy()  # [T, Z], averaged over the 20 samples of z
 
 figure, (notes, surprise) = plt.subplots(2, 1, figsize=(9, 5), sharex=True, height_ratios=(2, 1), layout="constrained")

@@ -30,7 +30,7 @@ import soundfile
 import pyro_vrnn as pv
 from pyro_vrnn.data.baselines import baselines
 from pyro_vrnn.data.sources import audio
-from pyro_vrnn.runs import inspection
+from pyro_vrnn.runs.posteriors import draws
 
 RECORDINGS = Path("my_recordings")
 WORK = Path("runs/notebook-speech")
@@ -137,7 +137,7 @@ figure.savefig(WORK / "samples.png", dpi=80)
 
 # %%
 x = run.data(split="test")[0]  # [T, 100]
-posterior = inspection.posterior(run, x, particles=20)
+posterior = draws.posterior(run, x, particles=20)
 z, kl = posterior.z().mean(0).numpy(), posterior.kl().mean(0).numpy()  # [T, Z]
 used = np.argsort(-kl.mean(0))[:8]
 

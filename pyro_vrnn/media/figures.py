@@ -154,11 +154,9 @@ def kl_by_unit(
     The axis is linear up to the threshold and logarithmic above it.
 
     Args:
-        kl: [Z].
+        kl, active_threshold: in `unit`, [Z] and a number.
         path: the PNG to write.
-        active_threshold: in the same unit.
         title: shown as it is.
-        unit: of the KL.
     """
     kl = np.asarray(kl)
     order = np.argsort(-kl, kind="stable")

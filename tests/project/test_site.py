@@ -33,6 +33,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "docs", place / "docs", ignore=made)
     for name in ("CHANGELOG.md", "CONTRIBUTING.md"):
         shutil.copy(ROOT / name, place)
+    for path in [*(ROOT / "pyro_vrnn" / "weights").glob("*/card.md"), *(ROOT / "examples").glob("*.py")]:
+        copy = place / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "-d", str(place / "trees")]
     done = subprocess.run(
         [*command, str(place / "docs"), str(place / "html")],
