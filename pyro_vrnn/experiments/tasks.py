@@ -21,6 +21,8 @@ from pyro_vrnn.system.errors import CheckpointError, ConfigError, DataError, Use
 
 UNENDING = 1_000_000
 """Epochs of a run whose length is told otherwise."""
+LEAST_PARTICLES = 16
+"""Of the bound by which arms are validated whose own bounds differ."""
 MAY_DIFFER = ("training.max_steps", "training.epochs", "data.path")
 """Settings that a run may have otherwise than when it was begun: a longer one continues it, and data may move."""
 
@@ -77,12 +79,8 @@ def planned(experiment: Experiment, say: Callable[[str], None] = lambda message:
         ConfigError, DataError: an arm that `train` would refuse, by the arm's name.
         CheckpointError: the folder holds a run of an arm with other settings, or a longer one.
     """
-    found = []
-    for arm in experiment.arms:
-        try:
-            found.append(_planned(experiment, arm, say))
-        except (ConfigError, DataError, CheckpointError) as error:
-            raise type(error)(f"arm {arm.name!r}: {error.message}", error.hint, error.path) from None
+    found = [_by_name(experiment, arm, say) for arm in experiment.arms]
+    found = _validated_alike(experiment, found, say)
     models = {one.arm.name: one.plan.settings.to_dict()["model"] for one in found}
     for one in found:
         if one.arm.init_from is not None and (mine := models[one.arm.name]) != (theirs := models[one.arm.init_from]):
@@ -91,6 +89,39 @@ def planned(experiment: Experiment, say: Callable[[str], None] = lambda message:
                 message = f"arm {one.arm.name!r} starts from {one.arm.init_from!r}, whose model.{keys[0]} is another"
                 raise ConfigError(message, "give both the same model.* settings")
     return found
+
+
+def _validated_alike(experiment: Experiment, found: list[Planned], say: Callable[[str], None]) -> list[Planned]:
+    """Arms on the same data that would each be validated by its own objective are validated by one bound.
+
+    Otherwise their validations could not be compared, nor would their best checkpoints be chosen alike.
+    """
+    alike: dict[tuple[Path, str | None], list[Planned]] = {}
+    for one in found:
+        alike.setdefault((one.plan.info.path, one.arm.init_from), []).append(one)
+    changed: dict[str, Planned] = {}
+    for group in alike.values():
+        settings = [one.plan.settings for one in group]
+        bounds = {(s.validated.name, s.validated.particles) for s in settings}
+        if len(bounds) < 2 or any(s.training.valid_objective != "own" for s in settings):
+            continue
+        particles = max(LEAST_PARTICLES, *(s.objective.particles for s in settings))
+        say(
+            f"all arms are validated by iwae, K={particles}: their own bounds differ; training.valid_objective sets another"
+        )
+        common = {"training.valid_objective": "iwae", "training.valid_particles": particles}
+        for one in group:
+            arm = dataclasses.replace(one.arm, settings={**one.arm.settings, **common})
+            changed[arm.name] = _by_name(experiment, arm, say)
+    return [changed.get(one.arm.name, one) for one in found]
+
+
+def _by_name(experiment: Experiment, arm: Arm, say: Callable[[str], None]) -> Planned:
+    """One arm, whose name errors tell."""
+    try:
+        return _planned(experiment, arm, say)
+    except (ConfigError, DataError, CheckpointError) as error:
+        raise type(error)(f"arm {arm.name!r}: {error.message}", error.hint, error.path) from None
 
 
 def _planned(experiment: Experiment, arm: Arm, say: Callable[[str], None]) -> Planned:

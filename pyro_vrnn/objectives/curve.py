@@ -15,7 +15,8 @@ def limit(points: Sequence[tuple[float, float]]) -> float | None:
     Sheldon 2018, arXiv:1808.09034, theorem 3), and as a smaller power before; so the power is fitted too.
 
     Returns:
-        None for fewer than three points, or if the last three do not fall ever more slowly.
+        None for fewer than three points, if the last three do not fall ever more slowly, or if more than their last
+        fall would still be to come: that is too far to guess.
     """
     if len(points) < 3:
         return None
@@ -36,4 +37,5 @@ def limit(points: Sequence[tuple[float, float]]) -> float | None:
         middle = (low + high) / 2
         low, high = (middle, high) if shares(middle) > wanted else (low, middle)
     b, c = (float(k) ** -low for k in (k2, k3))
-    return third - next_drop * c / (b - c)
+    to_come = next_drop * c / (b - c)
+    return third - to_come if to_come <= next_drop else None

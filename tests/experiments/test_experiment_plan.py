@@ -161,3 +161,20 @@ def test_what_train_would_refuse_is_refused_before_anything_begins(tmp_path: Pat
     with pytest.raises(DataError, match=r"arm 'bad': .*no such data file"):
         planned(experiment(text + 'settings.data.path = "none.h5"\n', out=tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+def test_arms_of_different_bounds_are_validated_by_one(tmp_path: Path) -> None:
+    """Else they would be in tables of their own; what an experiment says itself stands."""
+    data = write_small(tmp_path / "small.h5")
+    text = TEXT.replace("[settings]\n", f'[settings]\ndata.path = "{data}"\n')
+    said: list[str] = []
+    found = planned(experiment(text, out=tmp_path / "a"), said.append)
+    assert {(one.plan.settings.validated.name, one.plan.settings.validated.particles) for one in found} == {
+        ("iwae", 16)
+    }
+    assert [one.plan.settings.objective.name for one in found] == ["elbo", "elbo", "iwae", "iwae"]
+    assert any("validated by iwae, K=16" in line for line in said)
+    own = text.replace("[grid]", 'training.valid_objective = "elbo"\n[grid]')
+    assert {one.plan.settings.validated.name for one in planned(experiment(own, out=tmp_path / "b"))} == {"elbo"}
+    alike = text.replace('settings.objective = { name = "iwae", particles = 3 }', "times = 3")
+    assert {one.plan.settings.validated.name for one in planned(experiment(alike, out=tmp_path / "c"))} == {"elbo"}
