@@ -107,7 +107,7 @@ def _validated_alike(experiment: Experiment, found: list[Planned], say: Callable
             continue
         particles = max(LEAST_PARTICLES, *(s.objective.particles for s in settings))
         say(
-            f"all arms are validated by iwae, K={particles}: their own bounds differ; training.valid_objective sets another"
+            f"arms are validated by iwae, K={particles}: their own bounds differ; training.valid_objective sets another"
         )
         common = {"training.valid_objective": "iwae", "training.valid_particles": particles}
         for one in group:
