@@ -151,6 +151,8 @@ def _k_hat(value: float | None) -> str:
 
 def _print_diagnosis(found: dict[str, Any]) -> None:
     """How the draws of one sequence are weighted."""
+    if found["particles"] == 1:
+        return  # one draw has nothing to be weighted against
     k_hat = "" if found["pareto_k"] is None else f", k-hat {_k_hat(found['pareto_k'])}"
     out.print(f"effective sample size {found['ess']:.1f} of {found['particles']}{k_hat}", found["diagnosis"])
 

@@ -48,6 +48,7 @@ def evaluate(
     from pyro_vrnn import runs
     from pyro_vrnn.cli.console import counting
     from pyro_vrnn.data.baselines import baselines
+    from pyro_vrnn.objectives import OBJECTIVES
 
     loaded = runs.load(run, device=device, say=out.say)
     counts = _counts(particles)
@@ -77,6 +78,8 @@ def evaluate(
     ]
     if found.stderr_repeats is not None:
         rows.append(("error", f"{found.stderr_repeats:.4f}", f"of NLL per step over {repeats} repeats"))
+    if len(counts) > 1 and not OBJECTIVES[objective].weighted:
+        out.say(f"note: more particles only average {objective}; iwae and fivo are tighter the more they have")
     limit, files = _curve(loaded, curve, rows) if len(counts) > 1 else (None, [])
     form = loaded.format
     simple = baselines(dataset.info.path, loaded.encoding) if split == "test" and not out.json else {}

@@ -108,7 +108,7 @@ def format_of(info: DataInfo) -> DataFormat:
         x_dim=reads.x_dim(info.x_dim),
         steps_per_second=rate,
         lowest_pitch=pitch,
-        by_score=info.options.get("grid") == "beats",
+        by_score=quarters is not None,  # the tempo of chorales is only how they are played
         pitches=tuple(pitches),
         frame_length=info.frame_length,
         center=reads.center,

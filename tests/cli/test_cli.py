@@ -107,6 +107,8 @@ def test_evaluate_by_the_number_of_particles(run: Path, capsys: pytest.CaptureFi
     assert Path(found["files"][0]).read_bytes()[:4] == b"\x89PNG"
     assert call("evaluate", run, "--objective", "fivo", "--particles", "2,8") == 0
     assert "K=8" in capsys.readouterr().out
+    assert call("evaluate", run, "--particles", "2,8") == 0
+    assert "only average elbo" in capsys.readouterr().err
     for wrong in ("2,x", "", "0,5"):
         assert call("evaluate", run, "--objective", "fivo", "--particles", wrong) == 2
         refused(capsys)

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pretty_midi
 import pytest
 import torch
 from fits import fit
@@ -18,7 +19,7 @@ from safetensors.torch import load_file
 from small import write_small
 
 import pyro_vrnn as pv
-from pyro_vrnn import cli, runs, weights
+from pyro_vrnn import cli, media, runs, weights
 from pyro_vrnn.data import catalogue
 from pyro_vrnn.data.sources import chorales
 from pyro_vrnn.system.errors import ConfigError, DataError
@@ -218,3 +219,15 @@ def test_listing_them_needs_no_torch() -> None:
     code = "import sys; from pyro_vrnn import cli; cli._run(['models', '--json']); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_bach_hears_a_prime_by_its_beats(tmp_path: Path) -> None:
+    """Its samples are played at 100 quarters a minute; a file of another tempo has as many eighth notes."""
+    for tempo in (60, 120):
+        song = pretty_midi.PrettyMIDI(initial_tempo=tempo)
+        piano, quarter = pretty_midi.Instrument(0), 60 / tempo
+        piano.notes = [pretty_midi.Note(80, 60 + k, k * quarter, (k + 1) * quarter) for k in range(5)]
+        song.instruments.append(piano)
+        song.write(str(tmp_path / "prime.mid"))
+        found = media.read(pv.load("bach").format, tmp_path / "prime.mid")
+        assert [step.nonzero()[0].tolist() for step in found] == [[39 + k // 2] for k in range(10)]
