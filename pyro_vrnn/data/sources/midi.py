@@ -91,7 +91,7 @@ def prepare(
     used = sum(_unpack(songs[name])[:end].sum(axis=0, dtype=np.int64) for name, end in ends.items())
     columns = np.flatnonzero(used)
     others = np.setdiff1d(np.arange(KEYS), columns)
-    rest = [_unpack(song)[ends.get(name, 0) :, others] for name, song in songs.items()]
+    rest = (_unpack(song)[ends.get(name, 0) :, others] for name, song in songs.items())
 
     def rolls(split: str) -> Iterator[Array]:
         """The sequences of a split, unpacked one song at a time."""

@@ -195,6 +195,7 @@ def regress(frozen: Frozen, parts: Parts, chosen: Sequence[int]) -> Fitted:
     for penalty in PENALTIES:
         with warnings.catch_warnings():  # one that has not converged is chosen only if it is best all the same
             warnings.simplefilter("ignore", ConvergenceWarning)
+            warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)  # one label of each
             model = LogisticRegression(C=penalty, max_iter=300).fit(frozen.train[chosen], targets)
         fitted.append((_score(model.predict_log_proba(frozen.valid), parts, parts.valid)[1], model))
     _, best = min(fitted, key=lambda found: found[0])

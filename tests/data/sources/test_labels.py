@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from soundfiles import RATE, X, encoded, ids, indexed, prepared, put
 
 from pyro_vrnn.data.dataset import SequenceDataset
-from pyro_vrnn.data.schema import read_info
+from pyro_vrnn.data.schema import SPLITS, read_info
 from pyro_vrnn.data.sources import strokes, vectors
 from pyro_vrnn.data.sources.labels import labels_of
 
@@ -41,3 +42,29 @@ def test_the_first_name_counts() -> None:
     arrays = {"test_speaker": np.array([1, 2]), "test_label": np.array(["x", "y"])}
     assert labels_of(arrays, "test", 2) == ["x", "y"]
     assert labels_of(arrays, "train", 2) is None
+
+
+def test_labels_of_recordings_are_those_of_the_index(tmp_path: Path) -> None:
+    """Each window has its recording's; a row that says nothing has none."""
+    rows = [["train", 0, 1000, "a", "x"], ["train", 1000, 500, "b", "y"], ["test", 0, 450, "c", ""]]
+    folder = indexed(tmp_path / "s", rows, train=2000, test=1000)  # its last column is `speaker`
+    info = prepared(tmp_path, folder, seconds=400 / RATE)
+    assert {split: ids(info, split) for split in SPLITS} == {
+        "train": ["a#0", "a#1", "a#2", "b#0"],
+        "valid": [],
+        "test": ["c#0"],
+    }
+    assert info.extra["labels"] == {"train": ["x", "x", "x", "y"], "valid": [], "test": [""]}
+
+
+def test_labels_of_recordings_are_their_folders(tmp_path: Path) -> None:
+    """The top one, for every split; recordings of one folder have nothing to be told apart by."""
+    put(
+        tmp_path / "s", **{f"{name}__deep__{name}{i}_wav": encoded(X[:900]) for name in ("yes", "no") for i in range(4)}
+    )
+    info = prepared(tmp_path, tmp_path / "s", seconds=400 / RATE, splits=(50, 25, 25))
+    for split in SPLITS:
+        names = ids(info, split)
+        assert info.extra["labels"][split] == ["yes" if name.startswith("yes") else "no" for name in names]
+    put(tmp_path / "t", **{f"yes__{i}_wav": encoded(X[:900]) for i in range(4)})
+    assert "labels" not in prepared(tmp_path, tmp_path / "t", splits=(50, 25, 25)).extra

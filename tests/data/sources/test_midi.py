@@ -21,7 +21,7 @@ from stored import sequences
 
 from pyro_vrnn import media
 from pyro_vrnn.data.format import format_of
-from pyro_vrnn.data.schema import SPLITS, Array, DataInfo
+from pyro_vrnn.data.schema import SPLITS, Array, DataInfo, read_info
 from pyro_vrnn.data.sources import midi
 from pyro_vrnn.data.sources.midifile import read_midi
 from pyro_vrnn.media.midi_writer import write_midi
@@ -405,3 +405,29 @@ def test_folders_that_are_not(tmp_path: Path) -> None:
     (tmp_path / "x.h5").touch()
     with pytest.raises(ConfigError, match="exists already"):
         midi.prepare(tmp_path / "x.h5", source=str(tmp_path / "gone"))
+
+
+def test_split_by_time_all_splits_have_all_songs(tmp_path: Path) -> None:
+    """The start of each song is for train and its end for test, no window crosses, and only train makes columns."""
+    songs = {f"s{i}": song(*((60 + i + k % 5, k / 5, k / 5 + 0.2) for k in range(100)), (90, 19, 20)) for i in (0, 9)}
+    source = folder_of(tmp_path / "songs", **songs)  # 20 s: 400 steps
+    info = midi.prepare(tmp_path / "x.h5", source=source, window=20, hop=10, split_by="time", splits=(80, 10, 10))
+    found = sequences(info)
+    for part in found.values():
+        assert {name.partition("#")[0] for name in part} == {"s0", "s9"}
+    assert [len(found[split]) for split in SPLITS] == [2 * 31, 2 * 3, 2 * 3]
+    whole = sequences(midi.prepare(tmp_path / "y.h5", source=folder_of(tmp_path / "one", s9=songs["s9"])))["train"]
+    kept = np.isin(midi_notes(tmp_path / "y.h5"), info.extra["pitches"])
+    mine = np.isin(info.extra["pitches"], midi_notes(tmp_path / "y.h5"))
+    np.testing.assert_array_equal(found["train"]["s9#30"][:, mine], whole["s9"][300:320][:, kept])
+    np.testing.assert_array_equal(found["test"]["s9#2"][:, mine], whole["s9"][380:400][:, kept])
+    assert 90 not in info.extra["pitches"]
+    assert (info.extra["notes_dropped"], info.options["split_by"]) == (2, "time")
+    with pytest.raises(ConfigError, match="split_by='time' without a window"):
+        midi.prepare(tmp_path / "z.h5", source=source, split_by="time")
+
+
+def midi_notes(path: Path) -> list[int]:
+    """The notes that a file has columns of."""
+    found: list[int] = read_info(path).extra["pitches"]
+    return found
