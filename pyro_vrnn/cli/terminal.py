@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import functools
 import inspect as signatures
 import io
@@ -172,6 +173,9 @@ def run(app: typer.Typer, argv: list[str]) -> int:
     except Exception as error:
         if debug:
             raise
+        if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            name = f"{str(error.filename)[:60]}…" if error.filename else "a file"
+            return _fail(ConfigError(f"{name}: {error.strerror}", "give another name"), argv)
         words = (str(error).strip().splitlines() or [""])[-1][:200]
         if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate" in str(error):
             smaller = "make it smaller: --batch-size, --particles, --steps"

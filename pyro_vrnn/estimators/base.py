@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from abc import ABC
 from collections.abc import Iterator, Sequence
@@ -284,8 +285,12 @@ class SequenceEstimator(BaseEstimator, ABC):
         super().__setstate__(state)
         if contents is not None:
             private = files.private_folder()
-            files.unpack(contents, private)
-            self.run_ = load(private, device=str(self.device))
+            try:
+                files.unpack(contents, private)
+                self.run_ = load(private, device=str(self.device))
+            except BaseException:
+                shutil.rmtree(private, ignore_errors=True)
+                raise
             files.keep_with(self.run_, private)
 
     def _repr_html_(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -97,9 +98,17 @@ def _of_frame(x: Any, known: list[str], lengths: Sequence[int] | None, sequence:
     held = read_frame(x, columns=known, sequence=sequence, time=time)
     rows = sequence is None and "sequence" not in labels
     values = list(held.values.values())
+    when = np.asarray(x[labels[time]]) if time is not None else np.empty(0)
+    if rows and any(later < earlier for earlier, later in pairwise(when)):
+        # The rows that come back are those that went in, so they are not put in order here.
+        message = f"the rows of X are not in the order of its column {time!r}"
+        raise ConfigError(message, f"X.sort_values({time!r}); or a column that says whose row each is: sequence=")
     if lengths is not None:
         if not rows:
             raise ConfigError("lengths= with a frame that says by a column whose row it is", "leave one of them out")
+        if time is not None:
+            hint = "sequence= names a column that says whose row each is"
+            raise ConfigError("lengths= says where sequences end in X as it is, and time= would order all rows", hint)
         values = _split(values[0], lengths)
     return Given(values, held.columns, rows, held.steps_per_second, whole=x[[labels[name] for name in held.columns]])
 

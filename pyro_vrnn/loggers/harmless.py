@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,8 @@ class Harmless(Observer):
             call()
         except Exception as error:  # whatever it is, it is told, and the training is worth more than its log
             self.on = False
+            with contextlib.suppress(Exception):  # of a logger that has failed already, which is told below
+                self.logger.ended()
             what = error.message if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
             line = " ".join(what.split())
             self.say(

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pyro_vrnn.system.errors import CheckpointError
+
 VALID = "valid_"
 
 
@@ -13,10 +15,23 @@ def read_rows(run: Path) -> list[dict[str, Any]]:
     """The rows that metrics.jsonl of a run holds now, oldest first; none where there is no such file.
 
     A last line that a kill cut off is left out; a resumed training writes it again.
+
+    Raises:
+        CheckpointError: another line is no JSON object.
     """
     path = run / "metrics.jsonl"
-    lines = path.read_text("utf-8").splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    lines = path.read_text("utf-8", "replace").splitlines(keepends=True) if path.exists() else []
+    return [_row(line, path, i) for i, line in enumerate(lines, start=1) if line.endswith("\n")]
+
+
+def _row(line: str, path: Path, number: int) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path}, line {number}: no row of numbers", "the file is damaged: remove it", path)
+    return found
 
 
 def scalars(row: dict[str, Any]) -> dict[str, float]:

@@ -6,7 +6,7 @@ import json
 import platform
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ import pyro
 import torch
 
 from pyro_vrnn.config import RunConfig, build, parse_toml
+from pyro_vrnn.loggers.rows import read_rows
 from pyro_vrnn.runs.content import Content
 from pyro_vrnn.system.errors import CheckpointError, ConfigError
 from pyro_vrnn.system.files import cannot_write, write_json
@@ -136,10 +137,8 @@ def read_config(folder: Path) -> RunConfig:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The rows of metrics.jsonl."""
-    path = folder / "metrics.jsonl"
-    lines: Sequence[str] = path.read_text("utf-8").splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines]
+    """The rows of metrics.jsonl; CheckpointError where one is damaged."""
+    return read_rows(folder)
 
 
 def read_environment(folder: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,8 +79,10 @@ class Observers(Observer):
         self._tell(lambda one: one.said(message))
 
     def ended(self) -> None:
-        """Tell all."""
-        self._tell(lambda one: one.ended())
+        """Tell all, whatever one of them does; the first error is raised then."""
+        with ExitStack() as last:
+            for one in reversed(self.observers):
+                last.callback(one.ended)
 
     def _tell(self, call: Callable[[Observer], None]) -> None:
         asked: StopTraining | None = None

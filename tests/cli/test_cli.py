@@ -403,6 +403,16 @@ def test_a_bug_is_called_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
         call("recipes", "--debug")
 
 
+@pytest.mark.parametrize(
+    "argv", [["train"], ["train", "--data"], ["evaluate"], ["report"], ["experiment"], ["prepare", "midi"]]
+)
+def test_names_that_are_too_long_are_no_bug(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli._run([*argv, "x" * 300]) in (2, 3, 4)
+    err = capsys.readouterr().err
+    assert "is a bug" not in err
+    assert "error: " in err
+
+
 def test_names_with_control_characters_stay_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("data", tmp_path / "a\nb\x1b[31m[bold]c.h5") == 3
     assert "a\\nb\\x1b[31m[bold]c.h5" in refused(capsys)

@@ -148,7 +148,20 @@ def test_a_run_whose_data_is_gone(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "The test split was not measured" in text
     assert "It has not been validated" in text
     assert "No update was logged" in text
+    assert "It was not looked into: the test split was not found." in text
     assert len(tags["audio"]) == 4
+
+
+def test_rows_that_a_kill_or_someone_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A last row that is cut off is no row; another that is none is told."""
+    run = pv.train(data=write_small(tmp_path / "d.h5"), out=tmp_path / "r", max_steps=1, device="cpu", settings=SMALL)
+    whole = page([str(run.folder)], capsys)[0]
+    rows = (run.folder / "metrics.jsonl").read_text()
+    (run.folder / "metrics.jsonl").write_text(rows + '{"step": 2, "lo')
+    assert page([str(run.folder)], capsys)[0] == whole
+    (run.folder / "metrics.jsonl").write_text('["no", "row"]\n' + rows)
+    assert cli._run(["report", str(run.folder)]) == 4
+    assert "metrics.jsonl, line 1: no row of numbers" in capsys.readouterr().err
 
 
 def test_bad_input_gives_one_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

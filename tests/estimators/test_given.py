@@ -10,7 +10,7 @@ import torch
 from ragged import LENGTHS, TINY, sequences
 
 import pyro_vrnn as pv
-from pyro_vrnn.system.errors import DataError
+from pyro_vrnn.system.errors import ConfigError, DataError
 
 
 def test_all_forms_of_the_same_sequences_are_the_same(vrnn: Any) -> None:
@@ -91,3 +91,16 @@ def test_columns_of_a_frame_that_are_not_there() -> None:
     estimator = pv.RNN(**TINY).fit(frame)
     with pytest.raises(DataError, match="no column 'b'"):
         estimator.score(frame[["a"]])
+
+
+def test_times_order_the_rows_of_sequences_and_do_not_move_those_of_one() -> None:
+    """What comes back for the rows of X is in the order of X."""
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(np.random.default_rng(0).normal(size=(8, 2)), columns=["a", "b"])
+    frame["hour"] = np.arange(8)
+    estimator = pv.VRNN(2, time="hour", **TINY).fit(frame)
+    assert estimator.transform(frame).shape == (8, 2)
+    with pytest.raises(ConfigError, match="not in the order of its column 'hour'"):
+        estimator.transform(frame.iloc[::-1])
+    with pytest.raises(ConfigError, match="time= would order all rows"):
+        estimator.fit(frame, lengths=[4, 4])

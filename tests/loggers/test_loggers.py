@@ -272,8 +272,11 @@ def test_a_logger_that_fails_is_told_once_and_the_training_continues(
     def fails(*values: Any) -> None:
         raise OSError(28, "No space left on device")
 
+    closed: list[str] = []
+
     def broken(say: Callable[[str], None]) -> Observer:
         observer = Observer()
+        monkeypatch.setattr(observer, "ended", lambda: closed.append("ended"))
         monkeypatch.setattr(observer, call, fails)
         return observer
 
@@ -284,6 +287,7 @@ def test_a_logger_that_fails_is_told_once_and_the_training_continues(
     assert len(told) == 1
     assert "No space left" in told[0]
     assert told[0] in (tmp_path / "a" / "log.txt").read_text()
+    assert closed == ([] if call == "ended" else ["ended"])
     is_whole(tmp_path / "a")
     assert losses(tmp_path / "a") == losses(plain)
 

@@ -142,6 +142,17 @@ def test_of_several_all_are_told_and_one_may_stop(data: Path, tmp_path: Path) ->
     assert notes.calls[-1] == ("ended", None)
 
 
+def test_an_error_at_the_end_does_not_keep_the_others_open(data: Path, tmp_path: Path) -> None:
+    class Broken(Observer):
+        def ended(self) -> None:
+            raise KeyError("mine")
+
+    notes = Notes()
+    with pytest.raises(KeyError, match="mine"):
+        fit(data, tmp_path / "a", max_steps=2, observer=Observers(Broken(), notes))
+    assert notes.calls[-1] == ("ended", None)
+
+
 def test_another_error_of_an_observer_ends_the_training_saved_and_closed(data: Path, tmp_path: Path) -> None:
     class Broken(Notes):
         def stepped(self, step: int) -> None:

@@ -180,9 +180,11 @@ def store(
     if extra["normalise"] == "range":
         extra["low"] = min(h.low for h, _ in by_split["train"])
         extra["high"] = max(h.high for h, _ in by_split["train"])
-    if len({h.recording.label for h in heard}) > 1:
+    if not join and len({h.recording.label for h in heard}) > 1:  # a window of what is joined is of no one recording
         extra["labels"] = {
-            split: [h.recording.label for h, _ in part for _ in range(_pieces(h, frame, window))]
+            split: [
+                h.recording.label for h, _ in part for _ in range(_pieces(h, frame, None if split in whole else window))
+            ]
             for split, part in by_split.items()
         }
     if spool.gain != 1:

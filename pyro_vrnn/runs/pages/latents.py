@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pyro_vrnn.data.dataset import SequenceDataset
 from pyro_vrnn.media.pages import figures
@@ -22,7 +20,6 @@ POSTERIOR_STEPS = 200
 """Scored steps of the test sequence that the posterior is taken of."""
 MOST_POINTS = 500
 """Sequences on the map; of more, evenly spaced ones."""
-Floats = NDArray[np.float64]
 
 
 def posterior(run: Trained, dataset: SequenceDataset, seed: int, told: list[Finding]) -> tuple[list[Figure], str]:
@@ -112,42 +109,11 @@ def map_of(run: Trained, dataset: SequenceDataset, seed: int) -> Figure:
     points = np.asarray(held.by_sequence(), np.float64)  # [N, Z]
     chosen = np.unique(np.linspace(0, len(points) - 1, min(len(points), MOST_POINTS)).astype(int))
     names = [held.ids[i] for i in chosen]
-    places, how = project(points[chosen], seed)
+    places, how = latent_space.project(points[chosen], seed)
     some = f"{len(chosen)} of {len(points)}" if len(chosen) < len(points) else f"all {len(points)}"
     over = "the mean of z over its steps" if run.net.per_step else "its z"
     words = f"Map of the test split ({some} sequences), a point for each: {over}, {how}"
     return figures.latent_map(places, names, groups_of(names), words)
-
-
-def project(points: Floats, seed: int) -> tuple[Floats, str]:
-    """Points [N, Z] in two dimensions, [N, 2], and how they came there in words.
-
-    One or two units are shown as they are; more by t-SNE, or, without scikit-learn, by the two directions in which
-    the points differ most (PCA).
-    """
-    count, units = points.shape
-    if units == 1:
-        return np.column_stack([points, np.zeros(count)]), "along its one unit"
-    if units == 2:
-        return points, "its two units as they are"
-    if count >= 4:
-        try:
-            from sklearn.manifold import TSNE
-        except ImportError:
-            return _principal(points), f"{units} units by PCA (pip install 'pyro-vrnn[map]' draws it by t-SNE)"
-        perplexity = min(30.0, (count - 1) / 3)
-        tsne: Any = TSNE(2, perplexity=perplexity, init="pca", random_state=seed)
-        return np.asarray(tsne.fit_transform(points), np.float64), f"{units} units by t-SNE"
-    return _principal(points), f"{units} units by PCA"
-
-
-def _principal(points: Floats) -> Floats:
-    centred = points - points.mean(0)
-    _, _, directions = np.linalg.svd(centred, full_matrices=False)  # [min(N, Z), Z]
-    found = np.zeros((len(points), 2))
-    some = centred @ directions[:2].T
-    found[:, : some.shape[1]] = some
-    return found
 
 
 def groups_of(ids: Sequence[str]) -> list[str]:

@@ -67,12 +67,17 @@ def page(run: Trained, num: int, seed: int, progress: Callable[[int, int], None]
         tested = scores.measure(run, dataset, seed, progress)
         measured += scores.in_words(run, tested)
         told += findings.of_baselines(tested.found.nll_per_step, tested.baselines)
-        if run.net.latent_dim > 0:
-            charts, words = latents.posterior(run, dataset, seed, told)
-            of_all = latents.told(run, dataset, seed)
     except (DataError, NumericsError) as error:
         told.append(Finding(f"The test split was not measured: {error.message}.", error.hint or ""))
-        words = words if run.net.latent_dim == 0 else "It was not looked into: the test split was not measured."
+    if run.net.latent_dim > 0:
+        words = "It was not looked into: the test split was not found."
+    if run.net.latent_dim > 0 and dataset is not None:
+        try:
+            charts, words = latents.posterior(run, dataset, seed, told)
+            of_all = latents.told(run, dataset, seed)
+        except (DataError, NumericsError) as error:
+            told.append(Finding(f"The posterior was not looked into: {error.message}.", error.hint or ""))
+            words = "It was not looked into, for the reason above."
     shown, about = pieces(run, dataset, num, seed)
     raw = {section: part for section, part in config.to_dict().items() if section != "format"}
     return Page(

@@ -26,6 +26,9 @@ from pyro_vrnn.system.errors import ConfigError, check_seed
 from pyro_vrnn.system.files import make_folder, safe_name, write_bytes, write_json
 
 Array = NDArray[Any]
+Floats = NDArray[np.float64]
+ONE_POINT = 1e-6
+"""Points whose largest distance along an axis is this share of their size, or less, are one point in float32."""
 MOST_POINTS = 1000
 """Points on a map; of more, one of every so many is drawn."""
 MOST_PIECES = 1000
@@ -79,10 +82,10 @@ def encode(
     """Write a split's latents as .npz (z, lengths, ids) and their map in two dimensions as .png.
 
     The map shows one point a sequence; sequences whose ids differ only after a `#` (windows of one song) share a
-    colour. Two latent units are shown as they are, more by t-SNE.
+    colour. Two latent units are shown as they are, more by t-SNE or PCA (`project`); the title says which.
 
     Raises:
-        ConfigError: no latent variables; or more than two, and scikit-learn is not installed.
+        ConfigError: no latent variables.
     """
     check_seed(seed)
     found = latents(run, run.data(data, split))
@@ -90,32 +93,48 @@ def encode(
     if len(points) > MOST_POINTS:  # t-SNE takes minutes beyond, and the eye sees no more
         chosen = np.linspace(0, len(points) - 1, MOST_POINTS).astype(int)
         points, names = points[chosen], [names[i] for i in chosen]
-    if points.shape[1] > 2:
-        points = _tsne(points, seed)
-    elif points.shape[1] == 1:
-        points = np.column_stack([points, np.zeros_like(points)])
+    places, how = project(np.asarray(points, np.float64), seed)
     folder = make_folder(out or run.output("latents"))
     held = io.BytesIO()
     np.savez(held, z=found.z, lengths=found.lengths, ids=np.array(found.ids))
     arrays, picture = folder / f"{split}.npz", folder / f"{split}.png"
     write_bytes(arrays, held.getvalue())
     groups = [name.partition("#")[0] for name in names]
-    title = f"{run.folder.name}: {split}, one point a sequence ({len(points)} of {len(found.ids)})"
-    pictures.scatter(points, groups, picture, title=title)
+    title = f"{run.folder.name}: {split}, one point a sequence ({len(points)} of {len(found.ids)}), {how}"
+    pictures.scatter(places, groups, picture, title=title)
     return [arrays, picture]
 
 
-def _tsne(points: Array, seed: int) -> Array:
-    if len(points) < 4:
-        return points[:, :2]
+def project(points: Floats, seed: int) -> tuple[Floats, str]:
+    """Points [N, Z] in two dimensions, [N, 2], and how they came there in words.
+
+    One or two units are shown as they are; more by t-SNE, or, without scikit-learn, by the two directions in which
+    the points differ most (PCA). PCA also draws points that are all one, as those of a posterior that has become the
+    prior: they have no neighbourhoods, and scikit-learn's t-SNE crashes on them.
+    """
+    count, units = points.shape
+    if units == 1:
+        return np.column_stack([points, np.zeros(count)]), "along its one unit"
+    if units == 2:
+        return points, "its two units as they are"
+    if count < 4 or float(np.ptp(points, axis=0).max()) <= ONE_POINT * float(np.abs(points).max()):
+        return _principal(points), f"{units} units by PCA"
     try:
         from sklearn.manifold import TSNE
     except ImportError:
-        raise ConfigError(
-            "a map of more than two latent units needs scikit-learn", "pip install 'pyro-vrnn[map]'"
-        ) from None
-    perplexity = min(30.0, (len(points) - 1) / 3)
-    return np.asarray(TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(points))
+        return _principal(points), f"{units} units by PCA (pip install 'pyro-vrnn[map]' draws it by t-SNE)"
+    perplexity = min(30.0, (count - 1) / 3)
+    tsne: Any = TSNE(2, perplexity=perplexity, init="pca", random_state=seed)
+    return np.asarray(tsne.fit_transform(points), np.float64), f"{units} units by t-SNE"
+
+
+def _principal(points: Floats) -> Floats:
+    centred = points - points.mean(0)
+    _, _, directions = np.linalg.svd(centred, full_matrices=False)  # [min(N, Z), Z]
+    found = np.zeros((len(points), 2))
+    some = centred @ directions[:2].T
+    found[:, : some.shape[1]] = some
+    return found
 
 
 @torch.no_grad()

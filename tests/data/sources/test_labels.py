@@ -68,3 +68,16 @@ def test_labels_of_recordings_are_their_folders(tmp_path: Path) -> None:
         assert info.extra["labels"][split] == ["yes" if name.startswith("yes") else "no" for name in names]
     put(tmp_path / "t", **{f"yes__{i}_wav": encoded(X[:900]) for i in range(4)})
     assert "labels" not in prepared(tmp_path, tmp_path / "t", splits=(50, 25, 25)).extra
+
+
+def test_windows_of_recordings_end_to_end_have_no_label(tmp_path: Path) -> None:
+    """A window may hold two recordings; elsewhere there is a label for each sequence."""
+    folder = put(
+        tmp_path / "s", **{f"{name}__{name}{i}_wav": encoded(X[:900]) for name in ("yes", "no") for i in range(4)}
+    )
+    options = {"seconds": 400 / RATE, "splits": (50, 25, 25)}
+    assert "labels" not in prepared(tmp_path, folder, join=True, **options).extra
+    info = prepared(tmp_path, folder, **options)
+    assert {split: len(held) for split, held in info.extra["labels"].items()} == {
+        split: len(ids(info, split)) for split in SPLITS
+    }

@@ -11,8 +11,9 @@ from small import write_small
 
 import pyro_vrnn as pv
 from pyro_vrnn.media.pages.findings import Finding
-from pyro_vrnn.runs.pages.latents import groups_of, posterior, project
+from pyro_vrnn.runs.pages.latents import groups_of, posterior
 from pyro_vrnn.runs.posteriors import draws, inspection
+from pyro_vrnn.runs.posteriors.latent_space import project
 
 
 def test_one_or_two_units_are_shown_as_they_are() -> None:
@@ -45,6 +46,15 @@ def test_and_without_it_by_the_directions_in_which_they_differ_most(monkeypatch:
     assert "by PCA" in how
     assert "pip install 'pyro-vrnn[map]'" in how
     assert np.abs(places[:, 0]) == pytest.approx(np.abs(points[:, 2] - 10.5), abs=0.5)
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-9])
+def test_points_that_are_all_one_have_places(spread: float) -> None:
+    """A posterior that has become the prior; scikit-learn's t-SNE ends the process on them."""
+    points = 3.0 + spread * np.random.default_rng(0).normal(size=(40, 5))
+    places, how = project(points, 0)
+    assert np.isfinite(places).all()
+    assert how == "5 units by PCA"
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
