@@ -62,7 +62,7 @@ def stderr_console() -> Console:
 
 
 class ConsoleObserver(Observer):
-    """Shows a training: loss, nll, kl, beta, updates per second, time left, and each validation."""
+    """Shows a training: loss, -log p(x|z), KL, beta, updates per second, time left, and each validation."""
 
     def __init__(self, console: Console, *, quiet: bool = False) -> None:
         self.console, self.quiet = console, quiet
@@ -89,7 +89,8 @@ class ConsoleObserver(Observer):
             star = " (best)" if row["best"] else ""
             self.valid = f"valid {row['valid_nll_per_step']:.3f}{star}"
             return
-        text = f"loss {row['loss']:.3f}  nll {row['nll']:.3f}  kl {row['kl']:.3f}  beta {row['beta']:.2f}  {self.valid}"
+        text = f"loss {row['loss']:.3f}  -log p(x|z) {row['nll']:.3f}  kl {row['kl']:.3f}  beta {row['beta']:.2f}"
+        text += f"  {self.valid}"
         if self.progress is not None:
             self.progress.update(self.task, note=text)
         elif not self.quiet and time.monotonic() - self.spoke > PLAIN_SECONDS:

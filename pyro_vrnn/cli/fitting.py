@@ -127,8 +127,9 @@ def train(
         picture = make_folder(run.folder / "figures") / "training.png"
         curves.training_curves(runs.read_metrics(run.folder), picture, title=run.folder.name)
         out.print(f"curves: {picture}")
+        out.print(f"next: pyro-vrnn evaluate {run.folder}   its bound on test, beside baselines")
         out.print(
-            f"next: pyro-vrnn evaluate {run.folder}   pyro-vrnn sample {run.folder}   pyro-vrnn inspect {run.folder}"
+            f"      pyro-vrnn sample {run.folder}   pyro-vrnn inspect {run.folder}   pyro-vrnn report {run.folder}"
         )
     return {
         "schema": 1,

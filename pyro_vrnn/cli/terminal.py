@@ -113,11 +113,20 @@ def _usage(error: Any) -> ConfigError:
             return ConfigError(f"{error.option_name}: {name} has no options of its own", hint)
         close = difflib.get_close_matches(error.option_name, own, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
+        if "--set" in own and (key := _setting(error.option_name)):
+            hint = f"did you mean --set {key}=VALUE? "
         return ConfigError(f"{error.option_name}: {name} has no such option", f"{hint}it has {', '.join(own)}")
     unknown = re.match(r"No such command '([^']*)'", error.format_message())
     if unknown and name == "prepare":
         return choose("kind of source", unknown[1], list(command.commands))
     return ConfigError(error.format_message(), f"see {path} --help")
+
+
+def _setting(option: str) -> str:
+    """The setting that an unknown option is called like, `objective.alpha` of `--alpha`; "" if there is none."""
+    from pyro_vrnn.config.reference import called
+
+    return called(option.lstrip("-").replace("-", "_"))
 
 
 def _fail(error: UserError, argv: list[str]) -> int:

@@ -47,6 +47,18 @@ def meanings(cls: type[Any]) -> dict[str, str]:
     return {field.name: found[field.name] for field in dataclasses.fields(cls)}
 
 
+def called(name: str) -> str:
+    """The dotted setting of this last name, `objective.alpha` of alpha; "" if there is none."""
+    classes: dict[str, list[Any]] = {
+        "model": [model.Config for model in MODELS.values()],
+        "objective": [*OBJECTIVES.values()],
+        "data": [DataConfig],
+        "training": [TrainingConfig],
+    }
+    found = [s for s, held in classes.items() for cls in held if name in {f.name for f in dataclasses.fields(cls)}]
+    return f"{found[0]}.{name}" if found else ""
+
+
 def of_run(config: RunConfig) -> dict[str, str]:
     """Dotted settings of one run and what they mean."""
     parts = {"model": config.model, "objective": config.objective, "data": config.data, "training": config.training}

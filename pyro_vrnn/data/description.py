@@ -91,6 +91,11 @@ def warnings(info: DataInfo) -> list[str]:
         for split in SPLITS
         if recordings.get(split, 0) > 0 and silent.get(split) == recordings[split]
     ]
+    lines += [
+        f"{split} is of one recording: a bound's error bar over its windows says nothing of other recordings"
+        for split in SPLITS[1:]
+        if recordings.get(split) == 1 and info.splits[split].sequences > 1
+    ]
     if unread := counts_in(info.extra, "unread_types"):
         types = ", ".join(f"{count} {ending}" for ending, count in unread.items())
         lines.append(f"sound of types that are not read was left out ({types}): convert it to wav or flac")

@@ -44,7 +44,8 @@ class Imputed:
 
     def __repr__(self) -> str:
         holes = f"{int(self.missing.sum())} of {self.missing.size} values"
-        return f"<Imputed {holes}, effective sample size {self.ess.min():.0f} at least>"
+        few = f", a hole with {self.fewest} ancestors: give more particles" if self.fewest < FEW else ""
+        return f"<Imputed {holes}, effective sample size {self.ess.min():.0f} at least{few}>"
 
     @property
     def fewest(self) -> int:

@@ -403,6 +403,11 @@ def test_a_bug_is_called_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
         call("recipes", "--debug")
 
 
+def test_an_option_that_is_a_setting_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli._run(["train", "--alpha", "0.5"]) == 2
+    assert "did you mean --set objective.alpha=VALUE? it has" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "argv", [["train"], ["train", "--data"], ["evaluate"], ["report"], ["experiment"], ["prepare", "midi"]]
 )

@@ -160,7 +160,7 @@ def store(
     if not by_split["train"]:
         said = "; ".join(f"{skipped['file']}: {skipped['reason']}" for skipped in left.first[:3])
         raise DataError(
-            f"{left.source}: no recording to train on, {left.count} skipped" + (f" ({said})" if said else ""),
+            f"{left.source}: no recording to train on" + (f", {left.count} skipped ({said})" if said else ""),
             "give wav, flac, ogg or mp3 files, a folder of them, or .npy and .npz of samples",
         )
     extra: dict[str, Any] = {
