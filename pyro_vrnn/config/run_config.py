@@ -30,6 +30,8 @@ class DataConfig:
     """Truncated BPTT: a sequence's pieces follow each other, and the state is carried from each to the next."""
     dither: bool = False
     """Add uniform noise of one 16-bit step to audio wherever it is read, so that digital silence has a density."""
+    transpose: bool = False
+    """In training, move each song to a key that is drawn anew each epoch, from 5 semitones down to 6 up."""
 
     def __post_init__(self) -> None:
         at_least("data.batch_size", self.batch_size, 1)

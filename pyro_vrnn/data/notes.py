@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -10,6 +13,9 @@ LOWEST_NOTE, HIGHEST_NOTE = 21, 108
 
 KEYS = HIGHEST_NOTE - LOWEST_NOTE + 1
 """Keys of a piano, 88."""
+
+DOWN, KEYS_OF_MUSIC = 5, 12
+"""Transpositions go from 5 semitones down to 6 up: each of the twelve keys once."""
 
 
 def held_notes(roll: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
@@ -30,3 +36,35 @@ def held_notes(roll: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
     edges = np.diff(roll.T.astype(np.int8), prepend=np.int8(0), append=np.int8(0))  # [X, T + 1]; of a plain 0, int64
     column, first = np.nonzero(edges == 1)
     return np.stack([column, first, np.nonzero(edges == -1)[1]], axis=1).astype(np.int64)
+
+
+class Transposing:
+    """Songs in other keys: each sequence is moved by so many semitones as are drawn anew for it in each epoch.
+
+    All shifts from 5 down to 6 up are as likely; where a note would leave the columns the song moves as far as it can.
+    A pure function of seed, epoch and sequence, so pieces of one sequence move alike, and a resumed training is the
+    one that was never stopped.
+
+    Args:
+        song: gives sequence i, [T_i, X], of columns that are a semitone apart.
+        seed: of the shifts.
+    """
+
+    def __init__(self, song: Callable[[int], npt.NDArray[Any]], seed: int) -> None:
+        self.song, self.seed = song, seed
+        self.spans: dict[int, tuple[int, int]] = {}
+        """How far each sequence can go down and up."""
+
+    def semitones(self, i: int, epoch: int) -> int:
+        """How far sequence i goes up in an epoch."""
+        if i not in self.spans:
+            used = np.flatnonzero(np.any(roll := self.song(i), axis=0))
+            self.spans[i] = (-int(used[0]), roll.shape[1] - 1 - int(used[-1])) if len(used) else (0, 0)
+        least, most = self.spans[i]
+        drawn = int(np.random.default_rng([self.seed, epoch, i]).integers(KEYS_OF_MUSIC)) - DOWN
+        return min(max(drawn, least), most)
+
+    def move(self, x: npt.NDArray[Any], indices: Sequence[int], epoch: int) -> None:
+        """Move the sequences of a batch [T, B, X], or pieces of them, in place."""
+        for b, i in enumerate(indices):
+            x[:, b] = np.roll(x[:, b], self.semitones(i, epoch), axis=1)

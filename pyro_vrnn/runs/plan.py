@@ -105,6 +105,8 @@ def plan(
     settings = dataclasses.replace(settings, format=format_of(info), data=data)
     if data.dither and not KINDS[info.kind].sampled:
         raise ConfigError(f"data.dither: {path} is {info.kind}", "it is for audio, whose samples are steps of 16 bits")
+    if data.transpose and (not KINDS[info.kind].pitched or info.extra.get("pitches")):  # of columns a semitone apart
+        raise ConfigError(f"data.transpose: the columns of {path} are not notes a semitone apart", "leave it out")
     window = data.window if not data.carry else 0
     train = SequenceDataset(path, "train", window or None, data.hop or None, dither=data.dither)
     valid = SequenceDataset(path, "valid", dither=data.dither)

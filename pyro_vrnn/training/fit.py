@@ -18,6 +18,7 @@ from torch import Tensor
 from pyro_vrnn.data.batch import Batch, padded, standardised
 from pyro_vrnn.data.batching import Piece, epoch_plan, pieces
 from pyro_vrnn.data.dataset import SequenceDataset, collate
+from pyro_vrnn.data.notes import Transposing
 from pyro_vrnn.models.precision import products
 from pyro_vrnn.system.errors import UserError
 from pyro_vrnn.system.files import cannot_write
@@ -46,6 +47,8 @@ class _Fit:
         if trainer.state.device.type == "cuda" and train.raw:  # whole numbers are copied, and standardised there
             center, scale = (torch.as_tensor(v, device=trainer.state.device) for v in train.encoding.constants)
             self.units = center, scale
+        moved = trainer.state.config.data.transpose
+        self.keys = Transposing(train.__getitem__, self.training.seed) if moved else None
         self.reader = ThreadPoolExecutor(1, thread_name_prefix="reader")
         self.ahead: tuple[Piece, Future[Batch]] | None = None
 
@@ -79,6 +82,8 @@ class _Fit:
     def read(self, indices: list[int], piece: Piece) -> Batch:
         """Read a batch; for a GPU in one of few shapes, and into memory that it can copy from by itself."""
         batch = collate(self.train, indices, piece.begin, piece.steps, raw=self.units is not None)
+        if self.keys is not None and batch.x is not None:
+            self.keys.move(batch.x.numpy(), indices, self.at.epoch)
         if self.trainer.padded:
             data = self.trainer.state.config.data
             batch = padded(batch, data.batch_size, piece.steps if data.carry else None)

@@ -22,6 +22,7 @@ REFUSED = {
     "dmm-noise": ("rolls", ["model.name=dmm", "training.input_noise=0.1"], "nothing is fed back"),
     "dmm-scheduled": ("rolls", ["model.name=dmm", "training.scheduled_sampling=0.1"], "nothing is fed back"),
     "dither-rolls": ("rolls", ["data.dither=true"], "is pianoroll"),
+    "transpose-tones": ("tones", ["data.transpose=true"], "not notes a semitone apart"),
     "dither-quantised": ("tones", ["model.likelihood=logistic-mixture", "data.dither=true"], "a probability already"),
     "noise-bits": ("rolls", ["training.input_noise=1.5"], "a probability"),
     "fivo-carry": ("rolls", ["objective.name=fivo", "data.window=8", "data.carry=true"], "particles are not carried"),
