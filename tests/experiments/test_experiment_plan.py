@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small import write_audio, write_small
+from small import write_audio, write_like, write_small
 
 from pyro_vrnn.experiments import shipped
 from pyro_vrnn.experiments.parsing import parse, read
@@ -129,7 +129,11 @@ def test_what_is_shipped_can_be_trained(name: str, tmp_path: Path) -> None:
     assert first.startswith("# ")
     assert first.endswith(".")
     assert second.startswith("# Data: pyro-vrnn prepare ")
-    data = (write_audio if "audio" in second else write_small)(tmp_path / "data.h5")
+    data = tmp_path / "data.h5"
+    if "strokes" in second:
+        write_like(data, "bivariate-gmm-pen")
+    else:
+        (write_audio if "audio" in second else write_small)(data)
     found = read(name, out=tmp_path / "out", updates=2, sets=[f"data.path={data}", "model.hidden_dim=8"])
     assert len(found.seeds) >= 3
     arms = planned(found)
