@@ -22,11 +22,13 @@ import torch
 from torch import Tensor, distributed
 
 from pyro_vrnn.system.devices import device as pick_device
-from pyro_vrnn.system.errors import ConfigError
+from pyro_vrnn.system.errors import ConfigError, ResourceError
 
 T = TypeVar("T")
 PATIENCE = timedelta(minutes=30)
-"""How long a rank waits for another, which may be preparing data."""
+"""How long a rank waits for another, which may be preparing data, saving, or busy in an observer."""
+IN_AN_UPDATE = timedelta(seconds=45)
+"""How long it waits for another rank's gradient, once all have begun the same update. One that needs longer hangs."""
 
 
 @dataclass(frozen=True)
@@ -36,27 +38,39 @@ class Ranks:
     rank: int = 0
     world: int = 1
     device: torch.device = torch.device("cpu")  # noqa: RUF009  (immutable)
+    updating: Any = None
+    """The group of all ranks that waits `IN_AN_UPDATE`; torch's default one has patience."""
 
     def share(self, items: Sequence[T]) -> list[T]:
         """This rank's part of a batch; none of few may fall to it."""
         return list(items[self.rank :: self.world])
 
     def add(self, *values: float) -> list[float]:
-        """Sums over the ranks."""
+        """Sums over the ranks.
+
+        Raises:
+            ResourceError: another rank has ended, or does not answer.
+        """
         if self.world == 1:
             return list(values)
         total = torch.tensor(values, dtype=torch.float64, device=self.device)
-        distributed.all_reduce(total)
-        found: list[float] = total.tolist()
+        with _answered():
+            distributed.all_reduce(total)
+            found: list[float] = total.tolist()
         return found
 
     def add_gradients(self, parameters: Sequence[Tensor]) -> None:
-        """Add up all gradients over the ranks in one call."""
+        """Add up all gradients over the ranks in one call.
+
+        Raises:
+            ResourceError: another rank has ended, or does not answer for `IN_AN_UPDATE`.
+        """
         if self.world == 1:
             return
         grads = [p.grad for p in parameters if p.grad is not None]
         flat = torch.cat([g.flatten() for g in grads])
-        distributed.all_reduce(flat)
+        with _answered():
+            distributed.all_reduce(flat, group=self.updating)
         for g, total in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
             g.copy_(total.view_as(g))
 
@@ -78,6 +92,17 @@ class Ranks:
     def wait(self) -> None:
         """Until all are here."""
         self.add(0.0)
+
+
+@contextmanager
+def _answered() -> Iterator[None]:
+    """torch's errors of a rank that ended or hangs as ours."""
+    try:
+        yield
+    except RuntimeError as error:  # gloo knows no class of its own
+        words = " ".join(str(error).split())[:160]
+        hint = "the output of the other processes says why; the same command with --resume auto continues"
+        raise ResourceError(f"another process has ended or does not answer: {words}", hint) from error
 
 
 def world() -> int:
@@ -113,6 +138,6 @@ def joined(name: str) -> Iterator[Ranks]:
         torch.cuda.set_device(where)
     distributed.init_process_group("nccl" if where.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
-        yield Ranks(distributed.get_rank(), world, where)
+        yield Ranks(distributed.get_rank(), world, where, distributed.new_group(timeout=IN_AN_UPDATE))
     finally:
         distributed.destroy_process_group()

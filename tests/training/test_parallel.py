@@ -16,6 +16,7 @@ from small import write_small
 
 import pyro_vrnn as pv
 from pyro_vrnn.runs.folder import read_metrics
+from pyro_vrnn.training import parallel
 from pyro_vrnn.training.parallel import Ranks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,6 +123,36 @@ def test_a_rank_that_fails_ends_all(data: Path, tmp_path: Path) -> None:
     assert done.returncode != 0
     assert "RuntimeError: rank 1 is broken" in done.stderr
     assert time.monotonic() < start + 120
+
+
+HANGS = """
+import sys, time
+from datetime import timedelta
+import pyro_vrnn as pv
+from pyro_vrnn.training import parallel
+data, out = sys.argv[1:]
+parallel.IN_AN_UPDATE = timedelta(seconds=4)
+add, calls = parallel.Ranks.add_gradients, []
+def hangs(self, parameters):
+    calls.append(1)
+    if self.rank == 1 and len(calls) == 3: time.sleep(600)
+    add(self, parameters)
+parallel.Ranks.add_gradients = hangs
+small = {"model.hidden_dim": 5, "model.network_dims": [4], "model.latent_dim": 3, "training.log_every": 1}
+pv.train("jsb-vrnn", data=data, out=out, epochs=2, batch_size=3, settings=small)
+"""
+
+
+def test_a_rank_that_hangs_in_an_update_ends_all(data: Path, tmp_path: Path) -> None:
+    """The others say so after a while, and what was done is saved."""
+    (tmp_path / "hangs.py").write_text(HANGS)
+    start = time.monotonic()
+    done = torchrun(str(tmp_path / "hangs.py"), str(data), str(tmp_path / "run"))
+    assert done.returncode != 0
+    assert "another process has ended or does not answer" in done.stderr
+    assert time.monotonic() < start + 90
+    assert pv.load(tmp_path / "run").state["step"] == 2
+    assert parallel.IN_AN_UPDATE.total_seconds() <= 60
 
 
 def test_shares_leave_nothing_out() -> None:
