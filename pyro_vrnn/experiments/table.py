@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pyro_vrnn.experiments.summary import TIMED
 from pyro_vrnn.media.tables import write_rows
 from pyro_vrnn.system.files import write_bytes
 
@@ -47,6 +46,11 @@ def markdown(results: Mapping[str, Any]) -> list[str]:
             f"- {run['arm']}, seed {run['seed']}, after update {run['steps']:,}: {run['message']}" for run in failures
         ]
         lines += [""]
+    unscored = [(run, *item) for run in results["runs"] for item in run.get("unscored", {}).items()]
+    if unscored:
+        lines += ["## Bounds that are not finite", "", "They are left out of the numbers above; the runs stand.", ""]
+        lines += [f"- {run['arm']}, seed {run['seed']}, {title}: {why}" for run, title, why in unscored]
+        lines += [""]
     return lines[:-1]
 
 
@@ -77,12 +81,15 @@ def _section(section: Mapping[str, Any], results: Mapping[str, Any]) -> list[str
         lines += [f"Difference from {section['reference']}, paired by seed{': ' + what if what else ''}.", ""]
         rows = [[arm["arm"], *(_difference(arm["difference"].get(q)) for q in compared)] for arm in others]
         lines += [*grid(["arm", *(titles[q] for q in compared)], rows), ""]
-    if TIMED in titles:
-        lines += [
-            "Seconds of updates are updates times what one costs here, all arms timed in turn in one process.",
-            "",
-        ]
-    return lines
+    return [*lines, f"{costs_words(results)}", ""]
+
+
+def costs_words(results: Mapping[str, Any]) -> str:
+    """What a table's milliseconds and seconds of updates are."""
+    return (
+        "ms per update is what one costs here, all arms timed in turn in one process, by "
+        f"{results.get('timing', 'the processor time of one thread')}; seconds of updates are updates times that."
+    )
 
 
 def _value(found: Mapping[str, Any] | None, runs: int) -> str:
