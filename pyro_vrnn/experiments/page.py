@@ -221,9 +221,9 @@ def _curves(folder: Path, section: Mapping[str, Any], order: Mapping[str, int]) 
             if curves:
                 at, values = together(curves)
                 pairs = zip(at.tolist(), values.mean(0).tolist(), strict=True)
-                means[arm["arm"]] = [{axis: x, key: y} for x, y in pairs]
+                means[arm["arm"]] = [{axis: x, "mean": y} for x, y in pairs]
         what = f"Validation NLL by {section['validated']}, nats per step, mean over seeds"
-        drawn += figures.compared_curves(means, {axis: label}, what, key, order)
+        drawn += figures.compared_curves(means, {axis: label}, what, "mean", order)
     return drawn
 
 

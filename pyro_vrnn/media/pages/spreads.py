@@ -46,7 +46,7 @@ def spreads(title: str, rows: Sequence[Row], *, zero: bool = False, x_label: str
     pad = 0.04 * (high - low)
     across, bottom = Axis(low - pad, high + pad, left, WIDTH - RIGHT), HEAD + ROW * len(rows)
     parts = []
-    for value in across.ticks(4):
+    for value in across.ticks(5):
         x = across(value)
         parts.append(f'<path class="grid" d="M{x:.1f} {HEAD}V{bottom}"/>')
         kind = "end" if x > WIDTH - RIGHT - 14 else "middle"
