@@ -68,6 +68,9 @@ def experiment(
     if results["failed"]:
         out.exit_code = NumericsError.exit_code
         out.say(f"{results['failed']} of {len(runner.tasks)} runs failed; their folders say why, below diagnostics/")
+    if results["unscored"]:
+        out.exit_code = NumericsError.exit_code
+        out.say(f"{results['unscored']} bounds are not finite; the table says of which runs")
     return results
 
 

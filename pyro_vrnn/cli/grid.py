@@ -56,7 +56,8 @@ class GridConsole(Watch):
     def finished(self, task: Task, outcome: Outcome) -> None:
         """Tell what became of a run, in a line that stays."""
         self.done += 1
-        bounds = "  ".join(f"{title} {found['nll_per_step']:.3f}" for title, found in outcome["bounds"].items())
+        said = [f"{title} {found['nll_per_step']:.3f}" for title, found in outcome["bounds"].items()]
+        bounds = "  ".join([*said, *(f"{title} is not finite" for title in outcome.get("unscored", {}))])
         if outcome["status"] == "failed":
             bounds = f"failed after update {outcome['steps']}: {outcome['message']}"
         self.said(f"{self.done}/{self.runs}  {task.arm}, seed {task.seed}: {bounds}")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pyro_vrnn.cli.app import DeviceOption, RunArgument, ThreadsOption, command, set_threads
+from pyro_vrnn.cli.app import DeviceOption, ThreadsOption, command, set_threads
 from pyro_vrnn.cli.terminal import out
 
 LONGEST_CELL = 32
@@ -95,26 +95,38 @@ def _short(value: object) -> str:
 
 @command
 def report(
-    run: RunArgument,
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN|EXPERIMENT", help="A run, as elsewhere, or the folder of an experiment.")
+    ],
     out_: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE.html", help="Default: RUN/report.html.")
     ] = None,
-    num: Annotated[int, typer.Option(min=1, help="How many samples.")] = 4,
-    seed: Annotated[int, typer.Option(help="Seed of everything that is random.")] = 0,
+    num: Annotated[int, typer.Option(min=1, help="How many samples; of a run.")] = 4,
+    seed: Annotated[int, typer.Option(help="Seed of everything that is random; of a run.")] = 0,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> dict[str, Any]:
-    """Write a run onto one HTML page that needs nothing else.
+    """Write a run, or an experiment, onto one HTML page that needs nothing else.
 
-    Curves, scores and baselines, samples to hear and see, the posterior, what is unusual, how to make it again.
+    Of a run: curves, scores and baselines, samples to hear and see, the posterior, what is unusual, how to make it
+    again. Of an experiment: what its numbers show, tables, paired differences, curves, settings that differ.
     """
     set_threads(threads)
+    from pyro_vrnn.experiments import page
+
+    if page.is_experiment(run):
+        return _written(page.write(run, out_))
     from pyro_vrnn import runs
     from pyro_vrnn.cli.console import counting
 
     loaded = runs.load(run, device=device, say=out.say)
     with counting(out.console(), "elbo on test", quiet=out.quiet) as progress:
         file = loaded.report(out_, num=num, seed=seed, progress=progress)
+    return _written(file)
+
+
+def _written(file: Path) -> dict[str, Any]:
+    """Say how large a page is."""
     size = file.stat().st_size
     out.print(f"{file}: {size / 1e6:.2f} MB; open it in a browser")
     return {"schema": 1, "file": str(file), "bytes": size}

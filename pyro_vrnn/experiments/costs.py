@@ -1,6 +1,7 @@
 """What an update and a bound of each arm cost here, timed in turn in one process.
 
-What else runs on the machine, and what a training was given of it, does not count: on a CPU its own time is taken.
+With one thread on a CPU it is the processor's time, so that what else runs on the machine does not count. Of several
+threads that is the sum, and a GPU's time is not in it: there it is the time of the clock.
 Equal time is updates times that, and so are the hours that are expected.
 """
 
@@ -43,10 +44,19 @@ class Cost:
     """The validated bound, per step of a sequence and particle."""
 
 
+def timing(device: str) -> tuple[str, Callable[[], float]]:
+    """By which clock updates are timed on a device with torch's present threads: in words, and its seconds."""
+    where, threads = pick_device(device), torch.get_num_threads()
+    if where.type != "cpu":
+        return f"the clock, on {where.type}", time.perf_counter
+    if threads > 1:
+        return f"the clock, with {threads} threads, so that what else runs here counts", time.perf_counter
+    return "the processor time of one thread", time.process_time
+
+
 def measure(arms: Sequence[Planned], device: str, progress: Callable[[int, int], None]) -> list[Cost]:
     """The costs of each arm, with its first weights."""
-    where = pick_device(device)
-    clock = time.process_time if where.type == "cpu" else time.perf_counter
+    where, (_, clock) = pick_device(device), timing(device)
     jobs = [_Job(one, where) for one in arms]
     times: list[list[float]] = [[] for _ in jobs]
     with (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -105,16 +104,17 @@ def parse(
     names = [arm.name for arm in arms]
     if twice := sorted({n for n in names if names.count(n) > 1}):
         raise ConfigError(f"two arms are named {twice[0]!r}", "give each [[arm]] another name")
-    seeds = head.get("seeds", [0])
-    if not isinstance(seeds, list) or not seeds or len(set(map(repr, seeds))) < len(seeds):
-        raise ConfigError(f"experiment.seeds={seeds!r}: expected different whole numbers", "seeds = [0, 1, 2]")
+    given_seeds = head.get("seeds", [0])
+    seeds = [cast(int, s, "experiment.seeds") for s in given_seeds] if isinstance(given_seeds, list) else []
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ConfigError(f"experiment.seeds={given_seeds!r}: expected different whole numbers", "seeds = [0, 1, 2]")
     reference = head.get("reference", names[0])
     if reference not in names:
         raise choose("experiment.reference", str(reference), names)
     return Experiment(
         name=name,
         title=cast(str, head.get("title", name), "experiment.title"),
-        seeds=tuple(check_seed(cast(int, s, "experiment.seeds")) for s in seeds),
+        seeds=tuple(map(check_seed, seeds)),
         length=length,
         evaluate=tuple(_bounds(head.get("evaluate", [{"objective": "iwae", "particles": 100}]))),
         arms=tuple(_in_order(arms)),
@@ -195,13 +195,14 @@ def _bounds(given: Any) -> list[Bound]:
     found = []
     for one in given:
         table = _table(one, "experiment.evaluate")
-        _known(table, [f.name for f in dataclasses.fields(Bound)], "experiment.evaluate.")
-        bound = Bound(**table)
+        kinds = {"objective": str, "particles": int, "split": str}
+        _known(table, list(kinds), "experiment.evaluate.")
+        bound = Bound(**{key: cast(kinds[key], value, f"experiment.evaluate.{key}") for key, value in table.items()})
         if bound.objective not in OBJECTIVES:
-            raise choose("experiment.evaluate: objective", str(bound.objective), OBJECTIVES)
+            raise choose("experiment.evaluate: objective", bound.objective, OBJECTIVES)
         if bound.split not in SPLITS:
-            raise choose("experiment.evaluate: split", str(bound.split), SPLITS)
-        if bound.particles is not None and cast(int, bound.particles, "experiment.evaluate.particles") < 1:
+            raise choose("experiment.evaluate: split", bound.split, SPLITS)
+        if bound.particles is not None and bound.particles < 1:
             raise ConfigError(f"experiment.evaluate.particles={bound.particles}: must be at least 1")
         found.append(bound)
     if len({bound.title for bound in found}) < len(found):

@@ -58,7 +58,7 @@ def together(
                     waiting.clear()
                 for task in [t for t in waiting if carry(t) == "failed"]:
                     waiting.remove(task)
-                    done(task, work.failed(task, work.NO_START))
+                    done(task, work.not_started(task))
                 for task in [t for t in waiting if carry(t) == "ready"][: jobs - len(running)]:
                     waiting.remove(task)
                     running[pool.submit(_carry_out, task, device)] = task

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import filelock
+import torch
 
 from pyro_vrnn.experiments import costs, figures, processes, table, work
 from pyro_vrnn.experiments.costs import Cost
@@ -74,24 +75,36 @@ class Runner:
         self.arms = planned(experiment, self.watch.said)
         self.tasks = [task for seed in experiment.seeds for one in self.arms for task in one.tasks if task.seed == seed]
         """Seed by seed, so that after the first one there is a table."""
-        self.outcomes: dict[Task, Outcome | None] = {task: work.read_outcome(task) for task in self.tasks}
+        self.outcomes: dict[Task, Outcome | None] = {}
+        self._read()
         self.signal: int | None = None
         """The signal that stopped it."""
         self._costs: list[Cost] = []
+
+    def _read(self) -> None:
+        """What became of each run, by the files."""
+        self.outcomes = {}
+        for task in self.tasks:  # each after the one that it starts from
+            found = work.read_outcome(task)
+            if found is None and self.carry(task) == "failed":
+                found = work.not_started(task)
+            self.outcomes[task] = found
 
     @property
     def costs(self) -> list[Cost]:
         """What an update of each arm costs; measured once, and kept in costs.json if the folder is there."""
         path, keys = self.experiment.out / "costs.json", [one.tasks[0].key for one in self.arms]
         if not self._costs:
+            threads = torch.get_num_threads()
+            here = self.device if threads == 1 else f"{self.device}, {threads} threads"
+            known = _read_costs(path)
             try:
-                known = json.loads(path.read_text("utf-8"))[self.device]
-                self._costs = [Cost(**known[key]) for key in keys]
-            except (OSError, ValueError, KeyError, TypeError):  # not measured yet, or of other arms
+                self._costs = [Cost(**known[here][key]) for key in keys]
+            except (KeyError, TypeError):  # not measured yet, or of other arms
                 self._costs = costs.measure(self.arms, self.device, self.watch.counting("timing updates"))
                 if path.parent.is_dir():
                     found = zip(keys, self._costs, strict=True)
-                    write_json(path, {self.device: {key: vars(cost) for key, cost in found}})
+                    write_json(path, {**known, here: {key: vars(cost) for key, cost in found}})
         return self._costs
 
     def expected(self) -> dict[Task, float]:
@@ -118,7 +131,7 @@ class Runner:
         out = make_folder(self.experiment.out)
         with _owned(out):
             write_bytes(out / FILE, self.experiment.to_toml().encode("utf-8", "surrogateescape"))
-            self.outcomes = {task: work.read_outcome(task) for task in self.tasks}  # another process may have ended
+            self._read()  # another process may have ended
             left = self.left()
             progress = _Progress(self, left)
             try:
@@ -139,7 +152,7 @@ class Runner:
     def _write(self) -> dict[str, Any]:
         """The results so far."""
         done = {task: o if work.is_done(task, o) else None for task, o in self.outcomes.items()}
-        results = summarise(self.experiment, self.arms, done, self.costs)
+        results = summarise(self.experiment, self.arms, done, self.costs, costs.timing(self.device)[0])
         write_json(self.experiment.out / "results.json", results)
         table.write(results, self.experiment.out)
         return results
@@ -154,7 +167,7 @@ class Runner:
         """Whether a run can begin: "ready"; "waiting" for the run that it starts from; or "failed" with that one."""
         if task.origin is None:
             return "ready"
-        outcome = next((o for other, o in self.outcomes.items() if other.folder == task.origin), None)
+        outcome = self.outcomes[task.origin]
         if outcome is None:
             return "waiting"
         return "failed" if outcome["status"] == "failed" else "ready"
@@ -163,7 +176,7 @@ class Runner:
         """One run after another, in this process; the signal that stopped it."""
         for task in left:
             if self.carry(task) == "failed":
-                outcome = work.failed(task, work.NO_START)
+                outcome = work.not_started(task)
             else:
                 watch = _Following(self.watch.training(task), progress, task)
                 try:
@@ -172,6 +185,15 @@ class Runner:
                     return int(stopped.args[0])
             self.done(task, outcome)
         return None
+
+
+def _read_costs(path: Path) -> dict[str, Any]:
+    """What costs.json has, by device; empty where it is not there or damaged."""
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _holds_anything(out: Path) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +29,38 @@ def best_until(rows: Rows, key: str, limit: float) -> float | None:
     return min((row["valid_nll_per_step"] for row in rows if row[key] <= limit), default=None)
 
 
-def section_of(one: Planned) -> tuple[str, str, str]:
-    """Arms can be compared that have the same data, start and validated bound; what those are."""
-    bound = one.plan.settings.validated
-    return Path(one.plan.info.path).stem, one.arm.init_from or "", f"{bound.name}, K={bound.particles}"
+@dataclass(frozen=True)
+class Section:
+    """Arms that can be compared: those of data of the same content, the same start and the same validated bound."""
+
+    data: str
+    """What the data is called: its file's stem, or the whole path where other data has the same stem."""
+    start: str | None
+    """The arm that they continue from."""
+    validated: str
+    arms: tuple[Planned, ...]
+
+    @property
+    def title(self) -> str:
+        """The data and the start in words."""
+        return self.data if self.start is None else f"{self.data}, continued from {self.start}"
+
+
+def sections_of(arms: Sequence[Planned]) -> list[Section]:
+    """The arms by what can be compared, in their order."""
+    groups: dict[tuple[str, str | None, str], list[Planned]] = {}
+    for one in arms:
+        bound = one.plan.settings.validated
+        key = one.plan.content.sha256, one.arm.init_from, f"{bound.name}, K={bound.particles}"
+        groups.setdefault(key, []).append(one)
+    paths = {key[0]: Path(group[0].plan.info.path) for key, group in reversed(groups.items())}  # the first of each
+    stems = [path.stem for path in paths.values()]
+    names = {data: path.stem if stems.count(path.stem) == 1 else str(path) for data, path in paths.items()}
+    return [Section(names[data], start, bound, tuple(group)) for (data, start, bound), group in groups.items()]
 
 
 def summarise(
-    experiment: Experiment, arms: Sequence[Planned], outcomes: Outcomes, costs: Sequence[Cost]
+    experiment: Experiment, arms: Sequence[Planned], outcomes: Outcomes, costs: Sequence[Cost], timing: str
 ) -> dict[str, Any]:
     """Everything, as `results.json` has it.
 
@@ -45,9 +69,9 @@ def summarise(
         arms: its arms, planned.
         outcomes: what became of each run; None, or nothing, where it is not done yet.
         costs: of each arm.
+        timing: by which clock, in words.
     """
     cost = {one.arm.name: c for one, c in zip(arms, costs, strict=True)}
-    keys = list(dict.fromkeys(section_of(one) for one in arms))
     states = [_state(task, outcomes.get(task)) for one in arms for task in one.tasks]
     return {
         "schema": 1,
@@ -58,10 +82,10 @@ def summarise(
         "seeds": list(experiment.seeds),
         "finished": all(state["status"] != "waiting" for state in states),
         "failed": sum(state["status"] == "failed" for state in states),
+        "unscored": sum(len(state.get("unscored", {})) for state in states),
+        "timing": timing,
         "runs": states,
-        "sections": [
-            _section(experiment, [one for one in arms if section_of(one) == key], outcomes, cost) for key in keys
-        ],
+        "sections": [_section(experiment, section, outcomes, cost) for section in sections_of(arms)],
     }
 
 
@@ -72,14 +96,13 @@ def _state(task: Task, outcome: Mapping[str, Any] | None) -> dict[str, Any]:
     state |= {key: found[key] for key in ("status", "message", "steps")}
     if found["status"] == "done":
         state |= {"stopped": found["stopped"], "seconds": found["seconds"], "best": found["best"]}
-        state["bounds"] = found["bounds"]
+        state |= {"bounds": found["bounds"], "unscored": found.get("unscored", {})}
     return state
 
 
-def _section(
-    experiment: Experiment, arms: Sequence[Planned], outcomes: Outcomes, costs: Mapping[str, Cost]
-) -> dict[str, Any]:
+def _section(experiment: Experiment, section: Section, outcomes: Outcomes, costs: Mapping[str, Cost]) -> dict[str, Any]:
     """Arms that can be compared with each other."""
+    arms = section.arms
     done = {
         one.arm.name: {t.seed: t for t in one.tasks if (outcomes.get(t) or {}).get("status") == "done"} for one in arms
     }
@@ -92,15 +115,17 @@ def _section(
     for task, own in rows.items():
         for quantity, value in _values(task, own, outcomes[task] or {}, limits, update[task.arm]).items():
             values.setdefault(quantity, {name: {} for name in names})[task.arm][task.seed] = value
+    for task in rows:  # a column of its own even where no run has a number
+        for title in (outcomes[task] or {}).get("unscored", {}):
+            values.setdefault(title, {name: {} for name in names})
     for plain in ("updates", "sequences"):  # said by the column before already
         same = values.get("valid" if plain == "updates" else "updates", values.get("valid"))
         if plain in values and values[plain] == same:
             del values[plain]
-    data, start, bound = section_of(arms[0])
     return {
-        "data": data,
-        "init_from": start or None,
-        "validated": bound,
+        "data": section.data,
+        "init_from": section.start,
+        "validated": section.validated,
         "reference": reference,
         "limits": limits,
         "quantities": _titles(list(values), limits, experiment),
@@ -153,8 +178,9 @@ def _values(
         found[TIMED] = best_until(rows, "step", limits[TIMED] / update * (1 + 1e-9))
     for title, bound in outcome["bounds"].items():
         found[title] = bound["nll_per_step"]
-    if outcome["bounds"] and task.config.model.latent:
-        found["kl"] = next(iter(outcome["bounds"].values()))["kl_per_step"]
+    first = outcome["bounds"].get(task.bounds[0].title)
+    if first is not None and task.config.model.latent:
+        found["kl"] = first["kl_per_step"]
     return {key: value for key, value in found.items() if value is not None}
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pyro_vrnn.experiments.summary import TIMED
 from pyro_vrnn.media.tables import write_rows
 from pyro_vrnn.system.files import write_bytes
 
@@ -47,42 +46,72 @@ def markdown(results: Mapping[str, Any]) -> list[str]:
             f"- {run['arm']}, seed {run['seed']}, after update {run['steps']:,}: {run['message']}" for run in failures
         ]
         lines += [""]
+    unscored = [(run, *item) for run in results["runs"] for item in run.get("unscored", {}).items()]
+    if unscored:
+        lines += ["## Bounds that are not finite", "", "They are left out of the numbers above; the runs stand.", ""]
+        lines += [f"- {run['arm']}, seed {run['seed']}, {title}: {why}" for run, title, why in unscored]
+        lines += [""]
     return lines[:-1]
 
 
 def _section(section: Mapping[str, Any], results: Mapping[str, Any]) -> list[str]:
     """One table of values, and one of differences."""
+    lines = [f"## {section_title(section)}", "", section_words(section, results), "", *grid(*values(section)), ""]
+    header, rows = differences(section)
+    if rows:
+        lines += [f"{differences_words(section, results)}.", "", *grid(header, rows), ""]
+    return [*lines, costs_words(results), ""]
+
+
+def section_title(section: Mapping[str, Any]) -> str:
+    """The data, and what its arms continue from."""
     start = "" if section["init_from"] is None else f", continued from {section['init_from']}"
-    seeds, titles, arms = results["seeds"], section["quantities"], section["arms"]
-    unit = results["equal"]
-    lines = [f"## {section['data']}{start}", ""]
+    return f"{section['data']}{start}"
+
+
+def section_words(section: Mapping[str, Any], results: Mapping[str, Any]) -> str:
+    """What the numbers of a section are."""
+    seeds, unit = results["seeds"], results["equal"]
     told = f"Nats per step, lower is better. Validation is the best value by {section['validated']}, "
     told += "and the other bounds are those of that checkpoint. "
     told += f"Seeds {', '.join(map(str, seeds))}: mean ± standard deviation." if len(seeds) > 1 else ""
     told += f"One seed ({seeds[0]}): there is no spread, and a difference may be chance." if len(seeds) == 1 else ""
-    told += f" Equal {unit}." if unit else " Each arm has the length of its recipe."
-    lines += [told, ""]
-    header = ["arm", *titles.values(), "updates", "ms per update", "parameters"]
-    rows = []
-    for arm in arms:
+    return told + (f" Equal {unit}." if unit else " Each arm has the length of its recipe.")
+
+
+def values(section: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of the table of values: a row for each arm."""
+    titles, rows = section["quantities"], []
+    for arm in section["arms"]:
         cells = [_value(arm["spread"][q], arm["runs"]) for q in titles]
         update = arm["seconds_per_update"]
         cost = "-" if update is None else f"{1e3 * update:.3g}"
         rows.append([arm["arm"], *cells, f"{arm['updates']:,}", cost, f"{arm['parameters']:,}"])
-    lines += [*grid(header, rows), ""]
-    others = [arm for arm in arms if arm["difference"] is not None]
-    compared = [q for q in titles if q != "kl"]
-    if others and any(arm["difference"].get(q) for arm in others for q in compared):
-        what = "mean [95% interval of Student's t], and in how many seeds the arm is better" if len(seeds) > 1 else ""
-        lines += [f"Difference from {section['reference']}, paired by seed{': ' + what if what else ''}.", ""]
-        rows = [[arm["arm"], *(_difference(arm["difference"].get(q)) for q in compared)] for arm in others]
-        lines += [*grid(["arm", *(titles[q] for q in compared)], rows), ""]
-    if TIMED in titles:
-        lines += [
-            "Seconds of updates are updates times what one costs here, all arms timed in turn in one process.",
-            "",
-        ]
-    return lines
+    return ["arm", *titles.values(), "updates", "ms per update", "parameters"], rows
+
+
+def differences(section: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of the table of differences from the reference; no rows where there is none."""
+    titles = {q: title for q, title in section["quantities"].items() if q != "kl"}
+    others = [arm for arm in section["arms"] if arm["difference"] is not None]
+    found = any(arm["difference"].get(q) for arm in others for q in titles)
+    rows = [[arm["arm"], *(_difference(arm["difference"].get(q)) for q in titles)] for arm in others]
+    return ["arm", *titles.values()], rows if found else []
+
+
+def differences_words(section: Mapping[str, Any], results: Mapping[str, Any]) -> str:
+    """What the numbers of that table are."""
+    many = len(results["seeds"]) > 1
+    what = ": mean [95% interval of Student's t], and in how many seeds the arm is better" if many else ""
+    return f"Difference from {section['reference']}, paired by seed{what}"
+
+
+def costs_words(results: Mapping[str, Any]) -> str:
+    """What a table's milliseconds and seconds of updates are."""
+    return (
+        "ms per update is what one costs here, all arms timed in turn in one process, by "
+        f"{results.get('timing', 'the processor time of one thread')}; seconds of updates are updates times that."
+    )
 
 
 def _value(found: Mapping[str, Any] | None, runs: int) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from pyro_vrnn.objectives import make_objective
 from pyro_vrnn.runs.folder import read_config
 from pyro_vrnn.runs.plan import Plan, plan
 from pyro_vrnn.system.errors import CheckpointError, ConfigError, DataError, UserError
+from pyro_vrnn.training import checkpoint
 
 UNENDING = 1_000_000
 """Epochs of a run whose length is told otherwise."""
@@ -40,8 +42,8 @@ class Task:
     """sha256 of what its data holds."""
     seconds: float | None = None
     """Of its training loop, where that is its length."""
-    origin: Path | None = None
-    """The run folder whose weights it starts from."""
+    origin: Task | None = None
+    """The run whose weights it starts from."""
 
     @property
     def config(self) -> RunConfig:
@@ -53,7 +55,7 @@ class Task:
         """What it is, hashed: its settings, length, data and start. An outcome with another key is not of this task."""
         settings = self.config.to_dict()
         settings["data"] = {k: v for k, v in settings["data"].items() if k != "path"}
-        origin = None if self.origin is None else self.origin.parent.name
+        origin = None if self.origin is None else self.origin.key
         text = json.dumps([settings, self.content, self.seconds, origin], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -61,6 +63,14 @@ class Task:
     def outcome_path(self) -> Path:
         """The file beside the run folder that says what became of it."""
         return self.folder.with_name(f"{self.folder.name}.json")
+
+    def record(self) -> dict[str, Any]:
+        """What that file says, of this task or of one that was in its place before; empty where there is none."""
+        try:
+            found = json.loads(self.outcome_path.read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
 
 @dataclass(frozen=True)
@@ -88,7 +98,22 @@ def planned(experiment: Experiment, say: Callable[[str], None] = lambda message:
             if keys:
                 message = f"arm {one.arm.name!r} starts from {one.arm.init_from!r}, whose model.{keys[0]} is another"
                 raise ConfigError(message, "give both the same model.* settings")
-    return found
+    return _started(found)
+
+
+def _started(found: list[Planned]) -> list[Planned]:
+    """The arms with the run that each of their runs starts from, and their folders checked for that."""
+    started: dict[str, Planned] = {}
+    for one in found:
+        tasks = one.tasks
+        if one.arm.init_from is not None:
+            origins = started[one.arm.init_from].tasks
+            tasks = tuple(dataclasses.replace(t, origin=o) for t, o in zip(tasks, origins, strict=True))
+        for task in tasks:
+            with _named(one.arm):
+                _check_run(task)
+        started[one.arm.name] = dataclasses.replace(one, tasks=tasks)
+    return list(started.values())
 
 
 def _validated_alike(experiment: Experiment, found: list[Planned], say: Callable[[str], None]) -> list[Planned]:
@@ -96,9 +121,9 @@ def _validated_alike(experiment: Experiment, found: list[Planned], say: Callable
 
     Otherwise their validations could not be compared, nor would their best checkpoints be chosen alike.
     """
-    alike: dict[tuple[Path, str | None], list[Planned]] = {}
+    alike: dict[tuple[str, str | None], list[Planned]] = {}
     for one in found:
-        alike.setdefault((one.plan.info.path, one.arm.init_from), []).append(one)
+        alike.setdefault((one.plan.content.sha256, one.arm.init_from), []).append(one)
     changed: dict[str, Planned] = {}
     for group in alike.values():
         settings = [one.plan.settings for one in group]
@@ -117,9 +142,16 @@ def _validated_alike(experiment: Experiment, found: list[Planned], say: Callable
 
 
 def _by_name(experiment: Experiment, arm: Arm, say: Callable[[str], None]) -> Planned:
-    """One arm, whose name errors tell."""
-    try:
+    """One arm, without the runs that its runs start from."""
+    with _named(arm):
         return _planned(experiment, arm, say)
+
+
+@contextmanager
+def _named(arm: Arm) -> Iterator[None]:
+    """Errors tell the arm's name."""
+    try:
+        yield
     except (ConfigError, DataError, CheckpointError) as error:
         raise type(error)(f"arm {arm.name!r}: {error.message}", error.hint, error.path) from None
 
@@ -145,7 +177,6 @@ def _planned(experiment: Experiment, arm: Arm, say: Callable[[str], None]) -> Pl
                 count = 0
             training = dataclasses.replace(training, max_steps=count, epochs=UNENDING)
         settings = dataclasses.replace(resolved.config, training=training)
-        origin = None if arm.init_from is None else experiment.out / "runs" / arm.init_from / f"seed-{seed}"
         task = Task(
             arm=arm.name,
             seed=seed,
@@ -154,9 +185,7 @@ def _planned(experiment: Experiment, arm: Arm, say: Callable[[str], None]) -> Pl
             bounds=experiment.evaluate,
             content=first.content.sha256,
             seconds=amount if length is not None and length.unit == "seconds" else None,
-            origin=origin,
         )
-        _check_run(task)
         tasks.append(task)
     return Planned(arm, first, tuple(tasks))
 
@@ -204,12 +233,30 @@ def _check_run(task: Task) -> None:
         for key in sorted({*before, *now})
         if before.get(key) != now.get(key) and key not in MAY_DIFFER and not key.startswith("format.")
     ]
-    there, here = before.get("training.max_steps", 0), now.get("training.max_steps", 0)
-    if there and here and there > here:
-        other.append(f"it is {there} updates long, and {here} are asked for")
+    if task.record().get("key") != task.key:  # else it is as long as was asked: seconds end with the update at hand
+        other += _too_long(task)
     if other:
         hint = "choose another --out, give the arm another name, or remove that folder"
         raise CheckpointError(f"{task.folder}: holds a run with other settings: {'; '.join(other)}", hint, task.folder)
+
+
+def _too_long(task: Task) -> list[str]:
+    """What has been done of a run beyond what is asked for, in words."""
+    try:
+        state = json.loads((checkpoint.find(task.folder, "LATEST")[1] / "state.json").read_text("utf-8"))
+    except (OSError, ValueError):  # damaged: resuming tells it, or passes it over
+        return []
+    training = task.config.training
+    amounts = {
+        "updates": (state.get("step", 0), training.max_steps),
+        "epochs": (state.get("epoch", 0) + (state.get("position", 0) > 0), training.epochs),
+        "seconds": (state.get("seconds", 0.0), task.seconds),
+    }
+    return [
+        f"it is {done:.6g} {unit} long, and {asked:.6g} are asked for"
+        for unit, (done, asked) in amounts.items()
+        if asked and done > asked
+    ]
 
 
 def _flat(raw: dict[str, Any]) -> dict[str, Any]:

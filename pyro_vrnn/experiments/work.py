@@ -26,6 +26,8 @@ WAIT_SECONDS = 120.0
 """For a process of a killed experiment that is still saving this run."""
 
 NO_START = "the run that it was to start from failed"
+BEGUN = "begun"
+"""The status of a run that has no outcome yet; its file says for which task it was begun, and from which weights."""
 
 
 class Stopped(Exception):
@@ -34,14 +36,11 @@ class Stopped(Exception):
 
 def read_outcome(task: Task) -> dict[str, Any] | None:
     """What became of a run, if that is known, is of this very task, and its checkpoint is still there."""
-    try:
-        found = json.loads(task.outcome_path.read_text("utf-8"))
-    except (OSError, ValueError):
+    found = task.record()
+    if found.get("key") != task.key or found["status"] == BEGUN:
         return None
-    if not isinstance(found, dict) or found.get("key") != task.key:
-        return None
-    if found["status"] == "failed":
-        return found
+    if found["status"] == "failed":  # files of before kept NO_START too, which holds only as long as the cause does
+        return None if found["message"] == NO_START else found
     return found if _weights(task.folder / "checkpoints" / found["checkpoint"]) == found["weights"] else None
 
 
@@ -49,7 +48,8 @@ def is_done(task: Task, outcome: dict[str, Any] | None) -> bool:
     """Whether nothing is left to do for it."""
     if outcome is None:
         return False
-    return outcome["status"] == "failed" or all(b.title in outcome["bounds"] for b in task.bounds)
+    scored = outcome["bounds"].keys() | outcome.get("unscored", {}).keys()
+    return outcome["status"] == "failed" or all(b.title in scored for b in task.bounds)
 
 
 def carry_out(
@@ -76,7 +76,7 @@ def carry_out(
     try:
         if outcome is None:
             outcome = _trained(task, device, watch)
-            write_json(task.outcome_path, outcome)
+            _write(task, outcome)
         return _scored(task, outcome, device, asked)
     except NumericsError as error:
         return failed(task, error.message)
@@ -84,18 +84,26 @@ def carry_out(
 
 def failed(task: Task, message: str) -> dict[str, Any]:
     """Note that a run has no result, and why: the same would happen again, so it is not tried again."""
-    steps = max((row["step"] for row in read_metrics(task.folder)), default=0)
-    outcome: dict[str, Any] = {
-        "schema": 1,
-        "key": task.key,
-        "status": "failed",
-        "message": message,
-        "steps": steps,
-        "bounds": {},
-    }
-    make_folder(task.outcome_path.parent)
-    write_json(task.outcome_path, outcome)
+    outcome = _without_result(task, message)
+    _write(task, outcome)
     return outcome
+
+
+def not_started(task: Task) -> dict[str, Any]:
+    """The outcome of a run whose origin failed; not kept, since it can start once the origin was trained well."""
+    return _without_result(task, NO_START)
+
+
+def _without_result(task: Task, message: str) -> dict[str, Any]:
+    steps = max((row["step"] for row in read_metrics(task.folder)), default=0)
+    return {"schema": 1, "key": task.key, "status": "failed", "message": message, "steps": steps, "bounds": {}}
+
+
+def _write(task: Task, outcome: dict[str, Any]) -> None:
+    """Keep what became of a run, with the weights that it started from."""
+    start = task.record().get("start")
+    make_folder(task.outcome_path.parent)
+    write_json(task.outcome_path, outcome | ({} if start is None else {"start": start}))
 
 
 def _trained(task: Task, device: str, watch: Observer | None) -> dict[str, Any]:
@@ -105,14 +113,19 @@ def _trained(task: Task, device: str, watch: Observer | None) -> dict[str, Any]:
     if not begun:
         _clear(task.folder)
     elif task.origin is not None:
-        _check_origin(task)
+        _check_origin(task, task.origin)
+    record = task.record()
+    if not begun or record.get("key") != task.key:
+        start = record.get("start") if begun else None if task.origin is None else _weights(_best(task.origin))
+        make_folder(task.outcome_path.parent)
+        write_json(task.outcome_path, {"schema": 1, "key": task.key, "status": BEGUN, "start": start})
     seconds, before = task.seconds, 0.0
     if begun and seconds is not None:
         before = float(checkpoint.newest(task.folder)[1].state["seconds"])
     run = train(
         task.resolved,
         out=task.folder,
-        init_from=None if begun else task.origin,
+        init_from=None if begun or task.origin is None else task.origin.folder,
         device=device,
         max_seconds=None if seconds is None else max(seconds - before, 0.0),
         observer=watch,
@@ -147,13 +160,16 @@ def _scored(task: Task, outcome: dict[str, Any], device: str, asked: Callable[[]
                 raise Interrupted
 
         for bound in task.bounds:
-            if bound.title not in outcome["bounds"]:
+            if bound.title not in outcome["bounds"].keys() | outcome.get("unscored", {}).keys():
                 try:
                     found = run.evaluate(bound.split, bound.objective, bound.particles, progress=check)
                 except Interrupted:
                     raise Stopped(stop.signal or signal.SIGTERM) from None
-                outcome["bounds"][bound.title] = found.as_dict()
-                write_json(task.outcome_path, outcome)
+                except NumericsError as error:  # of this bound alone: the run stands, and so do the others
+                    outcome.setdefault("unscored", {})[bound.title] = error.message
+                else:
+                    outcome["bounds"][bound.title] = found.as_dict()
+                _write(task, outcome)
     return outcome
 
 
@@ -181,13 +197,19 @@ def _clear(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def _check_origin(task: Task) -> None:
-    """CheckpointError where the run that it started from has another best checkpoint by now."""
-    assert task.origin is not None
-    now, then = checkpoint.find(task.origin)[1], read_environment(task.folder).get("init_from")
-    if then is not None and Path(then).name != now.name:
+def _best(task: Task) -> Path:
+    """The best checkpoint of a run."""
+    return checkpoint.find(task.folder)[1]
+
+
+def _check_origin(task: Task, origin: Task) -> None:
+    """CheckpointError where the run that it started from has other best weights by now."""
+    now, start = _best(origin), task.record().get("start")
+    then = Path(read_environment(task.folder).get("init_from") or now).name  # runs of before are told by the name alone
+    if then != now.name or (start is not None and start != _weights(now)):
+        other = f"whose best is {now.name} now" if then != now.name else "which was trained anew since"
         raise CheckpointError(
-            f"{task.folder}: started from {Path(then).name} of {task.origin}, whose best is {now.name} now",
+            f"{task.folder}: started from {then} of {origin.folder}, {other}",
             f"remove {task.folder}, which is then trained anew",
             task.folder,
         )

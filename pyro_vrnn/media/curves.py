@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pyro_vrnn.media.figures import BLUE, GREEN, GREY, ORANGE, RED, headline, new_figure, plain, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+Floats = NDArray[np.float64]
 COLOURS = (BLUE, ORANGE, GREEN, RED, "#CC79A7", "#56B4E9", "#000000")
 
 
@@ -155,11 +157,7 @@ def _band(panel: Axes, runs: Group, key: str, colour: str, style: str, name: str
     curves = [curve for curve in curves if curve[0]]
     if not curves:
         return
-    low, high = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
-    at = np.unique([v for x, _ in curves for v in x if low <= v <= high])
-    values = np.stack([np.interp(at, x, y) for x, y in curves])
-    if low > high:  # one was over before another was looked at for the first time: where they were looked at last
-        at, values = np.array([np.mean([x[-1] for x, _ in curves])]), np.array([[y[-1]] for _, y in curves])
+    at, values = together(curves)
     mean = values.mean(0)
     count = f" ({len(curves)} runs)" if len(curves) > 1 else ""
     marker = "o" if len(at) == 1 else ""
@@ -167,6 +165,22 @@ def _band(panel: Axes, runs: Group, key: str, colour: str, style: str, name: str
     if len(curves) > 1:
         spread = values.std(0, ddof=1)
         panel.fill_between(at, mean - spread, mean + spread, color=colour, alpha=0.2, linewidth=0)
+
+
+def together(curves: Sequence[tuple[Sequence[float], Sequence[float]]]) -> tuple[Floats, Floats]:
+    """Curves where all of them are: at each place of any of them, between their points on straight lines.
+
+    Args:
+        curves: places, ascending, and values of each; at least one point each.
+
+    Returns:
+        The places, [N], and the values there, [curves, N].
+    """
+    low, high = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
+    if low > high:  # one was over before another was looked at for the first time: where they were looked at last
+        return np.array([np.mean([x[-1] for x, _ in curves])]), np.array([[y[-1]] for _, y in curves], np.float64)
+    at = np.unique([v for x, _ in curves for v in x if low <= v <= high]).astype(np.float64)
+    return at, np.stack([np.interp(at, x, y) for x, y in curves])
 
 
 def _values(rows: Sequence[Mapping[str, Any]], key: str) -> tuple[list[int], list[float]]:

@@ -20,12 +20,12 @@ from small import make_batch, make_net, variants
 from pyro_vrnn import cli, runs
 from pyro_vrnn.data.dataset import SequenceDataset
 from pyro_vrnn.data.writer import write_sequences
-from pyro_vrnn.experiments.transfer import classifiers, comparison, transfer
+from pyro_vrnn.experiments.transfer import classifiers, comparison, results, transfer
 from pyro_vrnn.experiments.transfer.classifiers import PENALTIES, Fitted, Frozen, Parts, summary
 from pyro_vrnn.experiments.transfer.comparison import ARMS, compare
 from pyro_vrnn.experiments.transfer.labelled import few, labelled
 from pyro_vrnn.runs.posteriors.latent_space import latents
-from pyro_vrnn.system.errors import ConfigError, DataError
+from pyro_vrnn.system.errors import ConfigError, DataError, NumericsError
 
 Rows = dict[str, list[np.ndarray]]
 COUNTS = {"train": 60, "valid": 20, "test": 40}
@@ -333,3 +333,48 @@ def test_a_model_without_latents_has_no_encoder(data: Path, tmp_path: Path) -> N
     with pytest.raises(ConfigError, match="--seeds=0"):
         compare(run_of(data), seeds=0)
     assert not (tmp_path / "o").exists()
+
+
+def test_probabilities_of_nothing_and_units_that_are_constant(data: Path) -> None:
+    """A probability that has become 0 costs what the least one does; rounding is no variation."""
+    parts = parts_of(run_of(data))
+    chances = np.zeros((40, 2))
+    chances[:, 1] = -np.inf
+    accuracy, loss = classifiers._score(chances, parts, parts.test)
+    assert (accuracy, loss) == (0.5, -classifiers.LEAST / 2)
+    net = run_of(data).net
+    said = iter([np.array([[1.0, 0.0], [1.0 + 1e-8, 1.0]]), np.ones((2, 2)), np.full((2, 2), 3.0)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(classifiers, "_said", lambda *_: next(said))
+        found = Frozen.of(net, parts)
+        np.testing.assert_allclose(found.test, [[2.0, 5.0]] * 2)
+        patch.setattr(classifiers, "_said", lambda *_: np.full((2, 2), np.nan))
+        with pytest.raises(NumericsError, match="what the encoder says of a sequence is not finite"):
+            Frozen.of(net, parts)
+
+
+def test_a_network_that_diverges_keeps_its_best_or_is_told(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = run_of(data)
+    losses = iter([1.0, 0.5, float("nan"), 0.7])
+    monkeypatch.setattr(classifiers, "_judge", lambda *_: (0.5, next(losses)))
+    found = classifiers.train(run.net, parts_of(run), [0, 1, 2], 0, 500)
+    assert found == Fitted(0.5, 0.7, 10, [(0, 0.5, 1.0), (10, 0.5, 0.5)])
+    losses = iter([float("inf")])
+    with pytest.raises(NumericsError, match="not finite before its first update"):
+        classifiers.train(run.net, parts_of(run), [0, 1, 2], 0, 500)
+    losses = iter([1.0, 0.5, float("nan"), float("nan")])
+    with pytest.raises(NumericsError, match="log-loss on test is not finite"):
+        classifiers.train(run.net, parts_of(run), [0, 1, 2], 0, 500)
+
+
+def test_the_numbers_are_written_first(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = compare(run_of(data), shares=[10], seeds=1, max_updates=1)
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("no figure")
+
+    monkeypatch.setattr(results, "draw", broken)
+    with pytest.raises(RuntimeError, match="no figure"):
+        results.write(found, tmp_path)
+    assert json.loads((tmp_path / "results.json").read_text())["scores"][0]["arm"] == "cold"
+    assert (tmp_path / "table.md").exists()

@@ -8,6 +8,7 @@ state, of what the guide knows of x, and of the posterior's center.
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from pyro_vrnn.data.dataset import collate
 from pyro_vrnn.experiments.transfer.labelled import Labelled
 from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.models.latents import center
-from pyro_vrnn.system.errors import ConfigError
+from pyro_vrnn.system.errors import ConfigError, NumericsError
 
 BATCH, RATE, CLIP = 32, 1e-3, 1.0
 """Sequences an update, Adam's rate, and the norm at which gradients are clipped."""
@@ -33,6 +34,11 @@ PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """The inverse strengths of regularisation among which validation chooses for a regression."""
 MOST_STEPS = 20_000
 """Steps of sequences that are encoded at once."""
+LEAST = float(np.log(np.finfo(np.float64).tiny))
+"""Of a log-probability, nats: a probability below that is taken for this one, since it may have become 0."""
+ROUNDING = 1e-6
+"""Of float32, of what an encoder says."""
+DIVERGED = "the run's own numbers may have diverged: evaluate it, or take another checkpoint"
 Array = NDArray[np.float64]
 
 
@@ -107,6 +113,9 @@ def train(net: SequenceModel, parts: Parts, chosen: Sequence[int], seed: int, ma
         chosen: places in `parts.train`.
         seed: of the order in which sequences are taken.
         max_updates: at most so many.
+
+    Raises:
+        NumericsError: the log-loss on validation is not finite at the start, or that on test is not at the end.
     """
     device = next(net.parameters()).device
     with torch.no_grad():
@@ -118,6 +127,8 @@ def train(net: SequenceModel, parts: Parts, chosen: Sequence[int], seed: int, ma
     for update in range(max_updates + 1):
         if update % LOOK_EVERY == 0 or update == max_updates:
             accuracy, loss = _judge(model, parts, parts.valid)
+            if not math.isfinite(loss):
+                break  # it has diverged; the best before is kept
             curve.append((update, accuracy, loss))
             if loss < best[0]:
                 best, kept = (loss, update), copy.deepcopy(model.state_dict())
@@ -130,9 +141,12 @@ def train(net: SequenceModel, parts: Parts, chosen: Sequence[int], seed: int, ma
         F.cross_entropy(model(_batch(parts.train, rows, device)), targets).backward()
         nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         optimizer.step()
-    if kept:
-        model.load_state_dict(kept)
+    if not kept:
+        raise NumericsError("a network's log-loss on validation is not finite before its first update", DIVERGED)
+    model.load_state_dict(kept)
     accuracy, loss = _judge(model, parts, parts.test)
+    if not math.isfinite(loss):
+        raise NumericsError("a network's log-loss on test is not finite", DIVERGED)
     return Fitted(accuracy, loss, best[1], curve)
 
 
@@ -159,10 +173,17 @@ class Frozen:
 
     @classmethod
     def of(cls, net: SequenceModel, parts: Parts, *, means: bool = False) -> Frozen:
-        """Summaries; or with `means` the posterior's center of each sequence, [N, Z]."""
+        """Summaries; or with `means` the posterior's center of each sequence, [N, Z].
+
+        Raises:
+            NumericsError: one is not finite.
+        """
         found = [_said(net, part, means) for part in (parts.train, parts.valid, parts.test)]
+        if not all(np.isfinite(x).all() for x in found):
+            raise NumericsError("what the encoder says of a sequence is not finite", DIVERGED)
         middle, scale = found[0].mean(0), found[0].std(0)
-        return cls(*((x - middle) / np.where(scale > 0, scale, 1.0) for x in found))
+        least = ROUNDING * np.abs(found[0]).max(0)  # a unit that is the same for all but its rounding is constant
+        return cls(*((x - middle) / np.where(scale > least, scale, 1.0) for x in found))
 
 
 @torch.no_grad()
@@ -203,9 +224,12 @@ def regress(frozen: Frozen, parts: Parts, chosen: Sequence[int]) -> Fitted:
 
 
 def _score(log_chances: Array, parts: Parts, part: Labelled) -> tuple[float, float]:
-    """Accuracy and log-loss of log-probabilities [N, C]; each class has a column, as `few` draws one of each."""
+    """Accuracy and log-loss of log-probabilities [N, C], which are no less than LEAST.
+
+    Each class has a column, as `few` draws one of each.
+    """
     targets = np.array(parts.targets(part, range(len(part.rows))))
-    log_loss = -float(np.mean(log_chances[np.arange(len(targets)), targets]))
+    log_loss = -float(np.mean(np.maximum(log_chances, LEAST)[np.arange(len(targets)), targets]))
     return float(np.mean(log_chances.argmax(1) == targets)), log_loss
 
 

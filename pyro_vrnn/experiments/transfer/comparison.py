@@ -80,6 +80,7 @@ def compare(
     Raises:
         ConfigError: an argument out of range, a model without latent variables, or scikit-learn is not installed.
         DataError: a split without labels, fewer than two classes, or no class that is in all splits.
+        NumericsError: what the run's encoder says, or a network's log-loss, is not finite.
     """
     at_least("--seeds", seeds, 1)
     at_least("--max-updates", max_updates, 1)

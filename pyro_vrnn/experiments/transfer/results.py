@@ -24,10 +24,11 @@ def write(found: Mapping[str, Any], folder: Path) -> list[Path]:
     """Write all files of a transfer: results.json, table.md, results.csv and transfer.png."""
     folder = make_folder(folder)
     numbers, table, rows, figure = files = [folder / name for name in NAMES]
-    draw(found, figure)
+    # The numbers first: they took the time, and all else can be made from them.
+    write_json(numbers, {**found, "files": [str(file) for file in files]})
     write_bytes(table, ("\n".join(markdown(found)) + "\n").encode())
     write_rows(rows, ["share", "arm", "labelled", "seed", "accuracy", "log_loss", "updates"], _rows(found))
-    write_json(numbers, {**found, "files": [str(file) for file in files]})
+    draw(found, figure)
     return files
 
 

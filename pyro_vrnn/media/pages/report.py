@@ -1,4 +1,4 @@
-"""Pages: plain values filled into `report.html.j2` or `comparison.html.j2`, HTML files that need nothing beside them.
+"""Pages: plain values filled into a template of their own (`report.html.j2`, …), HTML files that need nothing else.
 
 All text is escaped by the templates; SVG comes from charts.py and drawn.py, which escape too; sounds and pixels are
 data URIs. The one script (player.js.j2) is the same on all pages, and a page's own rules allow no other to run.
@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
+from typing import ClassVar
 
 from pyro_vrnn.media.medium import Shown
 from pyro_vrnn.media.pages.findings import Finding
@@ -39,6 +40,7 @@ class Piece:
 class Page:
     """All that a report says; texts as they are, not escaped."""
 
+    template: ClassVar[str] = "report.html.j2"
     title: str
     facts: Sequence[tuple[str, str]]
     """What the run is: a word, and its value."""
@@ -69,6 +71,7 @@ class Page:
 class Comparison:
     """All that a page of several runs says; texts as they are, not escaped."""
 
+    template: ClassVar[str] = "comparison.html.j2"
     title: str
     words: Sequence[str]
     """Paragraphs at the top."""
@@ -88,7 +91,52 @@ class Comparison:
     command: str
 
 
-def fill(page: Page | Comparison) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table and the words about it."""
+
+    name: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numbers: Sequence[int] = ()
+    """Which columns are numbers."""
+    words: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Arms of an experiment that can be compared with each other."""
+
+    title: str
+    conclusions: Sequence[str]
+    """Sentences: what the numbers show and what they do not."""
+    tables: Sequence[Table]
+    spreads: Sequence[Figure]
+    """What each run reached, and the differences with their intervals."""
+    legend: Sequence[tuple[str, str]]
+    """An SVG of an arm's line, and the arm's name."""
+    curves: Sequence[Figure]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """All that a page of an experiment says; texts as they are, not escaped."""
+
+    template: ClassVar[str] = "experiment.html.j2"
+    title: str
+    facts: Sequence[tuple[str, str]]
+    """What was trained: a word, and its value."""
+    failures: Sequence[tuple[str, str]]
+    """Of which run, and what."""
+    parts: Sequence[Part]
+    settings: Table
+    runs: Table
+    commands: Sequence[str]
+    file: str
+    """The experiment as TOML."""
+
+
+def fill(page: Page | Comparison | Grid) -> str:
     """The page as HTML."""
     import jinja2
 
@@ -105,5 +153,5 @@ def fill(page: Page | Comparison) -> str:
     environment.filters["base64"] = lambda held: base64.b64encode(held).decode()
     script = read("player.js.j2")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    template = environment.get_template("report.html.j2" if isinstance(page, Page) else "comparison.html.j2")
+    template = environment.get_template(page.template)
     return template.render(page=page, script=script, script_hash=digest).translate(UNPRINTABLE)

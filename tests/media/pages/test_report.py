@@ -159,7 +159,7 @@ def test_idle_units_and_better_baselines_are_told() -> None:
 
 def test_the_templates_name_no_address() -> None:
     templates = [file.read_text("utf-8") for file in Path(report.__file__).parent.glob("*.j2")]
-    assert len(templates) == 5
+    assert len(templates) == 6
     for text in templates:
         assert "//" not in text
         assert "url(" not in text
