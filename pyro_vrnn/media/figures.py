@@ -166,9 +166,8 @@ def kl_by_unit(
     axes.bar(np.arange(len(kl)), kl[order], color=np.where(active, BLUE, "#C4C4C4").tolist(), width=0.8)
     axes.axhline(active_threshold, color=RED, linewidth=1, linestyle="--")
     axes.annotate(
-        f"active above {active_threshold:g}", (1, active_threshold), xycoords=("axes fraction", "data"),
-        xytext=(-4, 3), textcoords="offset points", ha="right", va="bottom", fontsize=8, color=RED,
-        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0},
+        f"active above {active_threshold:g}", (1, active_threshold), xycoords=("axes fraction", "data"), ha="right",
+        xytext=(-4, 3), textcoords="offset points", va="bottom", fontsize=8, color=RED, backgroundcolor="#FFFFFFCC",
     )  # fmt: skip
     axes.set_yscale("symlog", linthresh=active_threshold, linscale=0.5)
     axes.set_ylim(0, 2 * max(float(kl.max()), 3 * active_threshold))
