@@ -29,7 +29,7 @@ class Errors:
 
 
 def median(x: Array, width: int, form: DataFormat) -> Array:
-    """The median over `width` steps around each, column by column; beyond the ends, the end's own value goes on.
+    """The median over `width` steps around each, column by column; beyond the ends their own values are repeated.
 
     Of bits that is the majority. Of sound, whose steps are frames, it runs over samples.
 

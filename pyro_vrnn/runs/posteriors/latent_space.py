@@ -157,7 +157,7 @@ def interpolate(
 ) -> list[Path]:
     """Draw from points on the straight line between two sequences' z, and all of them one after the other (a medley).
 
-    With more sequences the way goes on from each to the next, and its points are evenly spaced in their number.
+    With more sequences the way leads from each to the next, and its points are evenly spaced in their number.
 
     Args:
         run: of a model with one z per sequence (vrae).
