@@ -248,9 +248,7 @@ def interpolate(
     run: RunArgument,
     first: Annotated[str, typer.Argument(metavar="A", help="A sequence (number or id) or a file.")],
     second: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
-    more: Annotated[
-        list[str] | None, typer.Argument(metavar="C…", help="Others after it, one by one.")
-    ] = None,
+    more: Annotated[list[str] | None, typer.Argument(metavar="C…", help="Others after it, one by one.")] = None,
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
     points: Annotated[int, typer.Option(min=2, help="How many pieces, both ends included.")] = 5,
     steps: Annotated[
