@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -59,8 +60,8 @@ def sample(
             progress=progress,
         )
     out.print(*(f for f in files if f.suffix not in (".png", ".json")))
-    glance = f"; all at a glance: {files[-1]}" if files[-1].suffix == ".png" else ""
-    out.print(f"pictures and how to repeat them beside{glance}")
+    glance = files[-1].suffix == ".png"
+    out.print("pictures and how to repeat them beside" + (f"; all at a glance: {files[-1]}" if glance else ""))
     return {"schema": 1, "files": [str(f) for f in files], "seed": seed}
 
 
@@ -106,9 +107,8 @@ def inspect(
             progress=progress,
         )
     if "sequences" in found:
-        _print_several(found)
-        return found
-    header: list[tuple[object, ...]] = [("site", "kind", "shape", "log p", "log q", "KL")]
+        return _print_several(found)
+    head = ("site", "kind", "shape", "log p", "log q", "KL")
     sites = [s for s in found["sites"] if found["per_step"] or s["kind"] != "latent" or s["name"] == "z_1"]
     sites = [s for s in sites if s["shape"][-1] > 0]  # an RNN's z is there for the programs alone
     shown = sites if out.verbose or len(sites) <= 24 else [*sites[:12], None, *sites[-4:]]
@@ -125,7 +125,7 @@ def inspect(
         )
         for s in shown
     ]
-    out.table(header + rows, right=(3, 4, 5))
+    out.table([head, *rows], right=(3, 4, 5))
     if not found["per_step"]:
         out.print("z_1 is about the whole sequence; there is no z of single steps")
     total, units = sum(found["kl_by_step"]), found["kl_by_unit"]
@@ -157,24 +157,16 @@ def _print_diagnosis(found: dict[str, Any]) -> None:
     out.print(f"effective sample size {found['ess']:.1f} of {found['particles']}{k_hat}", found["diagnosis"])
 
 
-def _print_several(found: dict[str, Any]) -> None:
+def _print_several(found: dict[str, Any]) -> dict[str, Any]:
     """A line for each sequence, and what is to be said of all."""
     rows, most = found["sequences"], 24
     shown = rows if out.verbose or len(rows) <= most else rows[:most]
-    header: list[tuple[object, ...]] = [("sequence", "steps", "bound", "KL", "active", "ESS", "k-hat")]
-    numbers: list[tuple[object, ...]] = [
-        (
-            row["sequence"],
-            row["steps"],
-            f"{row['bound']:.3f}",
-            f"{row['kl']:.3f}",
-            row["active_units"],
-            f"{row['ess']:.1f}",
-            _k_hat(row["pareto_k"]),
-        )
-        for row in shown
-    ]
-    out.table(header + numbers, right=(1, 2, 3, 4, 5, 6))
+    lines: list[tuple[object, ...]] = [("sequence", "steps", "bound", "KL", "active", "ESS", "k-hat")]
+    for row in shown:
+        nats = (f"{row['bound']:.3f}", f"{row['kl']:.3f}")
+        weighted = (f"{row['ess']:.1f}", _k_hat(row["pareto_k"]))
+        lines.append((row["sequence"], row["steps"], *nats, row["active_units"], *weighted))
+    out.table(lines, right=(1, 2, 3, 4, 5, 6))
     if len(rows) > len(shown):
         out.print(f"… and {len(rows) - len(shown)} more; --verbose shows all")
     words: dict[str, int] = {}
@@ -185,6 +177,7 @@ def _print_several(found: dict[str, Any]) -> None:
         f"{len(rows)} sequences of {found['split']}; bound, KL in nats of the whole sequence, K={found['particles']}",
         *found["files"],
     )
+    return found
 
 
 @command
@@ -194,7 +187,9 @@ def reconstruct(
         Path | None, typer.Argument(metavar="FILE", help="Of the kind the model draws; else --sequence.")
     ] = None,
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
-    sequence: Annotated[str, typer.Option(metavar="I|ID", help="Which sequence of the split.")] = "0",
+    sequence: Annotated[
+        str, typer.Option(metavar="I|ID", help="Which sequence of the split; several (numbers alone): all, A:B, I,J.")
+    ] = "0",
     steps: Annotated[int | None, typer.Option(min=1, help="Its first steps; default: all.")] = None,
     noise: Annotated[float, typer.Option(help="Spoil what the model is given: deviation, or share of bits.")] = 0.0,
     hide: Annotated[str | None, typer.Option(metavar="A:B", help="Hide steps A to B - 1, and fill them in.")] = None,
@@ -208,27 +203,34 @@ def reconstruct(
 ) -> dict[str, Any]:
     """Send a sequence through the posterior and back.
 
-    --noise spoils what the model is given and lets it clean up; --hide A:B hides steps and lets it fill them in.
+    --noise spoils what the model is given, lets it clean up, and says what is left of the error, with a median filter
+    beside it; --hide A:B hides steps and lets it fill them in.
     """
     set_threads(threads)
     from pyro_vrnn import runs
-    from pyro_vrnn.runs import reconstruction
+    from pyro_vrnn.cli.console import counting
+    from pyro_vrnn.runs import denoising, reconstruction
 
-    hole = _pair(hide)
-    files = reconstruction.write(
-        runs.load(run, device=device, say=out.say),
-        file=file,
-        split=split,
-        sequence=sequence,
-        steps=steps,
-        noise=noise,
-        hide=hole,
-        draw=draw,
-        seed=seed,
-        out=out_,
-    )
+    hole, loaded = _pair(hide), runs.load(run, device=device, say=out.say)
+    with counting(out.console(), "reconstructing", quiet=out.quiet) as progress:
+        files = reconstruction.write(
+            loaded,
+            file=file,
+            split=split,
+            sequence=sequence,
+            steps=steps,
+            noise=noise,
+            hide=hole,
+            draw=draw,
+            seed=seed,
+            out=out_,
+            progress=progress,
+        )
     out.print(*files)
-    return {"schema": 1, "files": [str(f) for f in files], "seed": seed}
+    facts: dict[str, Any] = json.loads(files[-1].read_text("utf-8"))
+    if noise:
+        out.print(denoising.words(facts))
+    return facts | {"schema": 1, "files": [str(f) for f in files], "seed": seed}
 
 
 def _pair(text: str | None) -> tuple[int, int] | None:
@@ -246,6 +248,7 @@ def interpolate(
     run: RunArgument,
     first: Annotated[str, typer.Argument(metavar="A", help="A sequence (number or id) or a file.")],
     second: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    more: Annotated[list[str] | None, typer.Argument(metavar="C…", help="Others after it, one by one.")] = None,
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
     points: Annotated[int, typer.Option(min=2, help="How many pieces, both ends included.")] = 5,
     steps: Annotated[
@@ -258,9 +261,9 @@ def interpolate(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> dict[str, Any]:
-    """Sample between two sequences (vrae).
+    """Sample between two sequences, or along a way through several (vrae).
 
-    Points on the line between their z give a piece each, and a medley of all.
+    Points on the lines between their z give a piece each, and a medley of all: 20 pieces of 50 steps are 1,000.
     """
     set_threads(threads)
     from pyro_vrnn import runs
@@ -268,7 +271,7 @@ def interpolate(
 
     loaded = runs.load(run, device=device, say=out.say)
     files = latent_space.interpolate(
-        loaded, first, second, split=split, points=points, steps=steps, seed=seed, out=out_
+        loaded, first, second, *(more or ()), split=split, points=points, steps=steps, seed=seed, out=out_
     )
     out.print(*files)
     return {"schema": 1, "files": [str(f) for f in files], "seed": seed}
@@ -279,16 +282,37 @@ def encode(
     run: RunArgument,
     file: Annotated[str | None, typer.Argument(metavar="FILE", help="Other data of the same kind (.h5).")] = None,
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    neighbours: Annotated[
+        int, typer.Option(metavar="N", min=0, help="List the N nearest others of each sequence, and their purity.")
+    ] = 0,
+    labels: Annotated[
+        str | None, typer.Option(metavar="REGEX", help="Take labels from ids; default: the data file's, or songs.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the map.")] = 0,
     out_: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Default: RUN/latents.")] = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> dict[str, Any]:
-    """Write the latents of a split as arrays (.npz), and a map of them."""
+    """Write the latents of a split as arrays (.npz), and a map of them.
+
+    --neighbours N lists each sequence's nearest others. Their purity is the share that has the same label: song,
+    speaker, class. It stands beside chance and beside the nearest in data space.
+    """
     set_threads(threads)
     from pyro_vrnn import runs
     from pyro_vrnn.runs.posteriors import latent_space
+    from pyro_vrnn.runs.posteriors.neighbours import words
 
-    files = latent_space.encode(runs.load(run, device=device, say=out.say), data=file, split=split, seed=seed, out=out_)
+    files = latent_space.encode(
+        runs.load(run, device=device, say=out.say),
+        data=file,
+        split=split,
+        neighbours=neighbours,
+        labels=labels,
+        seed=seed,
+        out=out_,
+    )
     out.print(*files)
-    return {"schema": 1, "files": [str(f) for f in files]}
+    facts: dict[str, Any] = json.loads(files[-1].read_text("utf-8")) if neighbours else {}
+    out.print(*([words(facts)] if neighbours else []))
+    return facts | {"schema": 1, "files": [str(f) for f in files]}

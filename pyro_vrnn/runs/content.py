@@ -144,7 +144,7 @@ def find_data(
         DataError: neither is there.
     """
     beside = catalogue.FOLDER / Path(named).name
-    if not moved or named in catalogue.NAMES or Path(named).exists():
+    if not moved or named in catalogue.NAMES or catalogue.prepared(named) is not None:
         return catalogue.find(named, preparing=preparing, say=say)
     if beside.exists():
         return beside

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.fast import loop_of
 from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.programs.stacked import Path as LatentPath
+from pyro_vrnn.runs.denoising import Errors, errors, summary
+from pyro_vrnn.runs.posteriors.inspection import selected
 from pyro_vrnn.runs.sampling import draw as sample
 from pyro_vrnn.runs.trained import Trained
 from pyro_vrnn.system.errors import ConfigError, check_seed
@@ -93,70 +97,130 @@ def write(
     draw: bool = False,
     seed: int = 0,
     out: Path | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Path]:
-    """Write a sequence as it was given to the model and as it came back, and a .json that says how.
+    """Write a sequence as it was given to the model and as it came back, and a .json that says how, and how well.
+
+    With noise that is what `denoising.summary` says. Of several sequences there is the .json alone, with a row for
+    each and means over them; the random numbers of number i are those of seed + i.
 
     Args:
         run: the trained model.
         file: of the kind that the model draws; or else a sequence of its data:
-        split, sequence: which one.
+        split, sequence: which one, or which several (`inspection.selected`).
         steps: so many first steps of it; all by default.
         noise: spoil what the model is given by so much (see training.input_noise): denoising.
         hide: first step of a hole and the one after its last: infilling.
         draw: write draws of x rather than means (of bits, the likelier value).
         seed: of all that is random.
         out: folder; default RUN/reconstructions.
+        progress: called with (sequences done, of how many), of several.
 
     Returns:
         The files: given, reconstructed, their pictures, and the .json last.
 
     Raises:
-        ConfigError: a hole outside the sequence, or nothing to hide it behind.
+        ConfigError: a hole outside the sequence, or nothing to hide it behind; noise out of range.
         DataError: a file that cannot be read.
     """
     check_seed(seed)
+    if not (math.isfinite(noise) and noise >= 0):
+        raise ConfigError(f"--noise {noise}: must be 0 or more")
+    if noise > 1 and run.format.support != "real":
+        raise ConfigError(f"--noise {noise}: the share of {run.format.support} values that is changed, at most 1")
+    hole = None if hide is None else Hole(*hide)
+    facts: dict[str, Any] = {"split": None if file else split, "noise": noise, "hide": hide, "draw": draw, "seed": seed}
+    facts["run"] = run.named
+    several = False
     if file is not None:
         x, name = torch.from_numpy(run.encoding.of_values(media.read(run.format, file))), file.stem
     else:
         dataset = run.data(split=split)
-        index = dataset.find(sequence)
-        x, name = torch.from_numpy(dataset[index]), dataset.ids[index]
-    if steps is not None and not 1 <= steps <= len(x):
-        raise ConfigError(f"--steps {steps}: the sequence has {len(x)}")
-    x = x[:steps].to(run.device)
-    if noise < 0:
-        raise ConfigError(f"--noise {noise}: must be 0 or more")
-    if noise > 1 and run.format.support != "real":
-        raise ConfigError(f"--noise {noise}: the share of {run.format.support} values that is changed, at most 1")
-    if hide is not None and not 0 <= hide[0] < hide[1] <= len(x):
-        raise ConfigError(f"--hide {hide[0]}:{hide[1]}: not a part of the sequence's {len(x)} steps")
-    with torch.random.fork_rng(devices=[run.device] if run.device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        spoilt = noisy(x, run.format.support, noise) if noise else x
-        back = reconstruct(run.net, spoilt, hole=None if hide is None else Hole(*hide), draw=draw)
-    if run.format.support == "binary" and not draw:
-        back = (back > 0.5).to(x)
-    if run.format.traits.pen and not draw:
-        back[..., -1] = (back[..., -1] > 0.5).to(x)
-    folder = make_folder(out or run.output("reconstructions"))
-    stem = f"{split}-{safe_name(name)}" if file is None else safe_name(name)
+        indices, several = selected(dataset, sequence)
+        x, name = torch.from_numpy(dataset[indices[0]]), dataset.ids[indices[0]]
+    stem = safe_name(name) if file is not None else f"{split}-{safe_name(sequence if several else name)}"
     stem += (f"-noise-{noise:g}" if noise else "") + (f"-without-{hide[0]}-{hide[1]}" if hide else "")
     stem += f"-draw-{seed}" if draw else f"-seed-{seed}" if noise and seed else ""
+    if several:
+        passed = []
+        for done, i in enumerate(indices, 1):
+            x = torch.from_numpy(dataset[i])
+            passed.append(_pass(run, x, dataset.ids[i], steps, noise, hole, draw, check_seed(seed + i)))
+            progress(done, len(indices))
+        means = {key: float(np.mean([one.facts()[key] for one in passed])) for key in passed[0].numbers()}
+        facts |= {"sequences": [one.facts() for one in passed], **means, **_denoised(run, passed)}
+        about = make_folder(out or run.output("reconstructions")) / f"{stem}.json"
+        write_json(about, {"schema": 1, "files": [], **facts})
+        return [about]
+    one = _pass(run, x, name, steps, noise, hole, draw, seed)
+    folder = make_folder(out or run.output("reconstructions"))
     files: list[Path] = []
+    given = one.given
     if hide is not None and not run.format.symbols:  # what the model was given has nothing there
-        spoilt = spoilt.clone()
-        spoilt[hide[0] : hide[1]] = 0
-    for word, values in (("given", spoilt), ("reconstructed", back)):
+        given = given.clone()
+        given[hide[0] : hide[1]] = 0
+    for word, values in (("given", given), ("reconstructed", one.back)):
         stored = run.encoding.decode(values.double().cpu().numpy())
         title = f"{run.folder.name}: {name}, {word}" + (f", steps {hide[0]} to {hide[1] - 1} hidden" if hide else "")
         where = folder / f"{stem}-{word}"
         medium, picture, _ = media.write(run.format, stored, where, title=title, hidden=hide, holes=word == "given")
         files += [medium] if picture is None else [medium, picture]
     about = folder / f"{stem}.json"
-    error = float((back - x).square().nanmean())
-    facts = {"sequence": name, "split": None if file else split, "steps": len(x), "noise": noise, "hide": hide}
-    facts |= {"draw": draw, "seed": seed, "mean_square_error": error, "run": run.named}
-    if run.format.support == "binary":
-        facts["bits_changed"] = float(np.mean(back.cpu().numpy() != x.cpu().numpy()))
+    facts = one.facts() | facts | _denoised(run, [one])
     write_json(about, {"schema": 1, "files": [f.name for f in files], **facts})
     return [*files, about]
+
+
+@dataclass(frozen=True)
+class Passed:
+    """A sequence that went through the posterior and back. Tensors are [T, X]."""
+
+    name: str
+    clean: Tensor
+    given: Tensor
+    """With noise, if there is any."""
+    back: Tensor
+    binary: bool
+    errors: Errors | None
+
+    def numbers(self) -> dict[str, float]:
+        """How far what came back is from the sequence without noise."""
+        found = {"mean_square_error": float((self.back - self.clean).square().nanmean())}
+        if self.binary:
+            found["bits_changed"] = float(np.mean(self.back.cpu().numpy() != self.clean.cpu().numpy()))
+        return found
+
+    def facts(self) -> dict[str, Any]:
+        """What the .json says of it."""
+        denoised = {} if self.errors is None else {
+            "error_before": self.errors.before, "error_after": self.errors.after
+        }  # fmt: skip
+        return {"sequence": self.name, "steps": len(self.clean), **self.numbers(), **denoised}
+
+
+def _pass(
+    run: Trained, x: Tensor, name: str, steps: int | None, noise: float, hole: Hole | None, draw: bool, seed: int
+) -> Passed:
+    """One sequence through the posterior and back."""
+    if steps is not None and not 1 <= steps <= len(x):
+        raise ConfigError(f"--steps {steps}: the sequence has {len(x)}")
+    x = x[:steps].to(run.device)
+    if hole is not None and not 0 <= hole.begin < hole.end <= len(x):
+        raise ConfigError(f"--hide {hole.begin}:{hole.end}: not a part of the sequence's {len(x)} steps")
+    with torch.random.fork_rng(devices=[run.device] if run.device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        given = noisy(x, run.format.support, noise) if noise else x
+        back = reconstruct(run.net, given, hole=hole, draw=draw)
+    form = run.format
+    if form.support == "binary" and not draw:
+        back = (back > 0.5).to(x)
+    if form.traits.pen and not draw:
+        back[..., -1] = (back[..., -1] > 0.5).to(x)
+    found = errors(form, *(values.cpu().numpy() for values in (x, given, back))) if noise else None
+    return Passed(name, x, given, back, form.support == "binary", found)
+
+
+def _denoised(run: Trained, passed: Sequence[Passed]) -> dict[str, Any]:
+    """What there is to say of noise; nothing if there was none."""
+    found = [one.errors for one in passed if one.errors is not None]
+    return summary(run.format, found) if found else {}

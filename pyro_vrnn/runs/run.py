@@ -94,9 +94,9 @@ class Run(Trained):
         """The latents of a split as files; the options are those of `latent_space.encode`."""
         return latent_space.encode(self, **options)
 
-    def interpolate(self, first: str, second: str, **options: Any) -> list[Path]:
-        """Sequences between two others, as files; the options are those of `latent_space.interpolate`."""
-        return latent_space.interpolate(self, first, second, **options)
+    def interpolate(self, first: str, second: str, *more: str, **options: Any) -> list[Path]:
+        """Sequences between two others or several, as files; the options are those of `latent_space.interpolate`."""
+        return latent_space.interpolate(self, first, second, *more, **options)
 
     def report(self, path: str | Path | None = None, **options: Any) -> Path:
         """Write the run onto one HTML page, RUN/report.html by default; the options are those of `run_page.write`."""

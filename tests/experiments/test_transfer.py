@@ -23,7 +23,7 @@ from pyro_vrnn.data.writer import write_sequences
 from pyro_vrnn.experiments.transfer import classifiers, comparison, results, transfer
 from pyro_vrnn.experiments.transfer.classifiers import PENALTIES, Fitted, Frozen, Parts, summary
 from pyro_vrnn.experiments.transfer.comparison import ARMS, compare
-from pyro_vrnn.experiments.transfer.labelled import few, labelled
+from pyro_vrnn.runs.posteriors.labelled import few, labelled
 from pyro_vrnn.runs.posteriors.latent_space import latents
 from pyro_vrnn.system.errors import ConfigError, DataError, NumericsError
 

@@ -162,6 +162,15 @@ def test_it_is_found_below_data_too(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert f"data: the same content, now at {tmp_path / 'data' / 'small.h5'}" in ears.heard
 
 
+def test_a_run_of_data_by_its_name_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    write_small(Path("data/songs.h5"))
+    named = Path("songs")  # as recipes name it: data/songs.h5
+    fit(named, tmp_path / "a", max_steps=2)
+    assert fit(named, tmp_path / "a", max_steps=3).result.steps == 3
+
+
 @pytest.mark.parametrize("where", ["small.h5", "other.h5"])
 def test_other_content_is_refused_with_the_difference(
     where: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

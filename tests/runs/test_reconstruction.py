@@ -129,6 +129,22 @@ def test_a_song_longer_than_a_window_is_read_as_far_as_one(vrae: pv.Run, tmp_pat
     assert json.loads(files[-1].read_text())["steps"] == 6
 
 
+def test_a_way_through_several_meets_each_in_its_turn(vrae: pv.Run, tmp_path: Path) -> None:
+    files = latent_space.interpolate(vrae, "0", "3", "1", points=5, steps=20, seed=4, out=tmp_path / "way")
+    about = json.loads(files[-1].read_text())
+    assert (about["more"], about["points"]) == (["1"], 5)
+    by_name = {f.name: f.read_bytes() for f in files if f.suffix == ".mid"}
+    assert list(by_name) == [f"0-to-3-to-1-{k}.mid" for k in (0, 1, 2, 3, 4, "medley")]
+    z = torch.cat([latent_space._code(vrae, torch.from_numpy(vrae.data()[i])) for i in (0, 3, 1)])
+    way = torch.stack([z[0], (z[0] + z[1]) / 2, z[1], (z[1] + z[2]) / 2, z[2]])
+    torch.manual_seed(4)
+    x = latent_space._drawn(vrae, way, 20)  # [20, 5, X]
+    medley, _, _ = media.write(vrae.format, x.movedim(1, 0).reshape(100, -1).numpy(), tmp_path / "x")
+    assert by_name["0-to-3-to-1-medley.mid"] == medley.read_bytes()
+    with pytest.raises(ConfigError, match="at least 3, one for each sequence"):
+        latent_space.interpolate(vrae, "0", "3", "1", points=2, out=tmp_path)
+
+
 def test_a_z_for_every_step_has_no_line(run: pv.Run, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no line between"):
         latent_space.interpolate(run, "0", "1", out=tmp_path)

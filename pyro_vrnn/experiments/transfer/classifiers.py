@@ -21,9 +21,9 @@ from torch.nn import functional as F
 
 from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.data.dataset import collate
-from pyro_vrnn.experiments.transfer.labelled import Labelled
 from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.models.latents import center
+from pyro_vrnn.runs.posteriors.labelled import Labelled
 from pyro_vrnn.system.errors import ConfigError, NumericsError
 
 BATCH, RATE, CLIP = 32, 1e-3, 1.0

@@ -14,8 +14,8 @@ from pyro_vrnn.data.dataset import SequenceDataset
 from pyro_vrnn.experiments.statistics import Paired, paired, spread
 from pyro_vrnn.experiments.transfer import classifiers
 from pyro_vrnn.experiments.transfer.classifiers import Fitted, Frozen, Parts
-from pyro_vrnn.experiments.transfer.labelled import few, labelled
 from pyro_vrnn.runs.plan import build_net
+from pyro_vrnn.runs.posteriors.labelled import few, labelled
 from pyro_vrnn.runs.trained import Trained
 from pyro_vrnn.system.errors import ConfigError, at_least, check_seed
 

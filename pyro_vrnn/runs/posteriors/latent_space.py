@@ -21,6 +21,7 @@ from pyro_vrnn.data.dataset import SequenceDataset, collate
 from pyro_vrnn.media import pictures
 from pyro_vrnn.models.latents import center
 from pyro_vrnn.programs import Markov
+from pyro_vrnn.runs.posteriors.neighbours import around, groups_of
 from pyro_vrnn.runs.trained import Trained
 from pyro_vrnn.system.errors import ConfigError, check_seed
 from pyro_vrnn.system.files import make_folder, safe_name, write_bytes, write_json
@@ -77,32 +78,57 @@ def latents(run: Trained, dataset: SequenceDataset, *, batch_size: int = 32) -> 
 
 
 def encode(
-    run: Trained, *, data: str | None = None, split: str = "test", seed: int = 0, out: Path | None = None
+    run: Trained,
+    *,
+    data: str | None = None,
+    split: str = "test",
+    neighbours: int = 0,
+    labels: str | None = None,
+    seed: int = 0,
+    out: Path | None = None,
 ) -> list[Path]:
     """Write a split's latents as .npz (z, lengths, ids) and their map in two dimensions as .png.
 
-    The map shows one point a sequence; sequences whose ids differ only after a `#` (windows of one song) share a
-    colour. Two latent units are shown as they are, more by t-SNE or PCA (`project`); the title says which.
+    The map shows one point a sequence in the colour of its label, which windows of one song share
+    (`labelled.labels_of`). Two latent units are shown as they are, more by t-SNE or PCA
+    (`project`); the title says which.
+
+    Args:
+        run: the trained model.
+        data: another data file of the same kind; the run's own by default.
+        split: train, valid or test.
+        neighbours: if above 0, also write so many nearest others of each sequence (`neighbours.write`).
+        labels: a regular expression that finds a sequence's label in its id.
+        seed: of the map, and of neighbours that are equally far away.
+        out: folder; default RUN/latents.
+
+    Returns:
+        The .npz and the .png; and of neighbours a .csv and, last, the .json with their purity.
 
     Raises:
-        ConfigError: no latent variables.
+        ConfigError: no latent variables; neighbours, and scikit-learn is not installed; as many neighbours as there
+            are sequences.
+        DataError: the regular expression finds no label.
     """
     check_seed(seed)
-    found = latents(run, run.data(data, split))
-    points, names = found.by_sequence(), found.ids
+    dataset = run.data(data, split)
+    found = latents(run, dataset)
+    points, groups = found.by_sequence(), groups_of(dataset, labels)
+    near = around(dataset, points, neighbours, pattern=labels, seed=seed) if neighbours else None
     if len(points) > MOST_POINTS:  # t-SNE takes minutes beyond, and the eye sees no more
         chosen = np.linspace(0, len(points) - 1, MOST_POINTS).astype(int)
-        points, names = points[chosen], [names[i] for i in chosen]
+        points, groups = points[chosen], [groups[i] for i in chosen]
     places, how = project(np.asarray(points, np.float64), seed)
     folder = make_folder(out or run.output("latents"))
     held = io.BytesIO()
     np.savez(held, z=found.z, lengths=found.lengths, ids=np.array(found.ids))
     arrays, picture = folder / f"{split}.npz", folder / f"{split}.png"
     write_bytes(arrays, held.getvalue())
-    groups = [name.partition("#")[0] for name in names]
     title = f"{run.folder.name}: {split}, one point a sequence ({len(points)} of {len(found.ids)}), {how}"
     pictures.scatter(places, groups, picture, title=title)
-    return [arrays, picture]
+    if near is None:
+        return [arrays, picture]
+    return [arrays, picture, *near.write(folder / f"{split}-neighbours", {"run": run.named, "split": split})]
 
 
 def project(points: Floats, seed: int) -> tuple[Floats, str]:
@@ -142,7 +168,7 @@ def interpolate(
     run: Trained,
     first: str,
     second: str,
-    *,
+    *more: str,
     split: str = "test",
     points: int = 5,
     steps: int | None = None,
@@ -151,9 +177,11 @@ def interpolate(
 ) -> list[Path]:
     """Draw from points on the straight line between two sequences' z, and all of them one after the other (a medley).
 
+    With more sequences the way leads from each to the next, and its points are evenly spaced in their number.
+
     Args:
         run: of a model with one z per sequence (vrae).
-        first, second: sequences of the split (number or id), or files of the kind that the model draws.
+        first, second, more: sequences of the split (number or id), or files of the kind that the model draws.
         split: where they are.
         points: how many, both ends included.
         steps: of each piece; as long as the first sequence by default.
@@ -161,7 +189,7 @@ def interpolate(
         out: folder; default RUN/interpolations.
 
     Raises:
-        ConfigError: a model with a z for every step, or fewer than two points.
+        ConfigError: a model with a z for every step, or fewer points than sequences.
         DataError: a file that cannot be read.
     """
     if run.net.per_step:
@@ -169,20 +197,24 @@ def interpolate(
             f"{run.config.model.name!r} has a z for every step: there is no line between two sequences",
             "interpolate a run of vrae",
         )
-    if not 2 <= points <= MOST_PIECES:
-        raise ConfigError(f"--points {points}: must be at least 2, the ends, and at most {MOST_PIECES}")
+    names = [first, second, *more]
+    if not len(names) <= points <= MOST_PIECES:
+        ends = "2, the ends," if not more else f"{len(names)}, one for each sequence,"
+        raise ConfigError(f"--points {points}: must be at least {ends} and at most {MOST_PIECES}")
     check_seed(seed)
-    ends = [_given(run, name, split) for name in (first, second)]
-    length = len(ends[0]) if steps is None else steps
+    given = [_given(run, name, split) for name in names]
+    length = len(given[0]) if steps is None else steps
     if length < 1:
         raise ConfigError(f"--steps {length}: must be at least 1")
-    a, b = (_code(run, x) for x in ends)
-    share = torch.linspace(0, 1, points, device=run.device)[:, None]
+    z = torch.cat([_code(run, x) for x in given])  # [sequences, Z]
+    place = torch.linspace(0, len(names) - 1, points, device=run.device)
+    before = place.long().clamp(max=len(names) - 2)
+    share = (place - before)[:, None]
     with torch.random.fork_rng(devices=[run.device] if run.device.type == "cuda" else []):
         torch.manual_seed(seed)
-        x = _drawn(run, (1 - share) * a + share * b, length)  # [T, points, X]
+        x = _drawn(run, (1 - share) * z[before] + share * z[before + 1], length)  # [T, points, X]
     folder = make_folder(out or run.output("interpolations"))
-    stem = f"{safe_name(Path(first).stem)}-to-{safe_name(Path(second).stem)}"
+    stem = safe_name("-to-".join(safe_name(Path(name).stem) for name in names))
     stored = [run.encoding.decode(piece) for piece in x.movedim(1, 0).double().cpu().numpy()]
     files = []
     for name, values in [(f"{stem}-{i}", values) for i, values in enumerate(stored)] + [
@@ -191,7 +223,15 @@ def interpolate(
         medium, picture, _ = media.write(run.format, values, folder / name, title=f"{run.folder.name}: {name}")
         files += [medium] if picture is None else [medium, picture]
     about = folder / f"{stem}.json"
-    facts = {"first": first, "second": second, "split": split, "points": points, "steps": length, "seed": seed}
+    facts = {
+        "first": first,
+        "second": second,
+        "more": list(more),
+        "split": split,
+        "points": points,
+        "steps": length,
+        "seed": seed,
+    }
     write_json(about, {"schema": 1, "files": [f.name for f in files], "run": run.named, **facts})
     return [*files, about]
 

@@ -49,10 +49,26 @@ class Labelled:
 
 
 def labelled(dataset: SequenceDataset, pattern: str | None = None) -> Labelled:
-    """The sequences of a split that have a label.
+    """The sequences of a split that have a label; `labels_of` says which.
 
-    It is what a pattern finds in their ids; or the data file's own label; or else, for windows of songs, recordings
-    or other sequences (`NAME#0`, `NAME#1`, …), what they are windows of.
+    Raises:
+        ConfigError: the pattern is no regular expression.
+        DataError: no sequence has a label.
+    """
+    path, split = dataset.info.path, dataset.split
+    labels, origin = labels_of(dataset, pattern)
+    rows = [i for i, label in enumerate(labels) if label]
+    if not rows:
+        message = f"{path}: no sequence of {split} has a label; an id there is {dataset.ids[0]!r}"
+        raise DataError(message, HINT, path)
+    return Labelled(dataset, rows, [labels[i] for i in rows], origin)
+
+
+def labels_of(dataset: SequenceDataset, pattern: str | None = None) -> tuple[list[str], str]:
+    """The label of each sequence of a split, empty where it has none, and where labels come from, in words.
+
+    A label is what a pattern finds in an id; or the data file's own; or else, for windows of songs, recordings or
+    other sequences (`NAME#0`, `NAME#1`, …), what they are windows of.
 
     Args:
         dataset: the split; pieces of a sequence have its label.
@@ -60,24 +76,19 @@ def labelled(dataset: SequenceDataset, pattern: str | None = None) -> Labelled:
 
     Raises:
         ConfigError: the pattern is no regular expression.
-        DataError: no sequence has a label.
+        DataError: the data file's labels are not one for each sequence.
     """
     path, split, ids = dataset.info.path, dataset.split, dataset.ids
     kept = dataset.info.extra.get("labels")
     if pattern is not None:
-        labels, origin = [_found(pattern, name) for name in ids], f"{pattern} in the ids"
-    elif isinstance(kept, dict):
-        own, origin = kept.get(split), OWN
+        return [_found(pattern, name) for name in ids], f"{pattern} in the ids"
+    if isinstance(kept, dict):
+        own = kept.get(split)
         owners = range(len(ids.names)) if ids.owners is None else ids.owners.tolist()
         if not isinstance(own, list) or len(own) != len(ids.names):
             raise DataError(f"{path}: its labels of {split} are not one for each sequence", HINT, path)
-        labels = [str(own[i]) for i in owners]
-    else:
-        labels, origin = [name.rpartition("#")[0] for name in ids], BEFORE
-    rows = [i for i, label in enumerate(labels) if label]
-    if not rows:
-        raise DataError(f"{path}: no sequence of {split} has a label; an id there is {ids[0]!r}", HINT, path)
-    return Labelled(dataset, rows, [labels[i] for i in rows], origin)
+        return [str(own[i]) for i in owners], OWN
+    return [name.rpartition("#")[0] for name in ids], BEFORE
 
 
 def _found(pattern: str, name: str) -> str:
