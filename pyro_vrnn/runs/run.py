@@ -112,7 +112,7 @@ class Run(Trained):
         return forecasting.forecast(self, x, steps=steps, **options)
 
     def drift(self, seconds: int = 60, **options: Any) -> Drift:
-        """How far continuations of sound drift from the data, second by second; the options are those of `drift.measure`."""
+        """How far its continuations of sound drift, second by second; the options are those of `drift.measure`."""
         return measure(self, seconds, **options)
 
 
