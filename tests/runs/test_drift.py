@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from small import write_audio, write_small
 
@@ -165,3 +166,15 @@ def test_the_command(run: pv.Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert [line.split()[0] for line in said.splitlines()[2:6]] == ["1", "2", "3", "mean"]
     assert cli._run(["evaluate", str(run.folder), "--drift", "0"]) == 2
     assert cli._run(["evaluate", str(run.folder), "--drift", "2", "--forecast", "2"]) == 2
+
+
+def test_a_sample_of_least_squares_is_the_mean_and_not_noise(run: pv.Run, tmp_path: Path) -> None:
+    """The drift's continuation is what `sample` plays; noise of deviation 1 in the data's units is for who asks."""
+    options = {"prime_index": "0", "prime_steps": 5, "out": tmp_path}
+    files = [run.sample(1, 9, **options), run.sample(1, 9, temperature=1.0, **options)]
+    assert [found[0].name for found in files] == ["sample-0-from-0-5-00.wav", "sample-0-from-0-5-at-1-00.wav"]
+    plain, noisy = (soundfile.read(found[0])[0][5 * 800 :] * 32768 for found in files)
+    prime = torch.from_numpy(run.data()[0][:5])[:, None]
+    mean = run.encoding.decode(drift.continuations(run.net, prime, 4)[:, 0].double().numpy()).reshape(-1)
+    np.testing.assert_allclose(plain, mean, atol=0.51)
+    assert np.std(noisy - mean) > 1000
