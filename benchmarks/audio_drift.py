@@ -23,6 +23,7 @@ from pyro_vrnn.media.curves import COLOURS, drift_by_second
 from pyro_vrnn.media.figures import headline, new_figure, save
 from pyro_vrnn.runs.drift import Drift
 from pyro_vrnn.runs.folder import read_metrics
+from pyro_vrnn.system.files import write_json
 
 COLUMNS = ("energy_db", "distance_db", "real_energy_db", "real_distance_db")
 Curves = dict[str, list[list[tuple[int, float]]]]
@@ -34,6 +35,14 @@ def errors(run: pv.Run, key: str) -> list[tuple[int, float]]:
     variance = float(np.mean([np.var(data[i]) for i in range(0, len(data), 10)]))
     rows = [(row["step"], row[key] / run.format.frame_length) for row in read_metrics(run.folder) if key in row]
     return [(step, 2 * (nll - 0.5 * math.log(2 * math.pi)) / variance) for step, nll in rows]
+
+
+def measured(run: pv.Run, seconds: int) -> Drift:
+    """The drift of a run, from RUN/drift-SECONDS.json if it was measured before."""
+    path = run.folder / f"drift-{seconds}.json"
+    if not path.exists():
+        write_json(path, run.drift(seconds).as_dict())
+    return Drift(**json.loads(path.read_text("utf-8")))
 
 
 def draw_errors(training: Curves, validation: Curves, path: Path) -> None:
@@ -56,11 +65,12 @@ def draw_errors(training: Curves, validation: Curves, path: Path) -> None:
 
 
 def main() -> None:
-    """Measure, print the table, write drift.json in the experiment's folder and two figures."""
+    """Measure, print the table, and draw two figures."""
     arguments: Any = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     arguments.add_argument("folder", type=Path, help="what `pyro-vrnn experiment` wrote")
     arguments.add_argument("--seconds", type=int, default=60)
     arguments.add_argument("--out", type=Path, default=Path("docs/figures"))
+    arguments.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     given = arguments.parse_args()
     names = [
         arm["arm"] for s in json.loads((given.folder / "results.json").read_text())["sections"] for arm in s["arms"]
@@ -68,8 +78,8 @@ def main() -> None:
     found: dict[str, list[Drift]] = {}
     training, validation = {}, {}
     for name in names:
-        runs = [pv.load(path) for path in sorted((given.folder / "runs" / name).glob("seed-*")) if path.is_dir()]
-        found[name] = [run.drift(given.seconds) for run in runs]
+        runs = [pv.load(given.folder / "runs" / name / f"seed-{seed}") for seed in given.seeds]
+        found[name] = [measured(run, given.seconds) for run in runs]
         training[name] = [errors(run, "nll") for run in runs]
         validation[name] = [errors(run, "valid_nll_per_step") for run in runs]
     told = [s for s in (1, 2, 10, 60) if s <= given.seconds]
@@ -84,7 +94,6 @@ def main() -> None:
     }
     real = means[names[0]][2:]
     print("real sound |  | " + " | ".join(" · ".join(f"{column[s - 1]:.1f}" for s in told) for column in real))
-    (given.folder / "drift.json").write_text(json.dumps({n: [d.as_dict() for d in runs] for n, runs in found.items()}))
     title = f"Continuations of real sound, {found[names[0]][0].num} for each run, {len(found[names[0]])} runs each"
     own = {name: (columns[0], columns[1]) for name, columns in means.items()}
     drift_by_second(own, (real[0], real[1]), given.out / f"{given.folder.name}.png", title)
