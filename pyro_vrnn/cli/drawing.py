@@ -22,8 +22,9 @@ def sample(
     ] = None,
     seconds: Annotated[float | None, typer.Option(help="Length of each in seconds, in the place of --steps.")] = None,
     temperature: Annotated[
-        float, typer.Option(help="Of each step's distribution: below 1 is surer, above 1 wilder.")
-    ] = 1.0,
+        float | None,
+        typer.Option(help="Of each step's distribution: below 1 is surer, above 1 wilder; default: 1."),
+    ] = None,
     prime: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A file of the same kind to continue from.")
     ] = None,

@@ -34,6 +34,10 @@ def evaluate(
         int | None, typer.Option(min=1, metavar="N", help="Score forecasts of each sequence's last N steps instead.")
     ] = None,
     season: Annotated[int | None, typer.Option(metavar="M", help="Steps a season, for its baseline.")] = None,
+    drift: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="SECONDS", help="Measure how its own continuations of sound drift instead."),
+    ] = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> dict[str, Any]:
@@ -43,6 +47,9 @@ def evaluate(
 
     The particle filter's bound is tighter the more particles it has; its curve, and where it would end:
     pyro-vrnn evaluate RUN --objective fivo --particles 100,1000,10000
+
+    A model of sound that hears itself drifts; by how much, second by second, beside real sound:
+    pyro-vrnn evaluate RUN --drift 60
     """
     set_threads(threads)
     from pyro_vrnn import runs
@@ -52,6 +59,10 @@ def evaluate(
 
     loaded = runs.load(run, device=device, say=out.say)
     counts = _counts(particles)
+    if drift is not None:
+        if forecast is not None:
+            raise ConfigError("--forecast and --drift: give one of them")
+        return _drift(loaded, drift, data, split, seed)
     if forecast is not None:
         return forecast_scores(loaded, forecast, season, data, split, counts[-1], seed)
     if season is not None:
@@ -107,6 +118,27 @@ def evaluate(
         **where,
         "data": str(dataset.info.path),
     }
+
+
+def _drift(loaded: Run, seconds: int, data: str | None, split: str, seed: int) -> dict[str, Any]:
+    """Measure drift, print some of its seconds, and return all of them."""
+    from pyro_vrnn.runs import drift
+
+    picture, found = drift.write(loaded, seconds, data=data, split=split, seed=seed)
+    out.print(
+        f"{split}: {found.num} continuations of {found.prime_seconds:g} seconds of real sound; "
+        "dB from the mean of the training split"
+    )
+    header = ("second", "energy", "real sound", "spectral distance", "real sound")
+    columns = (found.energy_db, found.real_energy_db, found.distance_db, found.real_distance_db)
+    rows: list[tuple[object, ...]] = [header]
+    told = sorted({s for s in (1, 2, 5, 10, 20, 30, 60, 120, 300, 600) if s < seconds} | {seconds})
+    rows += [(second, *(f"{column[second - 1]:.1f}" for column in columns)) for second in told]
+    means = (f"{sum(column) / seconds:.1f}" for column in columns)
+    out.table([*rows, ("mean", *means)] if seconds > 1 else rows, right=(0, 1, 2, 3, 4))
+    out.print(picture)
+    where = {"run": loaded.named, "checkpoint": loaded.step_folder.name, "split": split, "seed": seed}
+    return {"schema": 1, "drift": found.as_dict(), **where, "files": [str(picture)]}
 
 
 def _counts(text: str | None) -> list[int | None]:

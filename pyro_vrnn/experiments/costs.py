@@ -87,13 +87,22 @@ class _Job:
         self.plan, self.where, self.broken = plan, where, False
         self.trainer = Trainer(plan.settings, copy.deepcopy(plan.net).to(where), where)
         fresh = [piece for piece in epoch_pieces(plan, 0, 0) if not piece.rows][:UPDATES]
-        self.batches = [self._batch(plan.train, p.indices, p.begin, p.steps) for p in fresh]
+        self.batches = []
+        for piece in fresh:
+            indices = piece.indices + self._replayed(piece.indices)
+            self.batches.append((self._batch(plan.train, indices, piece.begin, piece.steps), indices))
 
     def _batch(self, dataset: SequenceDataset, indices: list[int], begin: int, steps: int | None) -> Batch:
         batch, data = collate(dataset, indices, begin, steps), self.plan.settings.data
         if self.trainer.padded:
             batch = padded(batch, data.batch_size, steps if data.carry else None)
         return batch.to(self.where)
+
+    def _replayed(self, indices: list[int]) -> list[int]:
+        """As many other sequences as replay puts beside these."""
+        replay, here = self.trainer.state.replay, set(indices)
+        others = [i for i in range(len(self.plan.train)) if i not in here]
+        return [] if replay.kind == "none" else others[: round(replay.share * len(indices))]
 
     def _finish(self) -> None:
         self.trainer.settle()
@@ -106,8 +115,8 @@ class _Job:
         pyro.clear_param_store()
         begin = clock()
         try:
-            for batch in [] if self.broken else self.batches:
-                self.trainer.step(batch, log=False)
+            for batch, indices in [] if self.broken else self.batches:
+                self.trainer.step(batch, indices=indices, log=False)
             self._finish()
         except NumericsError:  # training will tell it, as this run's outcome
             self.broken = True

@@ -255,3 +255,43 @@ def bound_by_particles(
     panel.legend(frameon=False, fontsize=8)
     headline(panel, title)
     save(figure, path)
+
+
+def drift_by_second(
+    drifts: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    real: tuple[Sequence[float], Sequence[float]],
+    path: str | Path,
+    title: str = "",
+) -> None:
+    """Draw energy and spectral distance of continuations over their seconds, and of real sound beside.
+
+    Args:
+        drifts: name -> energy and distance, dB, [S] each.
+        real: the same two of real sound.
+        path: the PNG to write.
+        title: shown as it is.
+    """
+    figure = new_figure(9, 5)
+    panels = figure.subplots(2, 1, sharex=True)
+    for n, (panel, label) in enumerate(zip(panels, ("energy (dB)", "spectral distance (dB)"), strict=True)):
+        panel.fill_between(
+            [0.5, len(real[n]) + 0.5], min(real[n]), max(real[n]), color=GREY, alpha=0.18, linewidth=0,
+            label="real sound, lowest to highest",
+        )  # fmt: skip
+        panel.plot(range(1, len(real[n]) + 1), real[n], color=GREY, linewidth=1.2, label="real sound")
+        styles = [(colour, style) for style in ("-", "--") for colour in COLOURS]
+        for (name, values), (colour, style) in zip(drifts.items(), styles, strict=False):
+            marker = "o" if len(values[n]) == 1 else ""
+            seconds = range(1, len(values[n]) + 1)
+            panel.plot(seconds, values[n], style, marker=marker, color=colour, linewidth=1.6, label=plain(name))
+        panel.set_ylabel(label)
+        panel.grid(axis="y", color="#E6E6E6", linewidth=0.7)
+        panel.set_xlim(0.5, len(real[n]) + 0.5)
+    panels[1].set_ylim(bottom=0)
+    panels[1].set_xlabel("second of the continuation")
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside lower center", ncols=4
+    )
+    headline(panels[0], title)
+    figure.align_ylabels()
+    save(figure, path)

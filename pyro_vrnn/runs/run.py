@@ -16,6 +16,7 @@ from pyro_vrnn.objectives import make_objective
 from pyro_vrnn.objectives.evaluation import Evaluation, evaluate
 from pyro_vrnn.programs import Stacked
 from pyro_vrnn.runs import forecasting, imputing, reconstruction, sampling
+from pyro_vrnn.runs.drift import Drift, measure
 from pyro_vrnn.runs.folder import read_config
 from pyro_vrnn.runs.pages import run_page
 from pyro_vrnn.runs.plan import build_net
@@ -109,6 +110,10 @@ class Run(Trained):
     def forecast(self, x: Any, steps: int, **options: Any) -> forecasting.Forecast:
         """Sample what comes after a series [T, X], in its source's units; the options are `forecasting.forecast`'s."""
         return forecasting.forecast(self, x, steps=steps, **options)
+
+    def drift(self, seconds: int = 60, **options: Any) -> Drift:
+        """How far its continuations of sound drift, second by second; the options are those of `drift.measure`."""
+        return measure(self, seconds, **options)
 
 
 def load(path: str | Path, *, device: str = "cpu", say: Callable[[str], None] = lambda message: None) -> Run:

@@ -95,7 +95,7 @@ def write(
     num: int = 4,
     steps: int | None = None,
     seconds: float | None = None,
-    temperature: float = 1.0,
+    temperature: float | None = None,
     prime: str | Path | None = None,
     prime_index: str | None = None,
     prime_steps: int | None = None,
@@ -111,7 +111,8 @@ def write(
         steps: length of each, the given beginning included; default: `Trained.sample_steps` if the beginning is
             shorter, else 64 after the beginning.
         seconds: the same in seconds.
-        temperature: below 1 surer, above 1 wilder.
+        temperature: below 1 surer, above 1 wilder; default 1, and next to 0 for a likelihood that was trained by least
+            squares, so that its means are drawn (`Likelihood.usual_temperature`).
         prime: a file of the kind that the model draws, to continue from.
         prime_index: a number or id of the run's test split to continue from.
         prime_steps: how much of it; default 16.
@@ -132,6 +133,8 @@ def write(
         raise ConfigError(f"--num {num}: must be at least 1")
     if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
         raise ConfigError(f"--seconds {seconds}: must be above 0")
+    usual = run.net.likelihood.usual_temperature
+    temperature = usual if temperature is None else temperature
     if not (math.isfinite(temperature) and temperature > 0):
         raise ConfigError(f"--temperature {temperature}: must be a number above 0", "1 is the model as it was trained")
     if num > MOST_DRAWS:
@@ -163,7 +166,7 @@ def write(
     others: list[Path] = []
     width = max(2, len(str(num - 1)))
     source = "" if given is None else f"-from-{safe_name(str(prime_index or Path(str(prime)).stem))}-{first}"
-    stem = f"{seed}{source}" + ("" if temperature == 1.0 else f"-at-{temperature:g}")
+    stem = f"{seed}{source}" + ("" if temperature == usual else f"-at-{temperature:g}")
     for i, sequence in enumerate(stored):
         name = f"sample-{stem}-{i:0{width}d}"
         title = f"{run.config.model.name}, {run.folder.name}, seed {seed}, sample {i}"

@@ -34,6 +34,9 @@ class Likelihood(nn.Module, ABC):
     quantised: ClassVar[bool] = False
     """Whether it gives whole 16-bit steps a probability, so that noise within a step adds nothing."""
 
+    usual_temperature: ClassVar[float] = 1.0
+    """At which x is drawn where nobody asks for another: as it was trained."""
+
     components: int = 0
     """Of a mixture, how many; its class says how many by default, and takes `components` to be made with others."""
 
