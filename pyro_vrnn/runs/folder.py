@@ -6,7 +6,7 @@ import json
 import platform
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ import torch
 from pyro_vrnn.config import RunConfig, build, parse_toml
 from pyro_vrnn.runs.content import Content
 from pyro_vrnn.system.errors import CheckpointError, ConfigError
-from pyro_vrnn.system.files import cannot_write, write_json
+from pyro_vrnn.system.files import cannot_write, reason, sync_folder, write_json
 from pyro_vrnn.system.version import __version__
 from pyro_vrnn.training.observer import Observer
 
@@ -59,6 +59,7 @@ def check_folder(out: Path, *, resume: str, overwrite: bool) -> bool:
     if not out.exists() or not any(f.name != ".lock" for f in out.iterdir()):
         return False
     ours = (out / "config.toml").is_file() and (out / "environment.json").is_file()
+    ours = ours or _begun(out)
     if not ours:
         raise ConfigError(f"{out}: holds files that are no run", "choose another --out, or empty it", out)
     if overwrite:
@@ -68,12 +69,22 @@ def check_folder(out: Path, *, resume: str, overwrite: bool) -> bool:
     return any((out / "checkpoints").glob("step-*"))
 
 
+def _begun(out: Path) -> bool:
+    """Whether all that is there is what a start that was killed had written, under its lock."""
+    names = {f.name for f in out.iterdir()}
+    began = r"\.lock|config\.toml|log\.txt|\.(config\.toml|environment\.json)\.[0-9a-f]{8}\.tmp"
+    return ".lock" in names and all(re.fullmatch(began, name) for name in names)
+
+
 @contextmanager
 def owned(out: Path, empty: bool) -> Iterator[None]:
     """The run folder, locked against a second process; a folder that was made and stayed empty is removed."""
-    made = not out.exists()
+    new = [folder for folder in (out, *out.parents) if not folder.exists()]
+    made = bool(new)
     try:
         out.mkdir(parents=True, exist_ok=True)
+        for folder in new:
+            sync_folder(folder.parent)
         lock = filelock.FileLock(out / ".lock")
         lock.acquire(timeout=0)
     except filelock.Timeout:
@@ -136,17 +147,40 @@ def read_config(folder: Path) -> RunConfig:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The rows of metrics.jsonl."""
+    """The rows of metrics.jsonl, without a last one that was not finished.
+
+    Raises:
+        CheckpointError: a line that is no row, or the file cannot be read.
+    """
     path = folder / "metrics.jsonl"
-    lines: Sequence[str] = path.read_text("utf-8").splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines]
+    try:
+        *lines, _ = path.read_bytes().split(b"\n") if path.exists() else [b""]
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {reason(error)}", _REMOVE, path) from None
+    return [_row(line, number, path) for number, line in enumerate(lines, start=1)]
+
+
+_REMOVE = "the file is damaged: move it away, and the run is read without it"
+
+
+def _row(line: bytes, number: int, path: Path) -> dict[str, Any]:
+    """One row: finite numbers and truths by their names, at an update."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}, line {number}: not JSON ({error})", _REMOVE, path) from None
+    whole = isinstance(row, dict) and isinstance(row.get("step"), int)
+    if not whole or not all(isinstance(v, int | float) and abs(v) < 1e300 for v in row.values()):  # NaN is not below
+        raise CheckpointError(f"{path}, line {number}: not a row of finite numbers at an update", _REMOVE, path)
+    found: dict[str, Any] = row
+    return found
 
 
 def read_environment(folder: Path) -> dict[str, Any]:
     """What a run was made with; empty where it cannot be read."""
     try:
         found = json.loads((folder / "environment.json").read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

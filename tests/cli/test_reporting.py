@@ -83,6 +83,7 @@ def test_its_command_makes_the_run_again(tmp_path: Path, capsys: pytest.CaptureF
     assert again.evaluate().nll_per_step == run.evaluate().nll_per_step
 
 
+@pytest.mark.fault(55)
 @pytest.mark.parametrize("model", ["vrnn", "rnn", "vrae"])
 def test_tables_with_hostile_names(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     columns = [f"{EVIL}{i}" for i in range(3)]
@@ -110,6 +111,7 @@ def test_images_and_wide_tables(support: str, tmp_path: Path, capsys: pytest.Cap
     assert all(image["src"].startswith("data:image/png;base64,iVBOR") for image in tags["img"])
 
 
+@pytest.mark.fault(55)
 def test_symbols_with_hostile_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     random = np.random.default_rng(0)
     splits = {

@@ -126,6 +126,7 @@ def test_the_checksums_of_the_file_are_those_of_the_values(
         assert content_of(other) == found
 
 
+@pytest.mark.fault(60)
 def test_moved_or_made_again_it_resumes_bit_for_bit(tmp_path: Path) -> None:
     fit(write_small(tmp_path / "whole.h5"), tmp_path / "whole", max_steps=6)
     data = write_small(tmp_path / "small.h5")
@@ -162,6 +163,7 @@ def test_it_is_found_below_data_too(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert f"data: the same content, now at {tmp_path / 'data' / 'small.h5'}" in ears.heard
 
 
+@pytest.mark.fault(60)
 @pytest.mark.parametrize("where", ["small.h5", "other.h5"])
 def test_other_content_is_refused_with_the_difference(
     where: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

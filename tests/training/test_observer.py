@@ -142,6 +142,7 @@ def test_of_several_all_are_told_and_one_may_stop(data: Path, tmp_path: Path) ->
     assert notes.calls[-1] == ("ended", None)
 
 
+@pytest.mark.fault(64)
 def test_another_error_of_an_observer_ends_the_training_saved_and_closed(data: Path, tmp_path: Path) -> None:
     class Broken(Notes):
         def stepped(self, step: int) -> None:
