@@ -120,7 +120,8 @@ def page() -> str:
     ran = f"They last ran on {last['date']} at commit {last['commit']}. " if "date" in last else ""
     parts.append(
         f"{len(faults())} rows; each names all tests that show it, and CI runs every one. {ran}"
-        "The numbers count cases of these tests. What is skipped needs what that machine did not have, such as a GPU, and says so.\n"
+        "The numbers count cases of these tests. What is skipped needs what that machine did not have, such as a GPU, "
+        "and says so.\n"
     )
     group = ""
     for fault in faults():
