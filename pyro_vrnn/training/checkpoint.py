@@ -259,6 +259,17 @@ def rewind(run: Path, step_folder: Path) -> None:
         write_bytes(folder / "BEST", f"{step_folder.name}\n".encode())
 
 
+def trim(run: Path) -> None:
+    """Remove what a killed process had still to remove: all but BEST, LATEST and the one before LATEST."""
+    folder = run / "checkpoints"
+    latest, names = read_pointer(folder, "LATEST"), sorted(f.name for f in folder.glob("step-*"))
+    if latest in names:
+        keep = {latest, read_pointer(folder, "BEST"), *names[: names.index(latest)][-1:]}
+        for name in names:
+            if name not in keep:
+                shutil.rmtree(folder / name)
+
+
 def _json(value: object) -> bytes:
     return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
 

@@ -132,7 +132,7 @@ def trial(reader: Reader, seed: int, numbers: range, scratch: Path) -> dict[str,
             watch.on = False
             frames = traceback.extract_tb(error.__traceback__)
             ours = [frame for frame in frames if "/pyro_vrnn/" in frame.filename] or frames
-            where = f"{Path(ours[-1].filename).relative_to(ROOT) if ours else ''}:{ours[-1].lineno}"
+            where = f"{os.path.relpath(ours[-1].filename, ROOT)}:{ours[-1].lineno}"
             word = f"{type(error).__name__} at {where}: {str(error)[:150]}"
             counts["findings"] += 1
         watch.on = False

@@ -56,6 +56,17 @@ def test_only_best_latest_and_the_one_before_are_kept(run: Path) -> None:
     assert names == ["BEST", "LATEST", "step-00000005", "step-00000007", "step-00000008"]
 
 
+@pytest.mark.fault(5)
+def test_what_a_killed_process_had_still_to_remove_goes(run: Path) -> None:
+    for step in range(3, 9):
+        checkpoint.save(run / "checkpoints", make(step), best=step == 5)
+    shutil.copytree(run / "checkpoints" / "step-00000007", run / "checkpoints" / "step-00000006")
+    (run / "checkpoints" / "step-00000006" / checkpoint.MANIFEST).unlink()
+    checkpoint.trim(run)
+    names = sorted(f.name for f in (run / "checkpoints").iterdir())
+    assert names == ["BEST", "LATEST", "step-00000005", "step-00000007", "step-00000008"]
+
+
 FILES = [*checkpoint.FILES, checkpoint.MANIFEST]
 
 
