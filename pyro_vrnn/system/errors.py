@@ -65,7 +65,7 @@ class DeviceError(UserError):
     exit_code, kind = 7, "device"
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """What a library says is wrong, in one line; it may quote thousands of characters of a damaged file."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip()
 

@@ -165,13 +165,14 @@ def keep(reader: Reader, seed: int, index: int, name: str, content: bytes) -> No
 
 
 def in_a_process(reader: Reader, seed: int, count: int, scratch: Path) -> dict[str, Any]:
-    """`trial` in a fork of this process; what killed it is a finding, and the rest is done after that file."""
+    """`trial` in a fork of this process; what killed it is a finding, and the others are read without it."""
     total: dict[str, Any] = {"counts": Counter(), "slowest": 0.0, "memory": 0, "findings": {}}
-    begin = 0
-    while begin < count:
+    waiting = [range(count)]
+    while waiting:
+        numbers = waiting.pop()
         answer = scratch / "answer.json"
         answer.unlink(missing_ok=True)
-        (scratch / "at").write_text(str(begin))
+        (scratch / "at").write_text(str(numbers.start))
         child = os.fork()
         if child == 0:
             code = 1
@@ -180,7 +181,7 @@ def in_a_process(reader: Reader, seed: int, count: int, scratch: Path) -> dict[s
                 kept = os.dup(2)
                 os.dup2(null, 2)  # decoders of sound talk there
                 os.dup2(null, 1)
-                found = trial(reader, seed, range(begin, count), scratch / "here")
+                found = trial(reader, seed, numbers, scratch / "here")
                 answer.write_text(json.dumps(found))
                 code = 0
             except BaseException:
@@ -193,15 +194,15 @@ def in_a_process(reader: Reader, seed: int, count: int, scratch: Path) -> dict[s
             total["slowest"] = max(total["slowest"], found["slowest"])
             total["memory"] = max(total["memory"], found["memory"])
             total["findings"] |= found["findings"]
-            break
+            continue
         if not os.WIFSIGNALED(status):
             raise SystemExit(f"the harness failed at {reader.name}")
         at = int((scratch / "at").read_text())
         name, content = damaged(reader, seed, at)
         keep(reader, seed, at, name, content)
         total["findings"][f"killed {at}"] = f"{reader.name}, {name}, {at}: killed by signal {os.WTERMSIG(status)}"
-        total["counts"].update({"findings": 1, "read": at - begin})
-        begin = at + 1
+        total["counts"].update({"findings": 1})
+        waiting += [part for part in (range(at + 1, numbers.stop), range(numbers.start, at)) if part]
     return total
 
 
