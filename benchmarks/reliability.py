@@ -151,7 +151,8 @@ TRIALS = {
     "each must be read or refused with one error of ours.",
     "make soak": "trainings, `prepare` and `experiment` that are killed by `kill -9` at random moments until they end; "
     "the result must equal that of one that was not killed, to the last bit.",
-    "make power-cut": "the recorded writes of a training, cut at every point and with every loss that fsync allows.",
+    "make power-cut": "the recorded writes of a training, cut at every point; the last changes that were not "
+    "synced are lost, as many as may be, and random others.",
     "make endurance": "very many updates of a small model: memory, open files, and the time of an update.",
     "make regress": "the first updates of known recipes: their bounds and relative speeds lie in the stored bands.",
 }
