@@ -13,7 +13,8 @@ export PIP_BUILD_CONSTRAINT := constraints.txt
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo docs notebooks lint test check report-check wheel-check audit licences clean
+.PHONY: help venv demo docs notebooks lint test check report-check wheel-check audit licences \
+	reliability faults fuzz soak power-cut endurance regress clean
 
 help:
 	@echo 'make demo   a VRNN learns Bach and writes music: minutes'
@@ -25,6 +26,9 @@ help:
 	@echo 'make report-check  pages of small runs, looked at in headless Chromium; screenshots in runs/report-check'
 	@echo 'make audit  known faults of the packages in constraints.txt (skips with a reason without pip-audit or a network)'
 	@echo 'make licences  writes docs/licences.md anew, from the packages that are installed'
+	@echo 'make reliability  makes docs/reliability.md anew; make faults runs the tests of all its faults first'
+	@echo 'make fuzz N=1000 SEED=0  so many damaged files for every reader; its numbers go to docs/reliability.md, as do those of:'
+	@echo 'make soak, make power-cut, make endurance, make regress  kill -9, power cuts, many updates, known bounds and speeds'
 	@echo 'make wheel-check  builds what is uploaded, and tries the wheel in an empty environment (downloads all it needs)'
 	@echo 'make venv   the environment of all these, in $(VENV)'
 	@echo 'make clean  removes it, and what tools left behind; data and runs stay'
@@ -72,6 +76,29 @@ report-check: venv
 
 audit:
 	@$(firstword $(wildcard $(BIN)/python) $(PYTHON)) benchmarks/audit.py constraints.txt
+
+reliability: venv
+	$(BIN)/python benchmarks/reliability.py
+
+faults: venv
+	$(BIN)/python benchmarks/reliability.py --run
+
+N ?= 1000
+SEED ?= 0
+fuzz: venv
+	$(BIN)/python tests/fuzz --count $(N) --seed $(SEED) --record
+
+soak: venv
+	$(BIN)/python benchmarks/soak.py
+
+power-cut: venv
+	$(BIN)/python benchmarks/power_cut.py
+
+endurance: venv
+	$(BIN)/python benchmarks/endurance.py
+
+regress: venv
+	$(BIN)/python benchmarks/regress.py
 
 licences: venv
 	$(BIN)/python benchmarks/licences.py docs/licences.md

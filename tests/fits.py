@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +68,39 @@ def weights(run: Path) -> dict[str, Tensor]:
 
 
 CASES = [(m, "elbo", 0.0) for m in MODELS] + [("vrnn", o, a) for o in OBJECTIVES for a in (0.0, 0.9)]
+
+
+def start(data: Path, out: Path, *more: str, **options: Any) -> subprocess.Popen[str]:
+    """`pyro-vrnn train` that would take forever, in its own process; returns when it is training."""
+    sets = [
+        part
+        for k, v in SMALL.items()
+        for part in ("--set", f"{k}={','.join(map(str, v)) if isinstance(v, list) else v}")
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "pyro_vrnn",
+        "train",
+        "chorales-vrnn",
+        "--data",
+        str(data),
+        "--out",
+        str(out),
+        "--threads",
+        "1",
+    ]
+    process = subprocess.Popen(
+        [*command, "--epochs", "1000000", *sets, *more],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        **options,
+    )
+    deadline = time.monotonic() + 60
+    while not (out / "checkpoints" / "LATEST").exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return process

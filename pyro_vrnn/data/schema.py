@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from pyro_vrnn.data.kinds import KINDS
 from pyro_vrnn.data.supports import SUPPORTS
-from pyro_vrnn.system.errors import DataError, UserError
+from pyro_vrnn.system.errors import DataError, UserError, first_line
 
 Array = NDArray[Any]
 
@@ -145,7 +145,7 @@ def refusing(path: Path, what: str) -> Iterator[None]:
 
 def damaged(path: Path, what: str, error: BaseException) -> DataError:
     """The error for a part of a data file (`what`) that HDF5 cannot read, with the first line of its own words."""
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    reason = first_line(error)
     return DataError(f"{path}: {what} cannot be read: {reason}", AGAIN, path)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import math
 import os
+import re
 import secrets
 import stat
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -81,6 +84,7 @@ def write_sequences(
     temporary = path.with_name(f"{path.name}.tmp{os.getpid()}-{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path)
         with open(temporary, "xb+", buffering=0) as raw:
             disk = Disk(raw)
             try:
@@ -121,6 +125,28 @@ def check_free(path: str | Path, overwrite: bool) -> None:
         raise ConfigError(f"{path} is a folder", "name a file, such as data.h5", path)
     if not overwrite:
         raise ConfigError(f"{path} exists already", "use it as it is, or replace it with --overwrite", path)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what processes that were killed while they wrote this file have left beside it: as large as the file."""
+    for left in path.parent.glob(f"{glob.escape(path.name)}.tmp*-*"):
+        number = re.fullmatch(r"\.tmp(\d{1,9})-[0-9a-f]{8}", left.name.removeprefix(path.name))
+        if number is not None and not _is_alive(int(number[1])):
+            with suppress(OSError):
+                left.unlink()
+
+
+def _is_alive(process: int) -> bool:
+    """Whether there is such a process on this machine, of whichever user; taken to be so where asking would stop it."""
+    if sys.platform == "win32":
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 class _Writer:

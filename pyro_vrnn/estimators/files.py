@@ -160,7 +160,7 @@ def read_about(path: Path, name: str) -> dict[str, Any]:
         found = json.loads(file.read_text("utf-8"))
         params, kind = dict(found["params"]), str(found["estimator"])
         names, count = found["feature_names_in"], int(found["n_features_in"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise CheckpointError(f"{file}: damaged ({error})", "save the estimator again", file) from None
     if kind != name:
         raise CheckpointError(f"{path}: holds a {kind}", f"pyro_vrnn.{kind}.load reads it", path)

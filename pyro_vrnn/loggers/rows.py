@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pyro_vrnn.system.errors import CheckpointError
+from pyro_vrnn.system.files import reason
 
 VALID = "valid_"
 
@@ -17,20 +18,29 @@ def read_rows(run: Path) -> list[dict[str, Any]]:
     A last line that a kill cut off is left out; a resumed training writes it again.
 
     Raises:
-        CheckpointError: another line is no JSON object.
+        CheckpointError: a line that is no row, or the file cannot be read.
     """
     path = run / "metrics.jsonl"
-    lines = path.read_text("utf-8", "replace").splitlines(keepends=True) if path.exists() else []
-    return [_row(line, path, i) for i, line in enumerate(lines, start=1) if line.endswith("\n")]
-
-
-def _row(line: str, path: Path, number: int) -> dict[str, Any]:
     try:
-        found = json.loads(line)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{path}, line {number}: no row of numbers", "the file is damaged: remove it", path)
+        *lines, _ = path.read_bytes().split(b"\n") if path.exists() else [b""]
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {reason(error)}", _REMOVE, path) from None
+    return [_row(line, number, path) for number, line in enumerate(lines, start=1)]
+
+
+_REMOVE = "the file is damaged: move it away, and the run is read without it"
+
+
+def _row(line: bytes, number: int, path: Path) -> dict[str, Any]:
+    """One row: finite numbers and truths by their names, at an update."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}, line {number}: not JSON ({error})", _REMOVE, path) from None
+    whole = isinstance(row, dict) and isinstance(row.get("step"), int)
+    if not whole or not all(isinstance(v, int | float) and abs(v) < 1e300 for v in row.values()):  # NaN is not below
+        raise CheckpointError(f"{path}, line {number}: not a row of finite numbers at an update", _REMOVE, path)
+    found: dict[str, Any] = row
     return found
 
 

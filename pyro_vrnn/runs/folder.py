@@ -20,7 +20,7 @@ from pyro_vrnn.config import RunConfig, build, parse_toml
 from pyro_vrnn.loggers.rows import read_rows
 from pyro_vrnn.runs.content import Content
 from pyro_vrnn.system.errors import CheckpointError, ConfigError
-from pyro_vrnn.system.files import cannot_write, write_json
+from pyro_vrnn.system.files import cannot_write, sync_folder, write_json
 from pyro_vrnn.system.version import __version__
 from pyro_vrnn.training.observer import Observer
 
@@ -60,6 +60,7 @@ def check_folder(out: Path, *, resume: str, overwrite: bool) -> bool:
     if not out.exists() or not any(f.name != ".lock" for f in out.iterdir()):
         return False
     ours = (out / "config.toml").is_file() and (out / "environment.json").is_file()
+    ours = ours or _begun(out)
     if not ours:
         raise ConfigError(f"{out}: holds files that are no run", "choose another --out, or empty it", out)
     if overwrite:
@@ -69,12 +70,22 @@ def check_folder(out: Path, *, resume: str, overwrite: bool) -> bool:
     return any((out / "checkpoints").glob("step-*"))
 
 
+def _begun(out: Path) -> bool:
+    """Whether all that is there is what a start that was killed had written, under its lock."""
+    names = {f.name for f in out.iterdir()}
+    began = r"\.lock|config\.toml|log\.txt|\.(config\.toml|environment\.json)\.[0-9a-f]{8}\.tmp"
+    return ".lock" in names and all(re.fullmatch(began, name) for name in names)
+
+
 @contextmanager
 def owned(out: Path, empty: bool) -> Iterator[None]:
     """The run folder, locked against a second process; a folder that was made and stayed empty is removed."""
-    made = not out.exists()
+    new = [folder for folder in (out, *out.parents) if not folder.exists()]
+    made = bool(new)
     try:
         out.mkdir(parents=True, exist_ok=True)
+        for folder in new:
+            sync_folder(folder.parent)
         lock = filelock.FileLock(out / ".lock")
         lock.acquire(timeout=0)
     except filelock.Timeout:
@@ -137,7 +148,11 @@ def read_config(folder: Path) -> RunConfig:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The rows of metrics.jsonl; CheckpointError where one is damaged."""
+    """The rows of metrics.jsonl, without a last one that was not finished (`loggers.rows.read_rows`).
+
+    Raises:
+        CheckpointError: a line that is no row, or the file cannot be read.
+    """
     return read_rows(folder)
 
 
@@ -145,7 +160,7 @@ def read_environment(folder: Path) -> dict[str, Any]:
     """What a run was made with; empty where it cannot be read."""
     try:
         found = json.loads((folder / "environment.json").read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -316,4 +316,5 @@ def _resume(trainer: Trainer, request: _Request, planned: Plan, watch: Observer)
         checkpoint.rewind(out, chosen)
         if trainer.state.at.best_step == trainer.state.at.step > 0:  # it may have been killed before it said so
             checkpoint.point(out / "checkpoints", "BEST", trainer.state.at.step)
+        checkpoint.trim(out)
     watch.said(f"resuming {out} at step {trainer.state.at.step}, epoch {trainer.state.at.epoch}")

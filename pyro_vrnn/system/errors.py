@@ -65,6 +65,11 @@ class DeviceError(UserError):
     exit_code, kind = 7, "device"
 
 
+def first_line(error: BaseException) -> str:
+    """What a library says is wrong, in one line; it may quote thousands of characters of a damaged file."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip()
+
+
 def choose(what: str, name: str, known: object) -> ConfigError:
     """The error for an unknown name: `model 'lstm': choose from rnn, vrnn`."""
     names = sorted(str(k) for k in known)  # type: ignore[attr-defined]

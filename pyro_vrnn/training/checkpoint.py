@@ -54,6 +54,7 @@ def save(folder: Path, checkpoint: Checkpoint, *, best: bool) -> Path:
         ResourceError: no room; nothing is left behind and the checkpoints before it stand.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    sync_folder(folder.parent)  # the entries of this folder and of metrics.jsonl, before anything is said to be in them
     name = f"step-{checkpoint.state['step']:08d}"
     contents = {
         "model.safetensors": save_tensors({k: v.detach().cpu().contiguous() for k, v in checkpoint.model.items()}),
@@ -76,6 +77,7 @@ def save(folder: Path, checkpoint: Checkpoint, *, best: bool) -> Path:
             if target.exists():  # the same step again, as when a stop follows a validation
                 target.rename(aside)
             temporary.rename(target)
+            sync_folder(folder)  # before the one aside goes, or a power cut could take both
             shutil.rmtree(aside, ignore_errors=True)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -184,8 +186,12 @@ def newest(run: Path) -> tuple[Path, Checkpoint, list[str]]:
 
 
 def clean(run: Path) -> None:
-    """Remove what a killed process left half-written."""
+    """Remove what a killed process left half-written, and put back a checkpoint that it was replacing."""
     folder = run / "checkpoints"
+    for aside in folder.glob(".step-*.old.tmp"):
+        target = folder / aside.name.split(".")[1]
+        if not target.exists():
+            aside.rename(target)
     for pattern in (".step-*.tmp", ".BEST.*.tmp", ".LATEST.*.tmp"):
         for left in folder.glob(pattern):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
@@ -251,6 +257,17 @@ def rewind(run: Path, step_folder: Path) -> None:
     best = read_pointer(folder, "BEST")
     if best is not None and not (folder / best).exists():
         write_bytes(folder / "BEST", f"{step_folder.name}\n".encode())
+
+
+def trim(run: Path) -> None:
+    """Remove what a killed process had still to remove: all but BEST, LATEST and the one before LATEST."""
+    folder = run / "checkpoints"
+    latest, names = read_pointer(folder, "LATEST"), sorted(f.name for f in folder.glob("step-*"))
+    if latest in names:
+        keep = {latest, read_pointer(folder, "BEST"), *names[: names.index(latest)][-1:]}
+        for name in names:
+            if name not in keep:
+                shutil.rmtree(folder / name)
 
 
 def _json(value: object) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 import warnings
@@ -110,7 +111,8 @@ class _Fit:
         text = json.dumps(row, allow_nan=False) + "\n"
         with cannot_write(self.run / "metrics.jsonl", len(text)):
             if not self.wrote:  # rows after the checkpoint that this continues from will be logged again
-                self.metrics.truncate(self.at.metrics_bytes)
+                # A shorter file is not the one that was written, and truncate would fill it with zeros.
+                self.metrics.truncate(min(self.at.metrics_bytes, self.metrics.tell()))
                 self.wrote = True
             self.metrics.write(text)
             self.metrics.flush()
@@ -123,6 +125,8 @@ class _Fit:
         self.saved_at = time.monotonic()
         if self.trainer.state.ranks.rank:
             return
+        with cannot_write(self.run / "metrics.jsonl"):
+            os.fsync(self.metrics.fileno())  # the checkpoint counts on as many bytes of it
         checkpoint.save(self.run / "checkpoints", self.trainer.state.snapshot(), best=best)
 
     def steps(self, stop: Stop, max_seconds: float | None) -> str:

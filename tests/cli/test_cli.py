@@ -201,6 +201,7 @@ USAGE = [
 ]
 
 
+@pytest.mark.fault(42)
 @pytest.mark.parametrize(("argv", "says"), USAGE)
 def test_usage_errors(
     argv: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -261,6 +262,7 @@ def test_bad_sources_leave_nothing(content: bytes, tmp_path: Path, capsys: pytes
     refused(capsys)
 
 
+@pytest.mark.fault(24)
 def test_a_run_that_is_none(tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for argv in (["evaluate"], ["sample"], ["inspect"]):
         assert call(*argv, tmp_path / "absent") == 4
@@ -275,6 +277,7 @@ def test_data_of_another_width(run: Path, tmp_path: Path, capsys: pytest.Capture
     assert "x_dim is 17, the model was trained on 11" in refused(capsys)
 
 
+@pytest.mark.fault(13)
 def test_places_where_nothing_can_be_written(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("x")
     for argv in (
@@ -341,6 +344,7 @@ def test_files_that_say_nonsense_in_extra(tmp_path: Path, capsys: pytest.Capture
         refused(capsys)
 
 
+@pytest.mark.fault(41)
 @pytest.mark.parametrize("name", ["../../evil", "{tmp}/evil", "-[bold]\n\x1b[31m" + "x" * 300])
 def test_ids_of_data_stay_below_the_folder(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """They come from a file that somebody else made, and become parts of the names of what is drawn."""
@@ -382,6 +386,7 @@ def test_samples_do_not_overwrite_other_samples(run: Path, tmp_path: Path, capsy
     assert prime.read_bytes() == before
 
 
+@pytest.mark.fault(44)
 def test_no_such_device(run: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("evaluate", run, "--device", "cuda:9") == 7
     refused(capsys)
@@ -418,6 +423,7 @@ def test_names_that_are_too_long_are_no_bug(argv: list[str], capsys: pytest.Capt
     assert "error: " in err
 
 
+@pytest.mark.fault(36)
 def test_names_with_control_characters_stay_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("data", tmp_path / "a\nb\x1b[31m[bold]c.h5") == 3
     assert "a\\nb\\x1b[31m[bold]c.h5" in refused(capsys)
@@ -428,6 +434,7 @@ def shell(*argv: object, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
 
 
+@pytest.mark.fault(36)
 @pytest.mark.parametrize(("name", "shown"), [(b"\xff", r"\udcff"), (b"a\nb\x1b[31m[bold]", r"a\nb\x1b[31m[bold]")])
 def test_names_are_shown_escaped(name: bytes, shown: str, tmp_path: Path) -> None:
     """Of what is read and written, on stdout, and of what is skipped, on stderr; whatever stdout can encode."""
@@ -484,6 +491,7 @@ def test_cli_py_is_the_same_program() -> None:
     assert found.stdout == f"pyro-vrnn {__version__}\n"
 
 
+@pytest.mark.fault(11)
 def test_a_reader_that_leaves_is_no_traceback() -> None:
     found = subprocess.run(
         f"{sys.executable} -m pyro_vrnn config | head -1", shell=True, capture_output=True, text=True, env=os.environ
@@ -499,6 +507,7 @@ def test_every_first_recipe_trains(name: str, tmp_path: Path, capsys: pytest.Cap
     assert answer(capsys)["steps"] == 2
 
 
+@pytest.mark.fault(7)
 def test_ctrl_c_says_how_to_go_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,6 +92,7 @@ def test_what_the_command_says_is_as_it_was(
     assert again.replace("again.html", "page.html") == first
 
 
+@pytest.mark.fault(55)
 def test_other_data_with_hostile_names_and_data_that_is_gone(
     trained: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

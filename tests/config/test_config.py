@@ -46,6 +46,7 @@ def test_toml_there_and_back() -> None:
     assert complete.model.network_dims == (500, 400)
 
 
+@pytest.mark.fault(42)
 @pytest.mark.parametrize(
     ("sets", "says"),
     [
@@ -93,6 +94,7 @@ def test_mistakes_on_the_command_line(sets: list[str], says: str) -> None:
     assert says in f"{error.value.message} {error.value.hint}", error.value.message
 
 
+@pytest.mark.fault(42)
 @pytest.mark.parametrize(
     ("content", "says"),
     [
@@ -118,6 +120,7 @@ def test_mistakes_in_a_recipe(content: bytes, says: str, tmp_path: Path) -> None
     assert says in error.value.message
 
 
+@pytest.mark.fault(42)
 @pytest.mark.parametrize(
     ("content", "says"),
     [

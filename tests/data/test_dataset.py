@@ -146,6 +146,7 @@ def test_wrong_settings(path: Path) -> None:
         SequenceDataset(path.with_name("missing.h5"), "train")
 
 
+@pytest.mark.fault(2)
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # of Python 3.12, where torch has threads
 def test_each_process_opens_the_file_for_itself(path: Path) -> None:
     """A fork, a pickle and the workers of a DataLoader read the same, also after the parent has read."""

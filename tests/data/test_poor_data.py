@@ -52,6 +52,7 @@ def trained(out: Path) -> None:
         assert all(map(math.isfinite, values)), name
 
 
+@pytest.mark.fault(43)
 @pytest.mark.parametrize(
     ("kind", "likelihood", "sequence"),
     [
@@ -74,6 +75,7 @@ def test_data_that_never_changes(kind: str, likelihood: str, sequence: np.ndarra
     trained(tmp_path / "run")
 
 
+@pytest.mark.fault(43)
 @pytest.mark.parametrize("model", MODELS)
 def test_sequences_of_one_step_and_fewer_than_a_batch(model: str, tmp_path: Path) -> None:
     data = write(tmp_path / "x.h5", "pianoroll", [np.eye(3, dtype=np.uint8)[:1]] * 3)
@@ -81,6 +83,7 @@ def test_sequences_of_one_step_and_fewer_than_a_batch(model: str, tmp_path: Path
     trained(tmp_path / "run")
 
 
+@pytest.mark.fault(43)
 def test_one_sequence(tmp_path: Path) -> None:
     roll = np.eye(10, 3, dtype=np.uint8)
     train(write(tmp_path / "x.h5", "pianoroll", [roll]), tmp_path / "run")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pytest
 from datafiles import QUICK, contents, refused, write
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,6 +24,7 @@ def test_a_value_outside_the_support_is_refused_as_it_is_read(tmp_path: Path) ->
     assert "test sequence 0, step 3: 7 is not 0 or 1" in refused(path).message
 
 
+@pytest.mark.fault(40)
 def test_a_changed_value_fails_its_checksum(tmp_path: Path) -> None:
     path = write(tmp_path / "x.h5", {"train": [np.full((50, 2), 1.25, "f4")]}).path
     data = path.read_bytes()
@@ -31,6 +33,7 @@ def test_a_changed_value_fails_its_checksum(tmp_path: Path) -> None:
     assert "/train/x (train sequence 0) cannot be read" in refused(path).message
 
 
+@pytest.mark.fault(40)
 @QUICK
 @given(data=st.data())
 def test_any_damaged_byte_is_refused_or_harmless(tmp_path: Path, data: st.DataObject) -> None:

@@ -20,6 +20,7 @@ from datafiles import nan_in_the_rows, refused, write
 # ------------------------------------------------------------------------------------------- refusing
 
 
+@pytest.mark.fault(40)
 def test_what_is_not_a_data_file(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     (tmp_path / "text").write_text("x" * 5000)
@@ -122,6 +123,7 @@ class Watch:
         os.close(self.handle)
 
 
+@pytest.mark.fault(40)
 @pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
 @pytest.mark.parametrize(
     ("change", "name", "words"),
@@ -273,6 +275,7 @@ def claims_two_terabytes(file: h5py.File, outside: Path) -> None:
     replace(file, "train/x", data=None, shape=(2**38, 2), dtype="f4", chunks=(100, 2))
 
 
+@pytest.mark.fault(40)
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -185,6 +185,7 @@ def test_a_failure_at_the_end_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.fault(12)
 @pytest.mark.skipif(sys.platform == "win32", reason="file size limits are POSIX")
 def test_a_full_disk_is_a_resource_error(tmp_path: Path) -> None:
     """A file size limit stands for a full disk. Met early or at the close, the process ends as it should."""
@@ -240,6 +241,7 @@ def test_missing_values_are_marked_and_have_no_part_in_the_moments(tmp_path: Pat
     assert write(tmp_path / "b.h5", {"train": [whole]}).missing is False
 
 
+@pytest.mark.fault(52)
 def test_missing_values_where_they_cannot_be(tmp_path: Path) -> None:
     x = np.ones((4, 2), "f4")
     x[1, 1] = np.nan
@@ -251,3 +253,16 @@ def test_missing_values_where_they_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="column 1 has no value"):
         write(tmp_path / "a.h5", {"train": [x]}, missing=True)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.fault(61)
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    """Files of the same name as large as the data; not those of processes that live, or of other names."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    for name in (f"a.h5.tmp{ended.pid}-0123abcd", f"a.h5.tmp{os.getpid()}-0123abcd", f"b.h5.tmp{ended.pid}-0123abcd",
+                 f"a.h5.tmp{ended.pid}-notes"):  # fmt: skip
+        (tmp_path / name).touch()
+    write(tmp_path / "a.h5")
+    left = {f"a.h5.tmp{os.getpid()}-0123abcd", f"b.h5.tmp{ended.pid}-0123abcd", f"a.h5.tmp{ended.pid}-notes"}
+    assert {path.name for path in tmp_path.iterdir()} == left | {"a.h5"}

@@ -15,6 +15,7 @@ import pyro_vrnn as pv
 from pyro_vrnn.system.errors import CheckpointError, ConfigError
 
 
+@pytest.mark.fault(58)
 def test_what_was_saved_is_loaded_and_holds_no_pickle(vrnn: Any, tmp_path: Path) -> None:
     X, folder = sequences(), tmp_path / "saved"
     assert vrnn.save(folder) == folder
@@ -43,6 +44,7 @@ def test_what_was_saved_is_loaded_and_holds_no_pickle(vrnn: Any, tmp_path: Path)
         vrnn.save(tmp_path)
 
 
+@pytest.mark.fault(58)
 def test_what_cannot_be_saved_is_refused(tmp_path: Path) -> None:
     estimator = pv.VRNN(2, random_state=np.random.RandomState(0), **TINY)
     with pytest.raises(NotFittedError):

@@ -136,6 +136,7 @@ class Pull(Watch):
             os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.fault(53)
 def test_a_signal_stops_it_saved(file: Path, through: Path, tmp_path: Path) -> None:
     out = partly(through, tmp_path / "out", "iwae/seed-0", "elbo/seed-1", "then/seed-1")
     stopped = runner(file, out, Pull("iwae", 0, 7))
@@ -158,6 +159,7 @@ class Killed(BaseException):
 ONE = grids.TEXT.partition("[[arm]]")[0].replace("seeds = [0, 1]", "seeds = [0]").replace("= 12", "= 7")
 
 
+@pytest.mark.fault(5, 53)
 def test_killed_at_any_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before one rename of a short run or another: what was written until then is all that is there."""
     file = grids.write(tmp_path, ONE)
@@ -194,6 +196,7 @@ def test_killed_at_any_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert len(bests) == 1
 
 
+@pytest.mark.fault(53)
 def test_kill_9(file: Path, through: Path, tmp_path: Path) -> None:
     out = partly(through, tmp_path / "out", "iwae/seed-0", "iwae/seed-1")
     shutil.rmtree(out / "figures")
@@ -217,6 +220,7 @@ class Term(Watch):
         os.kill(os.getpid(), signal.SIGTERM)
 
 
+@pytest.mark.fault(53)
 def test_processes_of_runs(file: Path, through: Path, tmp_path: Path) -> None:
     """With --jobs: what starts from a run waits for it; all stop, saved, with the experiment."""
     out = partly(through, tmp_path / "out", "elbo/seed-0", "then/seed-0")
@@ -240,6 +244,7 @@ def test_a_process_stops_once_when_it_is_asked(monkeypatch: pytest.MonkeyPatch) 
     assert raised == [signal.SIGTERM]
 
 
+@pytest.mark.fault(54)
 def test_failures_are_told_and_the_others_are_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wild = '\n[[arm]]\nname = "wild"\nsettings.training.learning_rate = 1e38\n'
     text = grids.TEXT.replace("seeds = [0, 1]", "seeds = [0]").replace('init_from = "elbo"', 'init_from = "wild"')

@@ -234,6 +234,7 @@ def test_wandb_without_an_account_is_refused_and_not_asked_for(
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.fault(59)
 @pytest.mark.parametrize(("name", "module"), [("tensorboard", "torch.utils.tensorboard"), ("wandb", "wandb")])
 def test_an_absent_package_is_told_before_anything_is_trained(
     name: str, module: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -263,6 +264,7 @@ def test_log_more_than_once_on_the_command_line(data: Path, tmp_path: Path) -> N
     is_whole(tmp_path / "a")
 
 
+@pytest.mark.fault(59)
 @pytest.mark.parametrize("call", ["opened", "logged", "ended"])
 def test_a_logger_that_fails_is_told_once_and_the_training_continues(
     call: str, data: Path, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -292,6 +294,7 @@ def test_a_logger_that_fails_is_told_once_and_the_training_continues(
     assert losses(tmp_path / "a") == losses(plain)
 
 
+@pytest.mark.fault(59)
 def test_a_table_that_cannot_be_written_leaves_the_run(data: Path, plain: Path, tmp_path: Path) -> None:
     """There is a folder of its name."""
 

@@ -111,6 +111,7 @@ class Entry:
         return self.found
 
 
+@pytest.mark.fault(51)
 def test_what_a_package_names_wrongly_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     entries = [Entry("broken", ImportError("no module")), Entry("number", 7), Entry("bare", models.SequenceModel)]
     monkeypatch.setattr(metadata, "entry_points", lambda group: entries)

@@ -126,6 +126,7 @@ def test_the_checksums_of_the_file_are_those_of_the_values(
         assert content_of(other) == found
 
 
+@pytest.mark.fault(60)
 def test_moved_or_made_again_it_resumes_bit_for_bit(tmp_path: Path) -> None:
     fit(write_small(tmp_path / "whole.h5"), tmp_path / "whole", max_steps=6)
     data = write_small(tmp_path / "small.h5")
@@ -171,6 +172,7 @@ def test_a_run_of_data_by_its_name_goes_on(tmp_path: Path, monkeypatch: pytest.M
     assert fit(named, tmp_path / "a", max_steps=3).result.steps == 3
 
 
+@pytest.mark.fault(60)
 @pytest.mark.parametrize("where", ["small.h5", "other.h5"])
 def test_other_content_is_refused_with_the_difference(
     where: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -163,6 +163,7 @@ def test_a_hole_of_one_step_alone(exact_run: pv.Run) -> None:
     np.testing.assert_allclose((found.high[0] - want) / spread, 1.28155, atol=0.07)
 
 
+@pytest.mark.fault(52)
 @pytest.mark.parametrize(
     ("x", "says"),
     [
@@ -200,6 +201,7 @@ def test_forecasts_that_cannot_be(exact_run: pv.Run, options: dict[str, object],
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.fault(52)
 def test_a_model_that_knows_of_no_holes(exact_run: pv.Run) -> None:
     form = dataclasses.replace(exact_run.format, missing=False)
     whole = pv.Run(

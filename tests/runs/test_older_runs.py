@@ -26,11 +26,13 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return run
 
 
+@pytest.mark.fault(27)
 def test_it_opens_and_evaluates_to_the_same_number(old: Path) -> None:
     found = pv.load(old).evaluate("test", "iwae", 7, seed=3)
     assert found.nll_per_step == pytest.approx(EXPECTED[old.name]["iwae7"], rel=1e-6)
 
 
+@pytest.mark.fault(27)
 def test_it_resumes_as_if_it_had_gone_on_then(old: Path) -> None:
     pv.train(old / "config.toml", out=old, max_steps=8)
     rows = [json.loads(line) for line in (old / "metrics.jsonl").read_text("utf-8").splitlines()]

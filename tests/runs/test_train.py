@@ -19,6 +19,7 @@ def data(tmp_path: Path) -> Path:
     return write_small(tmp_path / "small.h5")
 
 
+@pytest.mark.fault(20)
 def test_other_model_settings_are_refused_with_a_diff_harmless_ones_are_said(data: Path, tmp_path: Path) -> None:
     fit(data, tmp_path / "a", max_steps=3)
     with pytest.raises(CheckpointError, match=r"model.hidden_dim: 8 -> 9") as error:
@@ -37,6 +38,7 @@ def test_other_model_settings_are_refused_with_a_diff_harmless_ones_are_said(dat
     assert any("training.learning_rate: 0.002 -> 0.0001" in m for m in Hears.heard)
 
 
+@pytest.mark.fault(13)
 def test_resume_never_and_overwrite(data: Path, tmp_path: Path) -> None:
     fit(data, tmp_path / "a", max_steps=3)
     with pytest.raises(ConfigError, match="already holds a run") as error:
@@ -50,6 +52,7 @@ def test_resume_never_and_overwrite(data: Path, tmp_path: Path) -> None:
     assert len([r for r in losses(tmp_path / "a") if "loss" in r]) == 2
 
 
+@pytest.mark.fault(20)
 def test_settings_that_cannot_be_are_found_before_a_run_is_removed(data: Path, tmp_path: Path) -> None:
     fit(data, tmp_path / "a", max_steps=2)
     before = sorted(tmp_path.rglob("*"))
@@ -61,6 +64,7 @@ def test_settings_that_cannot_be_are_found_before_a_run_is_removed(data: Path, t
         fit(data, tmp_path / "a", max_steps=4, settings={"training.valid_objective": "elbo-mc"})
 
 
+@pytest.mark.fault(13)
 def test_folders_that_are_no_place_for_a_run(data: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(ConfigError, match="is a file"):
@@ -72,6 +76,7 @@ def test_folders_that_are_no_place_for_a_run(data: Path, tmp_path: Path) -> None
     assert (tmp_path / "full" / "thesis.tex").exists()
 
 
+@pytest.mark.fault(14)
 def test_a_second_process_is_kept_out(data: Path, tmp_path: Path) -> None:
     fit(data, tmp_path / "a", max_steps=1)
     import filelock
@@ -80,6 +85,7 @@ def test_a_second_process_is_kept_out(data: Path, tmp_path: Path) -> None:
         fit(data, tmp_path / "a", max_steps=2)
 
 
+@pytest.mark.fault(13)
 def test_only_our_own_files_are_ever_removed(data: Path, tmp_path: Path) -> None:
     """A folder with somebody else's config.toml is no run; of a run's folder, --overwrite removes what is ours."""
     foreign = tmp_path / "site"
@@ -135,6 +141,7 @@ def test_rows_of_a_start_that_left_no_checkpoint_go(data: Path, tmp_path: Path) 
     assert [r["step"] for r in losses(tmp_path / "a") if "loss" in r] == [1, 2, 3]
 
 
+@pytest.mark.fault(4)
 def test_the_callers_random_numbers_stay_the_callers(data: Path, tmp_path: Path) -> None:
     before = torch.get_rng_state()
     fit(data, tmp_path / "a", max_steps=2)

@@ -11,6 +11,7 @@ from pyro_vrnn.system.devices import device, keep_memory
 from pyro_vrnn.system.errors import ConfigError, DeviceError
 
 
+@pytest.mark.fault(44)
 def test_names() -> None:
     assert device("cpu") == torch.device("cpu")
     for name in ("", "gpu", "cuda:", "cuda:1x", "CPU", "cuda:0000", "mps"):

@@ -58,6 +58,7 @@ def write_much(path: Path) -> None:
             group.create_dataset("x", data=np.arange(500.0), chunks=(100,))
 
 
+@pytest.mark.fault(12)
 @pytest.mark.parametrize("room", range(0, 40_000, 1999))
 def test_hdf5_survives_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
     """Strings of any length are what took it down: they are read back while they are written."""

@@ -23,6 +23,7 @@ class TestWriting:
         assert (tmp_path / "a").read_bytes() == b"new"
         assert os.listdir(tmp_path) == ["a"]
 
+    @pytest.mark.fault(12)
     def test_nothing_is_left_of_a_failed_write(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         write_bytes(tmp_path / "a", b"old")
 
@@ -62,6 +63,7 @@ class TestSafeName:
     def test_good_names_stay(self, name: str) -> None:
         assert safe_name(name) == name
 
+    @pytest.mark.fault(41)
     @pytest.mark.parametrize(
         "text",
         [
@@ -105,6 +107,7 @@ class TestSafeName:
         assert (Path("/out") / name).resolve().parent == Path("/out")
         assert safe_name(name) == name
 
+    @pytest.mark.fault(41)
     def test_names_are_told_apart(self) -> None:
         texts = ["a/b", "a\\b", "a_b", "a:b", "x" * 101, "x" * 102, "é", "e\u0301", "", "_"]
         assert len({safe_name(text) for text in texts}) == len(texts)

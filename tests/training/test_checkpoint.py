@@ -56,9 +56,21 @@ def test_only_best_latest_and_the_one_before_are_kept(run: Path) -> None:
     assert names == ["BEST", "LATEST", "step-00000005", "step-00000007", "step-00000008"]
 
 
+@pytest.mark.fault(5)
+def test_what_a_killed_process_had_still_to_remove_goes(run: Path) -> None:
+    for step in range(3, 9):
+        checkpoint.save(run / "checkpoints", make(step), best=step == 5)
+    shutil.copytree(run / "checkpoints" / "step-00000007", run / "checkpoints" / "step-00000006")
+    (run / "checkpoints" / "step-00000006" / checkpoint.MANIFEST).unlink()
+    checkpoint.trim(run)
+    names = sorted(f.name for f in (run / "checkpoints").iterdir())
+    assert names == ["BEST", "LATEST", "step-00000005", "step-00000007", "step-00000008"]
+
+
 FILES = [*checkpoint.FILES, checkpoint.MANIFEST]
 
 
+@pytest.mark.fault(22)
 @pytest.mark.parametrize("name", FILES)
 def test_one_flipped_bit_anywhere_is_noticed(run: Path, name: str) -> None:
     step = checkpoint.find(run, "LATEST")[1]
@@ -75,6 +87,7 @@ def test_one_flipped_bit_anywhere_is_noticed(run: Path, name: str) -> None:
             checkpoint.load(step)
 
 
+@pytest.mark.fault(21)
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("content", [None, b"", b"garbage", b"\x80\x04K\x01.", b"{}"])
 def test_missing_empty_and_garbage_files(run: Path, name: str, content: bytes | None) -> None:
@@ -109,6 +122,7 @@ class Bomb:
 MARK = "/tmp/pyro-vrnn-was-executed"
 
 
+@pytest.mark.fault(23)
 @pytest.mark.parametrize("name", checkpoint.FILES)
 def test_a_pickle_is_never_executed(run: Path, name: str) -> None:
     Path(MARK).unlink(missing_ok=True)
@@ -119,6 +133,7 @@ def test_a_pickle_is_never_executed(run: Path, name: str) -> None:
     assert not Path(MARK).exists()
 
 
+@pytest.mark.fault(26)
 @pytest.mark.parametrize(
     "header",
     [
@@ -136,6 +151,7 @@ def test_headers_that_lie_are_refused_before_allocating(run: Path, header: dict[
         checkpoint.load(step)
 
 
+@pytest.mark.fault(28)
 def test_a_manifest_reads_no_file_but_its_own(run: Path, tmp_path: Path) -> None:
     step = checkpoint.find(run, "LATEST")[1]
     manifest = json.loads((step / checkpoint.MANIFEST).read_text())
@@ -147,6 +163,7 @@ def test_a_manifest_reads_no_file_but_its_own(run: Path, tmp_path: Path) -> None
             checkpoint.load(step)
 
 
+@pytest.mark.fault(28)
 def test_a_symlink_is_not_followed(run: Path, tmp_path: Path) -> None:
     step = checkpoint.find(run, "LATEST")[1]
     shutil.move(step / "model.safetensors", tmp_path / "elsewhere")
@@ -155,6 +172,7 @@ def test_a_symlink_is_not_followed(run: Path, tmp_path: Path) -> None:
         checkpoint.load(step)
 
 
+@pytest.mark.fault(28)
 def test_pointers_stay_in_the_folder(run: Path) -> None:
     for target in ("../../etc", "/etc", "step-1/../..", ""):
         (run / "checkpoints" / "BEST").write_text(target)
@@ -162,6 +180,7 @@ def test_pointers_stay_in_the_folder(run: Path) -> None:
             checkpoint.find(run)
 
 
+@pytest.mark.fault(27)
 def test_a_schema_from_the_future(run: Path) -> None:
     step = checkpoint.find(run, "LATEST")[1]
     manifest = json.loads((step / checkpoint.MANIFEST).read_text())
@@ -182,6 +201,7 @@ def largest_file(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+@pytest.mark.fault(12)
 @pytest.mark.parametrize("room", [0, 1, 100, 200, 300, 1000, 4000, 5000])
 def test_a_full_disk_leaves_what_was_there(run: Path, room: int) -> None:
     before = sorted(str(f) for f in run.rglob("*"))
@@ -194,6 +214,7 @@ def test_a_full_disk_leaves_what_was_there(run: Path, room: int) -> None:
     assert checkpoint.load(checkpoint.find(run, "LATEST")[1]).state["step"] == 2
 
 
+@pytest.mark.fault(6)
 def test_an_exception_while_saving_leaves_nothing(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = sorted(str(f) for f in run.rglob("*"))
     calls = []
@@ -210,6 +231,7 @@ def test_an_exception_while_saving_leaves_nothing(run: Path, monkeypatch: pytest
     assert sorted(str(f) for f in run.rglob("*")) == before
 
 
+@pytest.mark.fault(25)
 def test_weights_that_do_not_fit_are_listed() -> None:
     net = torch.nn.Linear(2, 3)
     good = {k: v.clone() for k, v in net.state_dict().items()}
@@ -227,6 +249,7 @@ def test_weights_that_do_not_fit_are_listed() -> None:
         assert all(torch.equal(before[k], v) for k, v in net.state_dict().items())
 
 
+@pytest.mark.fault(24)
 def test_things_that_are_no_run(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no such run"):
         checkpoint.find(tmp_path / "absent")

@@ -35,6 +35,7 @@ def test_healthy_numbers_have_no_diagnosis() -> None:
     assert found == {"first_site": None, "sites": [], "parameters": [], "lengths": batch.lengths.tolist()}
 
 
+@pytest.mark.fault(15)
 def test_the_first_site_is_named_and_kept(tmp_path: Path) -> None:
     trainer, batch = make_trainer(), make_batch(dtype=torch.float32)
     assert batch.x is not None

@@ -7,8 +7,6 @@ import json
 import math
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +16,7 @@ from typing import Any
 import pyro
 import pytest
 import torch
-from fits import CASES, SMALL, fit, losses, weights
+from fits import CASES, fit, losses, start, weights
 from small import make_batch, make_net, write_small
 
 import pyro_vrnn as pv
@@ -41,6 +39,7 @@ def data(tmp_path: Path) -> Path:
     return write_small(tmp_path / "small.h5")
 
 
+@pytest.mark.fault(1)
 @pytest.mark.parametrize(("model", "objective", "average"), CASES)
 def test_resuming_is_not_stopping(model: str, objective: str, average: float, data: Path, tmp_path: Path) -> None:
     """20 updates = 11 (in the middle of an epoch) + 9: parameters, optimiser, averages, all rows, to the last bit."""
@@ -62,6 +61,7 @@ def test_resuming_is_not_stopping(model: str, objective: str, average: float, da
     assert rows[0] == rows[1]
 
 
+@pytest.mark.fault(3)
 def test_same_seed_same_losses_other_seed_other_losses(data: Path, tmp_path: Path) -> None:
     first = fit(data, tmp_path / "a", max_steps=6)
     assert first.folder == tmp_path / "a"
@@ -95,6 +95,7 @@ def test_rows_have_what_scripts_read(data: Path, tmp_path: Path) -> None:
         assert r["loss"] == pytest.approx(r["nll"] + r["beta"] * r["kl"], rel=1e-5)
 
 
+@pytest.mark.fault(1)
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_every_objective_logs_its_parts_and_resumes(objective: str, data: Path, tmp_path: Path) -> None:
     """loss = nll + KL where the bound is a sum; for all, both parts are there and of the size they must have."""
@@ -139,12 +140,14 @@ def test_stops_by_time_and_by_steps(data: Path, tmp_path: Path) -> None:
     assert run.result.best_step > 0
 
 
+@pytest.mark.fault(4)
 def test_training_leaves_the_callers_store_alone(data: Path, tmp_path: Path) -> None:
     pyro.param("mine", torch.tensor(1.0))
     fit(data, tmp_path / "a", max_steps=2)
     assert list(pyro.get_param_store().keys()) == ["mine"]
 
 
+@pytest.mark.fault(4)
 def test_two_models_in_one_process_both_train(data: Path, tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         fit(data, tmp_path / name, max_steps=3, seed=ord(name))
@@ -152,6 +155,7 @@ def test_two_models_in_one_process_both_train(data: Path, tmp_path: Path) -> Non
         assert len({r["loss"] for r in rows}) == 3
 
 
+@pytest.mark.fault(15)
 @pytest.mark.filterwarnings("ignore:Encountered NaN")
 def test_a_loss_that_is_not_finite_changes_nothing(tmp_path: Path) -> None:
     net, config = make_net(dtype=torch.float32), resolve().config
@@ -171,6 +175,7 @@ def test_a_loss_that_is_not_finite_changes_nothing(tmp_path: Path) -> None:
     trainer.step(batch, log=False)  # and it can continue
 
 
+@pytest.mark.fault(15)
 def test_a_gradient_that_is_not_finite_changes_nothing() -> None:
     net = torch.nn.Linear(2, 1)
     optim = TorchOptim(net, lambda p: torch.optim.AdamW(p, lr=0.1), clip_norm=1.0)
@@ -182,6 +187,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing() -> None:
     assert all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
 
 
+@pytest.mark.fault(16)
 def test_the_gradient_is_clipped_by_its_global_norm_and_logged_before() -> None:
     net = torch.nn.Linear(3, 2)
     optim = TorchOptim(net, lambda p: torch.optim.SGD(p, lr=1.0), clip_norm=2.0)
@@ -212,6 +218,7 @@ class At(Observer):
             self.what()
 
 
+@pytest.mark.fault(9)
 def test_a_validation_that_a_signal_put_off_is_made_up_for(data: Path, tmp_path: Path) -> None:
     """SIGTERM in the last update of an epoch: the validation comes on resume, as if nothing had happened."""
     stopped = fit(data, tmp_path / "a", epochs=1, observer=At(5, lambda: os.kill(os.getpid(), signal.SIGTERM)))
@@ -221,6 +228,7 @@ def test_a_validation_that_a_signal_put_off_is_made_up_for(data: Path, tmp_path:
     assert (resumed.result.stopped, resumed.result.best_step) == ("epochs", 5)
 
 
+@pytest.mark.fault(17)
 def test_an_error_saves_the_last_step(data: Path, tmp_path: Path) -> None:
     def out_of_memory() -> None:
         raise RuntimeError("CUDA out of memory")
@@ -236,6 +244,7 @@ def test_an_error_saves_the_last_step(data: Path, tmp_path: Path) -> None:
     ][-4:]
 
 
+@pytest.mark.fault(15)
 @pytest.mark.parametrize("settings", [{"training.learning_rate": 1e30}, {"training.learning_rate": 1e19}])
 def test_divergence_is_exit_5_and_leaves_no_bad_checkpoint(
     settings: dict[str, float], data: Path, tmp_path: Path
@@ -267,6 +276,7 @@ def damage(run: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]) 
     (folder / checkpoint.MANIFEST).write_text(json.dumps(manifest))
 
 
+@pytest.mark.fault(21)
 @pytest.mark.parametrize(
     "change",
     [
@@ -295,42 +305,7 @@ def test_no_windows_are_dropped(data: Path, tmp_path: Path) -> None:
     assert run.result.steps == len(SequenceDataset(data, "train", 5)) > 24
 
 
-def start(data: Path, out: Path, *more: str, **options: Any) -> subprocess.Popen[str]:
-    """`pyro-vrnn train` that would take forever, in its own process; returns when it is training."""
-    sets = [
-        part
-        for k, v in SMALL.items()
-        for part in ("--set", f"{k}={','.join(map(str, v)) if isinstance(v, list) else v}")
-    ]
-    command = [
-        sys.executable,
-        "-m",
-        "pyro_vrnn",
-        "train",
-        "chorales-vrnn",
-        "--data",
-        str(data),
-        "--out",
-        str(out),
-        "--threads",
-        "1",
-    ]
-    process = subprocess.Popen(
-        [*command, "--epochs", "1000000", *sets, *more],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        **options,
-    )
-    deadline = time.monotonic() + 60
-    while not (out / "checkpoints" / "LATEST").exists():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return process
-
-
+@pytest.mark.fault(7, 9)
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_and_says_so(number: signal.Signals, code: int, data: Path, tmp_path: Path) -> None:
     # A background job's children ignore SIGINT; this one must not, wherever the tests run.
@@ -345,6 +320,7 @@ def test_a_signal_saves_and_says_so(number: signal.Signals, code: int, data: Pat
     assert "Traceback" not in stderr
 
 
+@pytest.mark.fault(10)
 def test_an_ignored_sigint_stays_ignored(data: Path, tmp_path: Path) -> None:
     process = start(data, tmp_path / "a", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
     process.send_signal(signal.SIGINT)
@@ -355,6 +331,7 @@ def test_an_ignored_sigint_stays_ignored(data: Path, tmp_path: Path) -> None:
     assert process.returncode == 143
 
 
+@pytest.mark.fault(5, 14)
 def test_kill_9_loses_nothing_that_was_saved(data: Path, tmp_path: Path) -> None:
     process = start(data, tmp_path / "a")
     process.kill()
@@ -377,6 +354,7 @@ def test_training_in_a_thread_works(data: Path, tmp_path: Path) -> None:
     assert results[0].result.steps == 2
 
 
+@pytest.mark.fault(2, 18)
 def test_the_next_batch_is_read_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In another thread, each once and in order; damage that it meets is told by the run."""
     read: list[tuple[str, tuple[int, ...]]] = []

@@ -282,6 +282,7 @@ def test_a_resumed_run_moves_its_average() -> None:
         assert not torch.equal(first.state.average[key], value)
 
 
+@pytest.mark.fault(49)
 def test_carried_state_is_put_back_too() -> None:
     trainer = make_trainer("data.carry=true", "data.window=7", graphs=True)
     good = make_batch([7] * 5, dtype=torch.float32)
@@ -299,6 +300,7 @@ def test_carried_state_is_put_back_too() -> None:
         assert all(torch.equal(a, b) for a, b in zip(before, (p for s in trainer.state.memory for p in s), strict=True))
 
 
+@pytest.mark.fault(47)
 def test_a_fault_is_found_before_an_ordinary_update(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a shape too many: neither weights nor average move."""
     monkeypatch.setattr("pyro_vrnn.training.graph_step.MOST_SHAPES", 1)
@@ -325,6 +327,7 @@ def test_bf16_is_refused_where_networks_run_step_by_step(sets: list[str]) -> Non
         resolve(sets=[*sets, "training.precision=bf16"])
 
 
+@pytest.mark.fault(46)
 @pytest.mark.parametrize(
     ("sets", "reason"),
     [
@@ -345,6 +348,7 @@ def test_what_a_graph_cannot_hold_is_said(sets: list[str], reason: str) -> None:
     assert "processes" in why_not(config, Ranks(world=2))
 
 
+@pytest.mark.fault(46)
 def test_what_goes_wrong_while_capturing_is_kept_and_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = make_trainer(graphs=True)
 
@@ -424,6 +428,7 @@ def test_the_steps_of_a_capture(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rows[0] == rows[1]
 
 
+@pytest.mark.fault(46)
 def test_a_capture_that_breaks_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """The run continues one launch at a time, with the same numbers, and a generator that draws."""
     batch, rows = make_batch(dtype=torch.float32), []

@@ -153,6 +153,7 @@ def test_an_error_at_the_end_does_not_keep_the_others_open(data: Path, tmp_path:
     assert notes.calls[-1] == ("ended", None)
 
 
+@pytest.mark.fault(64)
 def test_another_error_of_an_observer_ends_the_training_saved_and_closed(data: Path, tmp_path: Path) -> None:
     class Broken(Notes):
         def stepped(self, step: int) -> None:

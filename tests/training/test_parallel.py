@@ -53,6 +53,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.fault(48)
 @pytest.mark.parametrize("size", [4, 23])  # of 24 sequences: with 23 one is left over, and rank 1 has no share of it
 def test_two_processes_make_the_run_of_one(data: Path, tmp_path: Path, size: int) -> None:
     run = ["--data", str(data), "--out", str(tmp_path / "two"), "--batch-size", str(size)]
@@ -91,6 +92,7 @@ pv.train("jsb-vrnn", data=data, out=out, epochs=2, batch_size=3, settings=small)
 """
 
 
+@pytest.mark.fault(48)
 def test_both_ranks_end_with_the_same_weights(data: Path, tmp_path: Path) -> None:
     """And another run of the same continues from what they left."""
     (tmp_path / "same.py").write_text(SAME)
@@ -107,6 +109,7 @@ def test_both_ranks_end_with_the_same_weights(data: Path, tmp_path: Path) -> Non
     assert json.loads(more.stdout)["epochs"] == 3
 
 
+@pytest.mark.fault(19)
 def test_a_rank_that_fails_ends_all(data: Path, tmp_path: Path) -> None:
     """FAULTS.md 19."""
     (tmp_path / "fail.py").write_text(
@@ -180,6 +183,7 @@ Path(where, f"{run.result.stopped}-{run.result.steps}-{parallel.leads()}").touch
 """
 
 
+@pytest.mark.fault(48)
 def test_an_observer_stops_both_ranks_and_one_logs(data: Path, tmp_path: Path) -> None:
     (tmp_path / "watched.py").write_text(WATCHED)
     done = torchrun(str(tmp_path / "watched.py"), str(data), str(tmp_path / "run"), str(tmp_path))

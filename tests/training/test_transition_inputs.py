@@ -126,6 +126,7 @@ def test_training_reads_it_and_validation_does_not(data: Path, tmp_path: Path) -
     assert bounds[0] == pytest.approx(bounds[1], rel=1e-6)
 
 
+@pytest.mark.fault(1)
 @pytest.mark.parametrize("model", ["vrnn", "rnn"])
 def test_resuming_is_not_stopping(model: str, data: Path, tmp_path: Path) -> None:
     whole = pv.train(f"jsb-{model}", data=data, out=tmp_path / "a", max_steps=9, settings=SMALL | FED)

@@ -45,6 +45,7 @@ def test_no_likelihood_waits(name: str) -> None:
     assert features.grad is not None
 
 
+@pytest.mark.fault(47)
 def test_a_number_that_is_not_finite_stops_all_that_follows(tmp_path: Path) -> None:
     """Found out some updates later, the run stands where it stood before it."""
     trainer = make_trainer("training.average=0.9", graphs=True)

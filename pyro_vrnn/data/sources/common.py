@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pyro_vrnn.data.schema import SPLITS, Array
-from pyro_vrnn.system.errors import ConfigError, DataError
+from pyro_vrnn.system.errors import ConfigError, DataError, first_line
 from pyro_vrnn.system.files import read_plain_file
 
 MAX_BYTES = 512 * 2**20  # of an npz, and of what it unpacks to
@@ -175,7 +175,7 @@ def read_npz(data: bytes, path: Path) -> dict[str, Array]:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays.files}
     except Exception as error:  # the readers promise nothing about what they raise on damaged bytes
-        why = (str(error).splitlines() or [type(error).__name__])[0]
+        why = first_line(error)
         raise DataError(f"{path}: an npz that cannot be read: {why}", "save it again with numpy.savez", path) from error
     return {name: array for name, array in found.items() if isinstance(array, np.ndarray)}
 
@@ -189,7 +189,7 @@ def read_npy(data: bytes, path: Path) -> Array:
     try:
         found: Array = np.load(io.BytesIO(data), allow_pickle=False)
     except Exception as error:  # as above
-        why = (str(error).splitlines() or [type(error).__name__])[0]
+        why = first_line(error)
         raise DataError(f"{path}: an npy that cannot be read: {why}", "save it again with numpy.save", path) from error
     return found
 

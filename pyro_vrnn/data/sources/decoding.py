@@ -317,4 +317,4 @@ def _short(claimed: int, got: int) -> str:
 def why(error: Exception) -> str:
     """The first line of a library's words."""
     words = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
-    return (str(words).removeprefix("Error : ").splitlines() or [type(error).__name__])[0]
+    return (str(words).removeprefix("Error : ").splitlines() or [type(error).__name__])[0][:200].rstrip()

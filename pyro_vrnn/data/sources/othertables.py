@@ -14,7 +14,7 @@ from pyro_vrnn.data.sources.common import Skips
 from pyro_vrnn.data.sources.sniffing import sniff
 from pyro_vrnn.data.sources.store import Rows, Store
 from pyro_vrnn.data.sources.tables import Tables
-from pyro_vrnn.system.errors import DataError
+from pyro_vrnn.system.errors import DataError, first_line
 
 PLACE = re.compile(r"x\d+")
 """What a column is called that has no name of its own."""
@@ -92,6 +92,6 @@ def by_pandas(path: Path, folder: Path) -> Path:
     except ImportError as error:
         raise DataError(f"{path}: {error}", "pip install openpyxl pyarrow", path) from error
     except Exception as error:  # the readers promise nothing about what they raise on damaged bytes
-        why = (str(error).splitlines() or [type(error).__name__])[0]
+        why = first_line(error)
         raise DataError(f"{path}: cannot be read as a table: {why}", "save it as a CSV", path) from error
     return out

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pyro_vrnn.system.errors import ConfigError, DataError
+from pyro_vrnn.system.errors import ConfigError, DataError, first_line
 
 NOTATIONS = ("san", "uci")
 INSTALL = "pip install 'pyro-vrnn[chess]'"
@@ -66,7 +66,7 @@ def read_games(text: str, path: Path, notation: str, report: Callable[[int, int]
         try:
             game = pgn.read_game(file, Visitor=visitor)
         except Exception as error:  # the library promises nothing about positions that cannot be
-            game = Game([], f"it cannot be read: {(str(error).splitlines() or [type(error).__name__])[0]}")
+            game = Game([], f"it cannot be read: {first_line(error)}")
         if game is None or file.tell() == place:
             break
         place = file.tell()

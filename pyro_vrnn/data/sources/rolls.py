@@ -27,7 +27,7 @@ from pyro_vrnn.data.notes import HIGHEST_NOTE, KEYS, LOWEST_NOTE
 from pyro_vrnn.data.schema import SPLITS, Array
 from pyro_vrnn.data.sources import matfile, plain_pickle
 from pyro_vrnn.data.sources.common import OTHER_VALIDS
-from pyro_vrnn.system.errors import DataError
+from pyro_vrnn.system.errors import DataError, first_line
 
 MAX_BYTES = 512 * 2**20  # of a source, and of what it unpacks to
 MAX_NOTE_LIST_BYTES = 64 * 2**20  # note lists take many times their size as Python objects
@@ -90,7 +90,7 @@ def _refusing(path: str | Path, layout: str) -> Iterator[None]:
     except DataError:
         raise
     except Exception as error:
-        why = (str(error).splitlines() or [type(error).__name__])[0]
+        why = first_line(error)
         raise DataError(f"{path}: {layout} that cannot be read: {why}", f"give {LAYOUTS}", path) from error
 
 

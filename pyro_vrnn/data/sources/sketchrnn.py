@@ -18,7 +18,7 @@ from pyro_vrnn.data.schema import SPLITS, Array
 from pyro_vrnn.data.sources import array_pickle
 from pyro_vrnn.data.sources.common import MAX_BYTES
 from pyro_vrnn.data.sources.drawings import Drawings
-from pyro_vrnn.system.errors import DataError
+from pyro_vrnn.system.errors import DataError, first_line
 
 PIECE = 2**20
 MOST_DRAWINGS = 1_000_000
@@ -51,7 +51,7 @@ def read(data: bytes, drawings: Drawings) -> None:
     try:
         parts = _unpacked(data)
     except Exception as error:  # as above
-        why = (str(error).splitlines() or [type(error).__name__])[0]
+        why = first_line(error)
         raise DataError(f"{source}: an npz that cannot be read: {why}", "give sketch-rnn's own file", source) from error
     if "train" not in parts:
         raise DataError(f"{source}: array 'train' is missing", "sketch-rnn's files have train, valid, test", source)

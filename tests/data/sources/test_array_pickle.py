@@ -67,6 +67,7 @@ def test_python_2() -> None:
 # ------------------------------------------------------------------------------------------- harm
 
 
+@pytest.mark.fault(62)
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("depth", range(4))
 def test_a_hostile_pickle_is_not_run(tmp_path: Path, protocol: int, depth: int) -> None:
@@ -88,6 +89,7 @@ EMPTY = RECONSTRUCT + b"(cnumpy\nndarray\n(I0\ntS'b'\ntR"
 I2 = b"cnumpy\ndtype\n(S'i2'\nI0\nI1\ntR"
 
 
+@pytest.mark.fault(62)
 @pytest.mark.parametrize(
     ("data", "reason"),
     [

@@ -60,6 +60,7 @@ LOSSY: dict[str, Callable[[], bytes]] = {
 }
 
 
+@pytest.mark.fault(35)
 @pytest.mark.parametrize("block", [decoding.BLOCK, 300])
 @pytest.mark.parametrize("form", [*LOSSLESS, *LOSSY])
 def test_every_format_by_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, block: int) -> None:
@@ -81,6 +82,7 @@ def test_every_format_by_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyP
     np.testing.assert_allclose([info.mean[0], info.std[0]], [got.mean(), got.std()])
 
 
+@pytest.mark.fault(34)
 def test_rounding_and_clipping(tmp_path: Path) -> None:
     """Full scale is 32768 steps; what is beyond it is clipped and counted; 1.0 itself is not beyond."""
     x = np.zeros(200)
@@ -117,6 +119,7 @@ def test_mp3s_that_do_not_say_their_length(tmp_path: Path) -> None:
                 prepared(tmp_path, tmp_path / name)
 
 
+@pytest.mark.fault(34)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_what_is_not_finite_is_refused(tmp_path: Path, bad: float) -> None:
     x = np.zeros(1000)
@@ -127,6 +130,7 @@ def test_what_is_not_finite_is_refused(tmp_path: Path, bad: float) -> None:
     assert ids(info) == ["c"]
 
 
+@pytest.mark.fault(33)
 def test_other_rates_are_refused_or_resampled(tmp_path: Path) -> None:
     x = noise(44100 // 2, seed=1)
     put(tmp_path / "s", a_wav=encoded(X), b_flac=encoded(x, "FLAC", rate=44100))

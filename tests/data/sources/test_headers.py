@@ -93,6 +93,7 @@ def test_other_formats_of_unknown_length(tmp_path: Path) -> None:
         np.testing.assert_array_equal(decoded(tmp_path / "a"), X, err_msg=name)
 
 
+@pytest.mark.fault(31)
 def test_a_cut_file_is_refused_whatever_else_its_header_says(tmp_path: Path) -> None:
     """A size that a file may have is believed: also beside one that says nothing."""
     w64, rf64 = encoded(X, "W64"), encoded(X, "RF64")
@@ -115,6 +116,7 @@ def test_a_cut_file_is_refused_whatever_else_its_header_says(tmp_path: Path) -> 
             print(name, len(decoded(tmp_path / "a")))
 
 
+@pytest.mark.fault(30)
 def test_an_empty_recording_is_not_read_on_into_its_notes(tmp_path: Path) -> None:
     """0 samples and a list of words after them: that is what the header says, and it is so."""
     put(tmp_path / "s", a_wav=piped(36 + len(LIST), 0, before=b"", pcm=LIST), b_wav=encoded(X), c_wav=wav(b""))
@@ -124,6 +126,7 @@ def test_an_empty_recording_is_not_read_on_into_its_notes(tmp_path: Path) -> Non
     assert ids(info) == ["b"]
 
 
+@pytest.mark.fault(32)
 def test_a_file_longer_than_a_wav_can_say(tmp_path: Path) -> None:
     """Five gigabytes, nearly all of them a hole; nothing of it is held in memory."""
     size = 5 * 2**30
@@ -147,6 +150,7 @@ def test_a_file_longer_than_a_wav_can_say(tmp_path: Path) -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.fault(32)
 def test_a_thousand_damaged_headers(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Each is a recording or is skipped with a reason; nothing else happens."""
     random = np.random.default_rng(0)

@@ -95,6 +95,7 @@ def test_forms_are_not_torn_apart(tmp_path: Path) -> None:
     assert again.path.read_bytes() == (tmp_path / "x.h5").read_bytes()
 
 
+@pytest.mark.fault(39)
 @pytest.mark.parametrize(
     "data",
     [
@@ -119,6 +120,7 @@ def test_entities_are_refused(tmp_path: Path, data: bytes) -> None:
     assert not (tmp_path / "x.h5").exists()
 
 
+@pytest.mark.fault(39)
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
@@ -154,6 +156,7 @@ def test_equal_times_and_empty_strokes_are_nothing_special() -> None:
     assert offsets(points).tolist() == STEPS
 
 
+@pytest.mark.fault(39)
 @same_folder
 @given(data=st.binary(max_size=200), where=st.integers(0, 900))
 def test_xml_garbage(data: bytes, where: int) -> None:

@@ -101,6 +101,7 @@ def test_ink_that_is_not_read(tmp_path: Path, text: str, reason: str) -> None:
     assert reason in error.value.message + error.value.hint
 
 
+@pytest.mark.fault(39)
 @pytest.mark.parametrize(
     "declared",
     [
@@ -122,6 +123,7 @@ def test_entities_are_refused(tmp_path: Path, declared: str) -> None:
     assert time.monotonic() - started < 5
 
 
+@pytest.mark.fault(63)
 def test_a_thousand_mutants(tmp_path: Path) -> None:
     text = formatted(channel("X") + channel("Y"), "0 0, 1 2, 3 3", "3 5, 7 1")
     read, refused = check_mutants(tmp_path, "a.inkml", mutants(text.encode(), 2))

@@ -132,6 +132,7 @@ class Killed(BaseException):
     """What no handler in the library catches."""
 
 
+@pytest.mark.fault(61)
 @pytest.mark.parametrize("at", [1, 4, 5, 6, 8, 11])
 def test_an_interrupted_prepare_continues_with_its_gain(
     tmp_path: Path, at: int, monkeypatch: pytest.MonkeyPatch

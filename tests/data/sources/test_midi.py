@@ -251,6 +251,7 @@ LONG = file_of(b"\x00\x90" + b"\x3c\x40\x00" * 40_000 + b"\x3c\x40" + varied(9_9
 """40,000 notes of 99,000 steps each, on one key."""
 
 
+@pytest.mark.fault(37, 38)
 def test_hostile_files(tmp_path: Path) -> None:
     """Each is skipped with its reason, and the good song is there."""
     source = folder_of(tmp_path / "songs", good=song((60, 0, 1)), **{name: data for name, (data, _) in HOSTILE.items()})
@@ -275,6 +276,7 @@ def test_hostile_files(tmp_path: Path) -> None:
     assert not (tmp_path / "y.h5").exists()
 
 
+@pytest.mark.fault(37)
 def test_memory_stays_below_100_mb(tmp_path: Path) -> None:
     """Of the hostile files together, and of the longest song that is kept; in a process of its own."""
     pytest.importorskip("resource", reason="measures with getrusage")
@@ -305,6 +307,7 @@ print(peak() - before)
     assert float(done.stdout) < 100
 
 
+@pytest.mark.fault(37)
 @pytest.mark.parametrize("case", [*HOSTILE, "long"])
 def test_hostile_files_take_a_moment(tmp_path: Path, case: str) -> None:
     """Each less than a second of the processor, in `prepare` and in `sample --prime`; here five, for slow machines."""
@@ -317,6 +320,7 @@ def test_hostile_files_take_a_moment(tmp_path: Path, case: str) -> None:
         assert time.process_time() - started < 5
 
 
+@pytest.mark.fault(37)
 def test_cut_at_every_byte(tmp_path: Path) -> None:
     data = song((60, 0, 1), (64, 0.5, 1))
     file = tmp_path / "a.mid"
@@ -326,6 +330,7 @@ def test_cut_at_every_byte(tmp_path: Path) -> None:
             midi.trimmed(midi.read_song(file, steps_per_second=20), file)
 
 
+@pytest.mark.fault(37)
 @same_folder
 @given(data=st.binary(max_size=200), where=st.integers(0, 100), whole=st.booleans())
 def test_garbage(tmp_path: Path, data: bytes, where: int, whole: bool) -> None:

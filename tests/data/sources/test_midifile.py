@@ -191,6 +191,7 @@ class TestReadMidi:
         assert np.argwhere(roll).tolist() == [[0, 39], [1, 41], [2, 41], [3, 41]]
         assert roll.shape == (4, 88)
 
+    @pytest.mark.fault(38)
     def test_notes_outside_are_counted_and_drums_left_out(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -203,6 +204,7 @@ class TestReadMidi:
     def test_other_columns(self, tmp_path: Path) -> None:
         assert self.read(tmp_path, midi(note(60, 0, 96)), lowest_pitch=60, columns=2).tolist() == [[1, 0]]
 
+    @pytest.mark.fault(37)
     @pytest.mark.parametrize(
         ("data", "words"),
         [
@@ -250,6 +252,7 @@ class TestReadMidi:
         with pytest.raises(DataError, match="not in beats"):
             read_song(tmp_path / "a.mid", steps_per_beat=4)
 
+    @pytest.mark.fault(37)
     def test_headers_that_lie(self, tmp_path: Path) -> None:
         """Each gives the notes of the file that does not, and a word on what was wrong."""
         data = midi(note(60, 0, 480), [mido.MetaMessage("lyrics", text="la"), *note(64, 0, 480)])

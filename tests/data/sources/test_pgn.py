@@ -153,6 +153,7 @@ def test_a_line_of_50_megabytes(tmp_path: Path) -> None:
     assert "at most 1048576" in error.value.hint
 
 
+@pytest.mark.fault(63)
 def test_a_thousand_mutants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A data set or one error each."""
     pytest.importorskip("chess")

@@ -31,6 +31,7 @@ class Evil:
         return (builtins.open, (str(self.path), "w"))
 
 
+@pytest.mark.fault(62)
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_a_hostile_pickle_is_not_run(tmp_path: Path, protocol: int) -> None:
     canary = tmp_path.parent / f"canary-{protocol}"
@@ -121,6 +122,7 @@ def test_damaged_sources_are_refused_or_read(layout: str, data: st.DataObject) -
         assert roll.max(initial=0) <= 1
 
 
+@pytest.mark.fault(26)
 def test_archives_that_unpack_to_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit is made small instead of the bomb big."""
     monkeypatch.setattr(rolls, "MAX_BYTES", 100_000)

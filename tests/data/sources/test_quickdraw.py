@@ -148,6 +148,7 @@ def test_files_that_are_something_else(tmp_path: Path, monkeypatch: pytest.Monke
         prepared(tmp_path, as_ndjson(quick(5)))
 
 
+@pytest.mark.fault(63)
 def test_a_thousand_mutants(tmp_path: Path) -> None:
     read, refused = check_mutants(tmp_path, "cat.ndjson", mutants(as_ndjson(quick(3)), 1))
     assert read + refused == 1000

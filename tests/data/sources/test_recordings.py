@@ -49,6 +49,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.fault(30, 31, 32)
 @pytest.mark.parametrize("case", HOSTILE)
 def test_damaged_and_hostile_files_are_skipped(tmp_path: Path, case: str) -> None:
     """With their reason; alone, and with --strict, they are the error."""
@@ -97,6 +98,7 @@ def test_silence_and_full_scale_are_counted(tmp_path: Path) -> None:
     assert about["splits"]["train"]["seconds"] == pytest.approx(2200 / RATE)
 
 
+@pytest.mark.fault(35)
 def test_what_is_no_recording(tmp_path: Path) -> None:
     """FIFOs, links, folders named as sound, other files: none is opened that could hang, none is lost silently."""
     folder = put(tmp_path / "s", a_wav=encoded(X), deep__er__b_dat=encoded(X, "FLAC"), README_md=b"# text", x_au=b"hi")
@@ -126,6 +128,7 @@ def test_what_is_no_recording(tmp_path: Path) -> None:
             prepared(tmp_path, missing)
 
 
+@pytest.mark.fault(35)
 def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Guarded(io.FileIO):
         def __init__(self, path: Any) -> None:
@@ -138,6 +141,7 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert why_skipped(prepared(tmp_path, tmp_path / "s")) == {"a.wav": "Permission denied"}
 
 
+@pytest.mark.fault(35)
 def test_long_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit is made small instead of the bomb big."""
     monkeypatch.setattr(decoding, "LONGEST_SECONDS", 1)
@@ -165,6 +169,7 @@ FUZZED = {
 }
 
 
+@pytest.mark.fault(35)
 @pytest.mark.parametrize("form", FUZZED)
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())

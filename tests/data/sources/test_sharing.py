@@ -16,6 +16,7 @@ from pyro_vrnn.data.schema import SPLITS
 from pyro_vrnn.system.errors import ConfigError
 
 
+@pytest.mark.fault(36)
 def test_odd_names(tmp_path: Path) -> None:
     names = [b"-rf.wav", b"a\nb.wav", b"[bold]x.wav", b"\xff\xfe.wav", b"x" * 251 + b".wav", "né ü.wav".encode()]
     (tmp_path / "s").mkdir()

@@ -101,6 +101,7 @@ def test_drawings_that_are_not(tmp_path: Path) -> None:
         prepared(tmp_path, data, strict=True)
 
 
+@pytest.mark.fault(62)
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize("part", SPLITS)
 def test_a_hostile_pickle_is_not_run(tmp_path: Path, part: str, protocol: int) -> None:

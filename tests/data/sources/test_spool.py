@@ -51,6 +51,7 @@ class Killed(BaseException):
     """What no handler in the library catches."""
 
 
+@pytest.mark.fault(61)
 @pytest.mark.parametrize("at", [1, 2, 3, 6])
 def test_an_interrupted_prepare_goes_on(tmp_path: Path, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same bytes as in one go, and only what was not decoded yet is."""
@@ -106,6 +107,7 @@ def test_what_was_left_is_not_used_for_anything_else(tmp_path: Path) -> None:
         (tmp_path / "out.h5").unlink()
 
 
+@pytest.mark.fault(61)
 @pytest.mark.parametrize("damage", ["zeros", "torn", "negative", "bare", "more", "nothing"])
 def test_a_damaged_spool_is_decoded_again(tmp_path: Path, damage: str) -> None:
     """As far as its checksums and lines are right it is used."""

@@ -184,6 +184,7 @@ def test_the_same_bytes_twice(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------- bad input
 
 
+@pytest.mark.fault(39)
 @pytest.mark.parametrize(
     ("drawing", "reason"),
     [
@@ -237,6 +238,7 @@ BAD_ARRAYS = {
 }
 
 
+@pytest.mark.fault(39)
 @pytest.mark.parametrize("fault", BAD_ARRAYS)
 def test_arrays_that_are_not(tmp_path: Path, fault: str) -> None:
     changes, words = BAD_ARRAYS[fault]
@@ -247,6 +249,7 @@ def test_arrays_that_are_not(tmp_path: Path, fault: str) -> None:
     assert os.listdir(tmp_path) == ["source.bin"]
 
 
+@pytest.mark.fault(26)
 def test_npz_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sizes that are claimed are looked at first, and a claim that is too small is all that is unpacked."""
     data = digits()

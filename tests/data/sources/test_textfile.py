@@ -96,6 +96,7 @@ def test_what_is_no_text(tmp_path: Path) -> None:
     assert "not text: byte 3 is 0x00, in line 1" in refused(tmp_path, b"abc\0def").message
 
 
+@pytest.mark.fault(63)
 def test_a_thousand_mutants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A data set or one error each, in both levels of text and as lines of tokens."""
     write_each_tenth(monkeypatch, text, symbols)

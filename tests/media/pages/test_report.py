@@ -52,6 +52,7 @@ def validated(*values: float) -> list[dict[str, Any]]:
     return [{"step": 10 * n, "valid_nll_per_step": value} for n, value in enumerate(values, start=1)]
 
 
+@pytest.mark.fault(55)
 def test_nothing_of_a_run_is_markup() -> None:
     found = report.fill(page(samples=[*page().samples, Piece("text", Shown(text=HOSTILE, note=HOSTILE))]))
     tags = check_page(found)
@@ -157,6 +158,7 @@ def test_idle_units_and_better_baselines_are_told() -> None:
     assert "2.5000 nats per step (b)" in findings.of_baselines(4.0, {"a": 3.0, "b": 2.5})[0].what
 
 
+@pytest.mark.fault(55)
 def test_the_templates_name_no_address() -> None:
     templates = [file.read_text("utf-8") for file in Path(report.__file__).parent.glob("*.j2")]
     assert len(templates) == 6
