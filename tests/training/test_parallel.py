@@ -146,6 +146,7 @@ pv.train("jsb-vrnn", data=data, out=out, epochs=2, batch_size=3, settings=small)
 """
 
 
+@pytest.mark.fault(48)
 def test_a_rank_that_hangs_in_an_update_ends_all(data: Path, tmp_path: Path) -> None:
     """The others say so after a while, and what was done is saved."""
     (tmp_path / "hangs.py").write_text(HANGS)
