@@ -56,7 +56,13 @@ def write_pages() -> None:
         write(HERE / "api" / f"{package}.rst", text)
     for script in sorted((HERE / "notebooks").glob("*.py")):
         cells = jupytext.read(script).cells
-        parts = [c.source if c.cell_type == "markdown" else f"```python\n{c.source}\n```" for c in cells]
+        code = "```python\n{}\n```"
+        parts = [c.source if c.cell_type == "markdown" else code.format(c.source.strip("\n")) for c in cells]
+        parts.insert(
+            1,
+            f"(This page is the script `docs/notebooks/{script.name}`, which runs as it is; `make notebooks` runs "
+            "it too and leaves a notebook with all outputs.)",
+        )
         write(script.with_suffix(".md"), "\n\n".join(parts) + "\n")
 
 
