@@ -67,15 +67,15 @@ def write_pages() -> None:
 
 
 def read_source(app: Any, name: str, source: list[str]) -> None:
-    """Links to files of the package are made links to the reference; in tables ± stays with its numbers."""
+    """Links to files of the package are made links to the reference; in tables ± and · stay with their numbers."""
     source[0] = re.sub(
         r"\[([^\]]+)\]\(\.\./(pyro_vrnn/[\w/]+)\.py\)",
         lambda m: f"{{py:mod}}`{m[1]} <{m[2].replace('/', '.')}>`",
         source[0],
     )
-    source[0] = re.sub(
-        r"^\|.*", lambda m: m[0].replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}"), source[0], flags=re.M
-    )
+    held = {" ± ": "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}", " · ": "\N{NO-BREAK SPACE}· "}
+    for row in re.findall(r"^\|.*", source[0], re.MULTILINE):
+        source[0] = source[0].replace(row, re.sub(" [±·] ", lambda m: held[m[0]], row))
 
 
 def mark_lengths(app: Any, doctree: nodes.document) -> None:
