@@ -84,8 +84,9 @@ def mark_lengths(app: Any, doctree: nodes.document) -> None:
         if len(code.astext()) <= SHORT:
             code["classes"].append("short")
     for cell in doctree.findall(nodes.entry):
-        if len(cell.astext()) > SHORT:
-            cell["classes"].append("long")
+        cell["classes"] += [
+            name for name, most in (("long", SHORT), ("longer", 2 * SHORT)) if len(cell.astext()) > most
+        ]
 
 
 write_pages()
