@@ -1,4 +1,4 @@
-"""Sequence models with latent variables (VRNN, SRNN, VRAE) as Pyro model/guide pairs.
+"""Sequence models with latent variables (VRNN, SRNN, VRAE, DMM, STORN) as Pyro model/guide pairs.
 
     import pyro_vrnn as pv
     run = pv.train("chorales-vrnn", objective="iwae", particles=5, out="runs/a")
