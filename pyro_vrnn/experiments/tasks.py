@@ -53,8 +53,8 @@ class Task:
     @property
     def key(self) -> str:
         """What it is, hashed: its settings, length, data and start. An outcome with another key is not of this task."""
-        settings = self.config.to_dict()
-        settings["data"] = {k: v for k, v in settings["data"].items() if k != "path"}
+        settings = _chosen(self.config)
+        del settings["data"]["path"]
         origin = None if self.origin is None else self.origin.key
         text = json.dumps([settings, self.content, self.seconds, origin], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
@@ -221,7 +221,7 @@ def expected_updates(task: Task, plan: Plan) -> int | None:
 
 def _check_run(task: Task) -> None:
     """CheckpointError where the folder holds a run that is not this one."""
-    if not (task.folder / "config.toml").is_file() or not any((task.folder / "checkpoints").glob("step-*")):
+    if not (task.folder / "config.toml").is_file() or not checkpoint.begun(task.folder):
         return
     try:
         before = _flat(read_config(task.folder).to_dict())
@@ -257,6 +257,18 @@ def _too_long(task: Task) -> list[str]:
         for unit, (done, asked) in amounts.items()
         if asked and done > asked
     ]
+
+
+def _chosen(config: RunConfig) -> dict[str, dict[str, Any]]:
+    """The settings that are not at their default: a later version's new settings leave this as it is."""
+    raw = config.to_dict()
+    for section, held in raw.items():
+        part = getattr(config, section)
+        for field in dataclasses.fields(part):
+            usual = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+            if field.name not in ("name", "path") and getattr(part, field.name) == usual:
+                held.pop(field.name, None)
+    return raw
 
 
 def _flat(raw: dict[str, Any]) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def _write(task: Task, outcome: dict[str, Any]) -> None:
 def _trained(task: Task, device: str, watch: Observer | None) -> dict[str, Any]:
     """Train it, from where it stands, to its end."""
     _wait_for(task.folder)
-    begun = any((task.folder / "checkpoints").glob("step-*"))
+    begun = checkpoint.begun(task.folder)
     if not begun:
         _clear(task.folder)
     elif task.origin is not None:

@@ -22,6 +22,7 @@ from pyro_vrnn.runs.content import Content
 from pyro_vrnn.system.errors import CheckpointError, ConfigError
 from pyro_vrnn.system.files import cannot_write, sync_folder, write_json
 from pyro_vrnn.system.version import __version__
+from pyro_vrnn.training import checkpoint
 from pyro_vrnn.training.observer import Observer
 
 OURS = (
@@ -67,7 +68,7 @@ def check_folder(out: Path, *, resume: str, overwrite: bool) -> bool:
         return False
     if resume == "never":
         raise ConfigError(f"{out}: already holds a run", "choose another --out, or --overwrite, or --resume auto", out)
-    return any((out / "checkpoints").glob("step-*"))
+    return checkpoint.begun(out)
 
 
 def _begun(out: Path) -> bool:
@@ -103,7 +104,7 @@ def owned(out: Path, empty: bool) -> Iterator[None]:
     finally:
         lock.release()
         metrics = out / "metrics.jsonl"
-        kept = [*(out / "checkpoints").glob("step-*"), *(out / "diagnostics").glob("*")]
+        kept = checkpoint.begun(out) or any((out / "diagnostics").glob("*"))
         if made and not kept and not (metrics.exists() and metrics.stat().st_size):
             shutil.rmtree(out, ignore_errors=True)  # it failed before there was anything to keep
 

@@ -159,3 +159,9 @@ def read_plain_file(path: Path, limit: int) -> bytes:
     if size > limit:
         raise DataError(f"{path}: {size} bytes; at most {limit} are read", "give a smaller file", path)
     return data
+
+
+def whole_lines(path: Path, limit: int) -> int:
+    """How many of a file's first `limit` bytes are whole lines."""
+    with path.open("rb") as file:
+        return file.read(limit).rfind(b"\n") + 1

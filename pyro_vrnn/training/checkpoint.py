@@ -185,6 +185,11 @@ def newest(run: Path) -> tuple[Path, Checkpoint, list[str]]:
     raise CheckpointError(f"{run}: no whole checkpoint to resume from ({'; '.join(warnings)})", _DAMAGED, run)
 
 
+def begun(run: Path) -> bool:
+    """Whether a run has a checkpoint, one that a killed process was replacing included (`clean` puts it back)."""
+    return any(path for pattern in ("step-*", ".step-*.old.tmp") for path in (run / "checkpoints").glob(pattern))
+
+
 def clean(run: Path) -> None:
     """Remove what a killed process left half-written, and put back a checkpoint that it was replacing."""
     folder = run / "checkpoints"

@@ -35,14 +35,15 @@ def settled(trainer: Trainer, run: Path) -> None:
 
 @contextmanager
 def _diagnosed(trainer: Trainer, batch: Batch | None, run: Path) -> Iterator[None]:
+    state = trainer.state
     random = torch.get_rng_state()
+    on_gpu = torch.cuda.get_rng_state(state.device) if state.device.type == "cuda" else None
     try:
         yield
     except NumericsError as error:
         batch = trainer.fault() or batch  # it may be some updates before
         if batch is None:
             raise  # the others' gradients; they say where
-        state = trainer.state
         for p in state.net.parameters():
             p.grad = None
         torch.set_rng_state(random)
@@ -58,6 +59,12 @@ def _diagnosed(trainer: Trainer, batch: Batch | None, run: Path) -> Iterator[Non
             f"see {path}; try a smaller training.learning_rate or training.clip_norm",
             path,
         ) from error
+    except Exception:
+        # The update was not made: what is saved now continues with the numbers that it was to draw.
+        torch.set_rng_state(random)
+        if on_gpu is not None:
+            torch.cuda.set_rng_state(on_gpu, state.device)
+        raise
 
 
 @torch.no_grad()

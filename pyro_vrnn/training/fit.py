@@ -22,7 +22,7 @@ from pyro_vrnn.data.dataset import SequenceDataset, collate
 from pyro_vrnn.data.notes import Transposing
 from pyro_vrnn.models.precision import products
 from pyro_vrnn.system.errors import UserError
-from pyro_vrnn.system.files import cannot_write
+from pyro_vrnn.system.files import cannot_write, whole_lines
 from pyro_vrnn.training import checkpoint
 from pyro_vrnn.training.diagnosis import guarded, settled
 from pyro_vrnn.training.observer import FitResult, Heeding, Observer
@@ -112,7 +112,7 @@ class _Fit:
         with cannot_write(self.run / "metrics.jsonl", len(text)):
             if not self.wrote:  # rows after the checkpoint that this continues from will be logged again
                 # A shorter file is not the one that was written, and truncate would fill it with zeros.
-                self.metrics.truncate(min(self.at.metrics_bytes, self.metrics.tell()))
+                self.metrics.truncate(whole_lines(self.run / "metrics.jsonl", self.at.metrics_bytes))
                 self.wrote = True
             self.metrics.write(text)
             self.metrics.flush()

@@ -12,9 +12,11 @@ by their steps, and it hooks a module's `forward`, which a model of arrows does 
 from __future__ import annotations
 
 import os
+import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -27,8 +29,24 @@ from pyro_vrnn.system.errors import ConfigError, ResourceError
 T = TypeVar("T")
 PATIENCE = timedelta(minutes=30)
 """How long a rank waits for another, which may be preparing data, saving, or busy in an observer."""
-IN_AN_UPDATE = timedelta(seconds=45)
-"""How long it waits for another rank's gradient, once all have begun the same update. One that needs longer hangs."""
+IN_AN_UPDATE, SLACK = timedelta(seconds=45), 20
+"""How long it waits, on CPUs, for another rank's gradient, once all have begun the same update: so long at least, and
+so many times as long as the slowest update before took. One that needs longer hangs."""
+
+
+@dataclass
+class Clock:
+    """How long updates take, all ranks together."""
+
+    began: float = 0.0
+    """When all had begun the update at hand."""
+    slowest: float = 0.0
+    """Seconds; 0 before the first."""
+
+    @property
+    def patience(self) -> timedelta:
+        """How long a rank may be waited for in an update; the first one may have much to prepare."""
+        return max(IN_AN_UPDATE, timedelta(seconds=SLACK * self.slowest)) if self.slowest else PATIENCE
 
 
 @dataclass(frozen=True)
@@ -38,8 +56,7 @@ class Ranks:
     rank: int = 0
     world: int = 1
     device: torch.device = torch.device("cpu")  # noqa: RUF009  (immutable)
-    updating: Any = None
-    """The group of all ranks that waits `IN_AN_UPDATE`; torch's default one has patience."""
+    clock: Clock = field(default_factory=Clock)
 
     def share(self, items: Sequence[T]) -> list[T]:
         """This rank's part of a batch; none of few may fall to it."""
@@ -57,20 +74,26 @@ class Ranks:
         with _answered():
             distributed.all_reduce(total)
             found: list[float] = total.tolist()
+        self.clock.began = time.monotonic()
         return found
 
     def add_gradients(self, parameters: Sequence[Tensor]) -> None:
         """Add up all gradients over the ranks in one call.
 
         Raises:
-            ResourceError: another rank has ended, or does not answer for `IN_AN_UPDATE`.
+            ResourceError: another rank has ended, or does not answer (`Clock.patience`; on a GPU torch's own watch
+                ends the process after `PATIENCE`).
         """
         if self.world == 1:
             return
         grads = [p.grad for p in parameters if p.grad is not None]
         flat = torch.cat([g.flatten() for g in grads])
         with _answered():
-            distributed.all_reduce(flat, group=self.updating)
+            if self.device.type == "cpu":
+                distributed.all_reduce(flat, async_op=True).wait(self.clock.patience)
+            else:
+                distributed.all_reduce(flat)
+        self.clock.slowest = max(self.clock.slowest, time.monotonic() - self.clock.began)
         for g, total in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
             g.copy_(total.view_as(g))
 
@@ -99,7 +122,12 @@ def _answered() -> Iterator[None]:
     """torch's errors of a rank that ended or hangs as ours."""
     try:
         yield
-    except RuntimeError as error:  # gloo knows no class of its own
+    except RuntimeError as error:
+        # gloo knows no class of its own; what else surfaces here, such as a GPU's own error, is not another's.
+        if not isinstance(error, distributed.DistBackendError) and not re.search(
+            "gloo|[Tt]ime.?out|[Tt]imed out|closed by peer", str(error)
+        ):
+            raise
         words = " ".join(str(error).split())[:160]
         hint = "the output of the other processes says why; the same command with --resume auto continues"
         raise ResourceError(f"another process has ended or does not answer: {words}", hint) from error
@@ -138,6 +166,6 @@ def joined(name: str) -> Iterator[Ranks]:
         torch.cuda.set_device(where)
     distributed.init_process_group("nccl" if where.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
-        yield Ranks(distributed.get_rank(), world, where, distributed.new_group(timeout=IN_AN_UPDATE))
+        yield Ranks(distributed.get_rank(), world, where)
     finally:
         distributed.destroy_process_group()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from small import write_small
 
 from pyro_vrnn import cli
+from pyro_vrnn.config import DataConfig
 from pyro_vrnn.experiments import costs, figures, work
 from pyro_vrnn.experiments.costs import Cost
 from pyro_vrnn.experiments.parsing import read
@@ -185,3 +187,21 @@ def test_several_threads_are_timed_by_the_clock(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(costs.time, "perf_counter", lambda: 12.5)
     assert costs.timing("cpu")[1]() == 12.5
     assert clock is not costs.time.process_time
+
+
+def test_settings_that_a_later_version_brings_leave_outcomes_as_they_are(
+    tmp_path: Path,
+) -> None:
+    """Those at their default are no part of what a run is known by."""
+    task = runner(tmp_path, ALONE).tasks[0]
+    before = task.key
+
+    @dataclass(frozen=True, kw_only=True)
+    class Later(DataConfig):
+        new: bool = False
+
+    data = vars(task.config.data)
+    for new, same in ((False, True), (True, False)):
+        config = dataclasses.replace(task.config, data=Later(**data, new=new))
+        later = dataclasses.replace(task, resolved=dataclasses.replace(task.resolved, config=config))
+        assert (later.key == before) == same

@@ -134,7 +134,7 @@ from datetime import timedelta
 import pyro_vrnn as pv
 from pyro_vrnn.training import parallel
 data, out = sys.argv[1:]
-parallel.IN_AN_UPDATE = timedelta(seconds=4)
+parallel.IN_AN_UPDATE, parallel.SLACK = timedelta(seconds=4), 0
 add, calls = parallel.Ranks.add_gradients, []
 def hangs(self, parameters):
     calls.append(1)
@@ -157,6 +157,25 @@ def test_a_rank_that_hangs_in_an_update_ends_all(data: Path, tmp_path: Path) -> 
     assert time.monotonic() < start + 90
     assert pv.load(tmp_path / "run").state["step"] == 2
     assert parallel.IN_AN_UPDATE.total_seconds() <= 60
+
+
+def test_slow_updates_are_waited_for() -> None:
+    """The first one as long as for data, and then many times as long as the slowest before."""
+    clock = parallel.Clock()
+    assert clock.patience == parallel.PATIENCE
+    clock.slowest = 0.1
+    assert clock.patience == parallel.IN_AN_UPDATE
+    clock.slowest = 115.0
+    assert clock.patience.total_seconds() == 2300
+
+
+def test_an_error_of_this_process_is_no_other_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*given: Any, **more: Any) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(parallel.distributed, "all_reduce", fails)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        Ranks(0, 2).add(1.0)
 
 
 def test_shares_leave_nothing_out() -> None:

@@ -19,6 +19,7 @@ from pyro_vrnn import cli
 from pyro_vrnn.runs.folder import read_metrics
 from pyro_vrnn.system.errors import CheckpointError, ConfigError
 from pyro_vrnn.training import checkpoint
+from pyro_vrnn.training.eager_step import EagerStep
 from pyro_vrnn.training.trainer import Trainer
 
 SMALL = ["--set", "model.hidden_dim=8", "--set", "model.latent_dim=3", "--set", "model.network_dims=8"]
@@ -119,13 +120,54 @@ def test_a_checkpoint_of_a_gpu_on_a_cpu(data: Path, tmp_path: Path) -> None:
 @pytest.mark.fault(5)
 def test_a_kill_while_a_checkpoint_is_replaced(data: Path, tmp_path: Path) -> None:
     """The one that was put aside is put back; it may be the only one."""
-    whole = fit(data, tmp_path / "a", max_steps=5)
+    whole = fit(data, tmp_path / "whole", max_steps=7)
+    fit(data, tmp_path / "a", max_steps=5)
+    rows = losses(tmp_path / "a")
     folder = tmp_path / "a" / "checkpoints"
     (folder / "step-00000005").rename(folder / ".step-00000005.abcdef01.old.tmp")
     (folder / ".step-00000005.abcdef02.tmp").mkdir()
-    before = weights(fit(data, tmp_path / "a", max_steps=5).folder)
-    assert sorted(f.name for f in folder.iterdir()) == ["BEST", "LATEST", "step-00000005"]
-    assert before.keys() >= dict(whole.net.named_parameters()).keys()
+    fit(data, tmp_path / "a", max_steps=7)
+    assert losses(tmp_path / "a")[:5] == rows[:5]
+    assert losses(tmp_path / "a")[5:] == losses(whole.folder)[5:]  # it went on, and did not start anew
+    assert not [*folder.glob(".*")]
+    for name, value in weights(whole.folder).items():
+        assert torch.equal(value, weights(tmp_path / "a")[name])
+
+
+@pytest.mark.fault(57)
+def test_a_row_that_a_kill_cut_off_is_not_continued(data: Path, tmp_path: Path) -> None:
+    """Not even where the checkpoint counts on more rows than the file still has."""
+    fit(data, tmp_path / "whole", max_steps=7)
+    run = fit(data, tmp_path / "a", max_steps=5)
+    path = run.folder / "metrics.jsonl"
+    path.write_bytes(path.read_bytes()[:-40])
+    fit(data, tmp_path / "a", max_steps=7)
+    rows = losses(tmp_path / "a")  # each line is a row
+    assert rows[-2:] == losses(tmp_path / "whole")[-2:]
+
+
+@pytest.mark.fault(17)
+def test_what_is_saved_after_an_error_draws_what_it_was_to_draw(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error comes after the update's random numbers; the run then goes on as if there had been none."""
+    fit(data, tmp_path / "whole", max_steps=6)
+    step, calls = EagerStep._loss_and_grads, []
+
+    def fails(self: EagerStep, *given: Any, **more: Any) -> float:
+        found = step(self, *given, **more)
+        calls.append(found)
+        if len(calls) == 4:
+            raise RuntimeError("out of memory")
+        return found
+
+    monkeypatch.setattr(EagerStep, "_loss_and_grads", fails)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        fit(data, tmp_path / "a", max_steps=6)
+    monkeypatch.undo()
+    assert checkpoint.newest(tmp_path / "a")[1].state["step"] == 3
+    fit(data, tmp_path / "a", max_steps=6)
+    assert losses(tmp_path / "a") == losses(tmp_path / "whole")
 
 
 @pytest.mark.fault(5)
