@@ -75,7 +75,8 @@ def impute(run: Trained, x: Any, *, particles: int = PARTICLES, seed: int = 0) -
     if not 2 <= particles <= MOST_PARTICLES:
         raise ConfigError(f"--particles {particles}: must be from 2 to {MOST_PARTICLES}")
     check_seed(seed)
-    values = run.encoded(x)
+    own = run.own_columns(x)
+    values = run.encoded(own)
     batch = Batch.of(values[:, None])
     if batch.observed is None:
         raise DataError("no value is missing: there is nothing to impute", "an empty cell, or nan, is a missing value")
@@ -90,7 +91,7 @@ def impute(run: Trained, x: Any, *, particles: int = PARTICLES, seed: int = 0) -
     ):
         torch.manual_seed(seed)
         found = smooth(run.net, batch, particles)
-    parts = np.stack([np.asarray(x, np.float64)] * 3)  # mean, low, high: [3, T, X]
+    parts = np.stack([own] * 3)  # mean, low, high: [3, T, X]
     ancestors = np.zeros(len(values), np.int64)
     for t, samples in found.samples.items():
         bounds = np.quantile(samples.double().cpu().numpy(), [LOW, HIGH], axis=0)  # [2, X]

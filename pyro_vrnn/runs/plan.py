@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -105,8 +106,9 @@ def plan(
     settings = dataclasses.replace(settings, format=format_of(info), data=data)
     if data.dither and not KINDS[info.kind].sampled:
         raise ConfigError(f"data.dither: {path} is {info.kind}", "it is for audio, whose samples are steps of 16 bits")
-    if data.transpose and (not KINDS[info.kind].pitched or info.extra.get("pitches")):  # of columns a semitone apart
-        raise ConfigError(f"data.transpose: the columns of {path} are not notes a semitone apart", "leave it out")
+    if data.transpose and not _all_keys(info):
+        hint = "`prepare pianoroll` keeps all keys; `prepare midi` those that are played, which may have gaps"
+        raise ConfigError(f"data.transpose: the columns of {path} are not notes a semitone apart", hint)
     window = data.window if not data.carry else 0
     train = SequenceDataset(path, "train", window or None, data.hop or None, dither=data.dither)
     valid = SequenceDataset(path, "valid", dither=data.dither)
@@ -142,6 +144,12 @@ def _check_missing(settings: RunConfig, info: DataInfo) -> None:
             "missing",
             f"choose a likelihood of independent columns: {', '.join(fitting)}",
         )
+
+
+def _all_keys(info: DataInfo) -> bool:
+    """Whether columns are notes a semitone apart."""
+    pitches = format_of(info).pitches
+    return KINDS[info.kind].pitched and all(b - a == 1 for a, b in pairwise(pitches))
 
 
 def _check_support(settings: RunConfig, info: DataInfo) -> None:

@@ -170,7 +170,11 @@ class Trained:
         return self.encoding.decode(dataset[place]), f"{split}-{dataset.ids[place]}"
 
     def encoded(self, values: Any) -> Tensor:
-        """An array in the units of the source, as the model reads it. [T, X] float32, NaN where a value is missing.
+        """What `own_columns` takes, as the model reads it. [T, X] float32, NaN where a value is missing."""
+        return torch.from_numpy(self.encoding.of_values(self.own_columns(values))).to(self.device)
+
+    def own_columns(self, values: Any) -> NDArray[np.float64]:
+        """An array or a data frame in the units of the source, with the model's columns in its order. [T, X]
 
         Raises:
             DataError: another shape; values that are infinite, or missing where the model knows of no missing ones.
@@ -192,7 +196,7 @@ class Trained:
             raise DataError("x has infinite values", "NaN marks a missing value")
         if np.isnan(given).any() and not self.format.missing:
             raise DataError("x has missing values", "the model was trained on data without missing values")
-        return torch.from_numpy(self.encoding.of_values(given)).to(self.device)
+        return given
 
     @property
     def columns(self) -> list[str]:

@@ -117,3 +117,16 @@ def test_bad_input_gives_one_error(
     said = capsys.readouterr()
     assert says in json.loads(said.out)["error"]["message"]
     assert [line.split(":")[0] for line in said.err.splitlines()] == ["error", "hint"]
+
+
+def test_columns_of_a_frame_are_taken_by_name(run: Path) -> None:
+    """In any order, and among others."""
+    pandas = pytest.importorskip("pandas")
+    x = np.array([[1.0, 20.0], [np.nan, np.nan], [3.0, np.nan], [2.0, 21.0]])
+    model = pv.load(run)
+    found = model.impute(x, particles=20)
+    frame = pandas.DataFrame(x, columns=["a", "b"]).assign(name="one", c=7.0)[["b", "name", "c", "a"]]
+    again = model.impute(frame, particles=20)
+    np.testing.assert_array_equal(again.mean, found.mean)
+    np.testing.assert_array_equal(again.missing, found.missing)
+    np.testing.assert_array_equal(again.mean[0], [1.0, 20.0])
