@@ -64,15 +64,16 @@ def stderr_console() -> Console:
 class ConsoleObserver(Observer):
     """Shows a training: loss, -log p(x|z), KL, beta, updates per second, time left, and each validation."""
 
-    def __init__(self, console: Console, *, quiet: bool = False) -> None:
+    def __init__(self, console: Console, *, quiet: bool = False, max_seconds: float | None = None) -> None:
         self.console, self.quiet = console, quiet
+        self.max_seconds, self.began = max_seconds, time.monotonic()
         self.progress: Progress | None = None
         self.total, self.spoke = 0, 0.0
         self.valid = ""
 
     def begin(self, step: int, total: int) -> None:
         """Start the bar."""
-        self.total = total
+        self.total, self.began = total, time.monotonic()
         if self.console.is_terminal and not self.quiet:
             self.progress = _bar(self.console)
             self.progress.start()
@@ -96,6 +97,8 @@ class ConsoleObserver(Observer):
         elif not self.quiet and time.monotonic() - self.spoke > PLAIN_SECONDS:
             self.spoke = time.monotonic()
             left = (self.total - row["step"]) / max(row["steps_per_second"], 1e-9)
+            if self.max_seconds is not None:
+                left = min(left, max(0.0, self.max_seconds - (time.monotonic() - self.began)))
             rate = f"{row['steps_per_second']:.1f}/s, {left / 60:.1f} min left"
             self.console.print(escape(f"step {row['step']}/{self.total}  {text}  {rate}"), soft_wrap=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,6 +66,7 @@ def experiment(
         out.print(f"stopped, and saved: {len(runner.left())} of {len(runner.tasks)} runs are left; {again} continues")
         return results
     out.print(*markdown(results), "", f"{folder}/table.md, table.csv, results.json, figures/")
+    out.print(f"next: pyro-vrnn report {shlex.quote(str(folder))}   all of it on one page")
     if results["failed"]:
         out.exit_code = NumericsError.exit_code
         out.say(f"{results['failed']} of {len(runner.tasks)} runs failed; their folders say why, below diagnostics/")

@@ -96,7 +96,7 @@ def train(
     from pyro_vrnn.system.files import make_folder
 
     keep_memory()
-    observer = ConsoleObserver(out.console(), quiet=out.quiet)
+    observer = ConsoleObserver(out.console(), quiet=out.quiet, max_seconds=seconds)
     run = train_run(
         resolved,
         out=out_,

@@ -26,7 +26,8 @@ def test_it_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli._run(["experiment", out, "--quiet"]) == 5
     said = capsys.readouterr()
     assert said.err == ""
-    assert (tmp_path / "out" / "table.md").read_text().splitlines() == said.out.splitlines()[:-2]
+    assert (tmp_path / "out" / "table.md").read_text().splitlines() == said.out.splitlines()[:-3]
+    assert said.out.splitlines()[-1].startswith("next: pyro-vrnn report ")
     assert cli._run(["experiment", out, "--dry-run"]) == 0
     assert "0 of 4 runs to train" in capsys.readouterr().out
 
