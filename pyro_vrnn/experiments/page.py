@@ -196,7 +196,7 @@ def _curves(folder: Path, section: Mapping[str, Any], experiment: Experiment) ->
     """The mean validation of each arm over its seeds, by updates, sequences and seconds."""
     key, drawn = "valid_nll_per_step", []
     order = {arm.name: n for n, arm in enumerate(experiment.arms)}
-    done = {arm["arm"]: next(iter(arm["values"].values()), {}) for arm in section["arms"]}  # name -> seed -> value
+    done: dict[str, dict[str, float]] = {a["arm"]: next(iter(a["values"].values()), {}) for a in section["arms"]}
     for axis, label in AXES.items():
         means: dict[str, list[dict[str, float]]] = {}
         for name in (name for name in order if name in done):

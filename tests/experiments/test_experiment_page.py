@@ -19,6 +19,7 @@ from pyro_vrnn.experiments.costs import Cost
 from pyro_vrnn.experiments.parsing import read
 from pyro_vrnn.experiments.runner import Runner
 from pyro_vrnn.media.pages.spreads import Row, spreads
+from pyro_vrnn.system.errors import ConfigError
 
 EVIL = "<script>alert(1)</script>&"
 TEXT = grids.TEXT.replace("= 12", "= 10").replace('"Small"', f'"{EVIL}"')
@@ -179,26 +180,26 @@ DAMAGES = {
 }
 
 
-def test_results_that_no_experiment_wrote(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each is one error that says where, and what makes the file anew; nothing beside the folder is opened."""
+def test_results_that_no_experiment_wrote(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is one error that says where, and what makes the file anew, before any run's files are opened."""
     folder = shutil.copytree(made, tmp_path / "sent")
-    outside = tmp_path / "outside" / "seed-0"
-    outside.mkdir(parents=True)
-    for name in ("metrics.jsonl", "config.toml"):
-        (outside / name).write_text("secret\n")
     whole = (made / "results.json").read_text()
     texts = {"half": "{", "a list": "[]", "deep": "[" * 100_000, "no text": "\udcff", "long": "9" * 5000}
     for name, change in DAMAGES.items():
         found = json.loads(whole)
         change(found)
         texts[name] = json.dumps(found)
+    opened: list[str] = []
+    monkeypatch.setattr(page, "read_metrics", lambda run: opened.append(str(run)))
+    monkeypatch.setattr(page, "read_config", lambda run: opened.append(str(run)))
     for name, text in texts.items():
         (folder / "results.json").write_text(text, errors="surrogateescape")
-        assert cli._run(["report", str(folder)]) == 2, name
-        said = capsys.readouterr().err
-        assert "results.json: is damaged" in said, name
-        assert f"hint: `pyro-vrnn experiment {folder}` makes it anew" in said, name
-        assert "secret" not in said, name
+        with pytest.raises(ConfigError) as caught:
+            page.write(folder)
+        assert "results.json: is damaged" in caught.value.message, name
+        assert caught.value.hint == f"`pyro-vrnn experiment {folder}` makes it anew", name
+    assert cli._run(["report", str(folder)]) == 2
+    assert not opened
     assert not (folder / "report.html").exists()
 
 
