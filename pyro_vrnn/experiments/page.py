@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pyro_vrnn.config import RunConfig
+from pyro_vrnn.experiments import results as stored
 from pyro_vrnn.experiments import table
 from pyro_vrnn.experiments.parsing import read
 from pyro_vrnn.experiments.plan import FILE, Experiment
@@ -46,7 +46,7 @@ def write(folder: Path, path: Path | None = None) -> Path:
 
     Raises:
         ConfigError: no results there yet, damaged ones, or the file cannot be written.
-        CheckpointError: the settings of a run are damaged.
+        CheckpointError: the settings or the metrics of a run are damaged.
     """
     path = path or folder / "report.html"
     if path.is_dir():
@@ -57,10 +57,12 @@ def write(folder: Path, path: Path | None = None) -> Path:
 
 def page(folder: Path) -> Grid:
     """All that the page says; see `write`."""
-    experiment, results = read(str(folder)), _results(folder)
+    here = folder.resolve()  # so that it is never taken for the shipped experiment of that name
+    experiment = read(str(here))
+    results = stored.read(here, experiment)
     order = {arm.name: n for n, arm in enumerate(experiment.arms)}
     states = [run["status"] for run in results["runs"]]
-    configs = {name: found for name in order if (found := _config(folder, name, results["seeds"])) is not None}
+    configs = {name: found for name in order if (found := _config(here, name, experiment)) is not None}
     facts = [
         ("arms", f"{len(order)}, compared with {experiment.reference}"),
         ("seeds", ", ".join(map(str, results["seeds"]))),
@@ -68,44 +70,25 @@ def page(folder: Path) -> Grid:
         ("runs", f"{states.count('done')} of {len(states)} done, {states.count('failed')} failed"),
         ("data", ", ".join(dict.fromkeys(config.data.path for config in configs.values())) or "-"),
     ]
-    again = f"{folder}-again"
+    again = f"{here}-again"
     return Grid(
         title=experiment.title,
         facts=facts,
         failures=_failures(results),
-        parts=[_part(folder, section, results, order) for section in results["sections"]],
+        parts=[_part(here, section, results, experiment) for section in results["sections"]],
         settings=_settings(experiment, configs),
         runs=_runs(results),
         commands=[
-            shlex.join(["pyro-vrnn", "experiment", str(folder / FILE), "--out", again]),
+            shlex.join(["pyro-vrnn", "experiment", str(here / FILE), "--out", again]),
             shlex.join(["pyro-vrnn", "report", again]),
         ],
-        file=(folder / FILE).read_text("utf-8", errors="replace"),
+        file=(here / FILE).read_text("utf-8", errors="replace"),
     )
 
 
-def _results(folder: Path) -> dict[str, Any]:
-    """What results.json holds."""
-    path = folder / "results.json"
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(
-            f"{folder}: no results yet", f"`pyro-vrnn experiment {folder}` trains its runs", path
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error})", _AGAIN.format(folder), path) from None
-    if not isinstance(found, dict) or not {"sections", "runs", "seeds", "equal"} <= found.keys():
-        raise ConfigError(f"{path}: no results of an experiment", _AGAIN.format(folder), path)
-    return found
-
-
-_AGAIN = "`pyro-vrnn experiment {}` writes it again"
-
-
-def _config(folder: Path, arm: str, seeds: Sequence[int]) -> RunConfig | None:
+def _config(folder: Path, arm: str, experiment: Experiment) -> RunConfig | None:
     """The settings of an arm's first run that was begun."""
-    runs = [folder / "runs" / arm / f"seed-{seed}" for seed in seeds]
+    runs = [folder / "runs" / arm / f"seed-{seed}" for seed in experiment.seeds]
     return next((read_config(run) for run in runs if (run / "config.toml").is_file()), None)
 
 
@@ -122,8 +105,9 @@ def _failures(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
-def _part(folder: Path, section: Mapping[str, Any], results: Mapping[str, Any], order: Mapping[str, int]) -> Part:
+def _part(folder: Path, section: Mapping[str, Any], results: Mapping[str, Any], experiment: Experiment) -> Part:
     """One section."""
+    order = {arm.name: n for n, arm in enumerate(experiment.arms)}
     head, rows = table.values(section)
     tables = [
         Table(
@@ -145,7 +129,7 @@ def _part(folder: Path, section: Mapping[str, Any], results: Mapping[str, Any], 
         tables=tables,
         spreads=_spreads(section, order),
         legend=[(figures.mark(order[name]), name) for name in names],
-        curves=_curves(folder, section, order),
+        curves=_curves(folder, section, experiment),
     )
 
 
@@ -208,20 +192,22 @@ def _spreads(section: Mapping[str, Any], order: Mapping[str, int]) -> list[Figur
     return [figure for figure in found if figure.svg]
 
 
-def _curves(folder: Path, section: Mapping[str, Any], order: Mapping[str, int]) -> list[Figure]:
+def _curves(folder: Path, section: Mapping[str, Any], experiment: Experiment) -> list[Figure]:
     """The mean validation of each arm over its seeds, by updates, sequences and seconds."""
     key, drawn = "valid_nll_per_step", []
+    order = {arm.name: n for n, arm in enumerate(experiment.arms)}
+    done: dict[str, dict[str, float]] = {a["arm"]: next(iter(a["values"].values()), {}) for a in section["arms"]}
     for axis, label in AXES.items():
         means: dict[str, list[dict[str, float]]] = {}
-        for arm in section["arms"]:
-            seeds: dict[str, float] = next(iter(arm["values"].values()), {})  # of runs that are done
-            logged = [read_metrics(folder / "runs" / arm["arm"] / f"seed-{seed}") for seed in seeds]
+        for name in (name for name in order if name in done):
+            seeds = [seed for seed in experiment.seeds if str(seed) in done[name]]
+            logged = [read_metrics(folder / "runs" / name / f"seed-{seed}") for seed in seeds]
             both = [[(r[axis], r[key]) for r in rows if r.get(axis) is not None and key in r] for rows in logged]
             curves = [([x for x, _ in rows], [y for _, y in rows]) for rows in both if rows]
             if curves:
                 at, values = together(curves)
                 pairs = zip(at.tolist(), values.mean(0).tolist(), strict=True)
-                means[arm["arm"]] = [{axis: x, "mean": y} for x, y in pairs]
+                means[name] = [{axis: x, "mean": y} for x, y in pairs]
         what = f"Validation NLL by {section['validated']}, nats per step, mean over seeds"
         drawn += figures.compared_curves(means, {axis: label}, what, "mean", order)
     return drawn

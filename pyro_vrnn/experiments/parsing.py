@@ -148,7 +148,7 @@ def _arms(
         recipe = one.get("recipe", recipe)
         found.append(
             Arm(
-                name="-".join([name, *(f"{_leaf(key)}-{_word(value)}" for key, value in chosen.items())]),
+                name="-".join([name, *(f"{safe_name(_leaf(key))}-{_word(value)}" for key, value in chosen.items())]),
                 recipe=None if recipe is None else cast(str, recipe, f"{at}.recipe"),
                 settings=common | own | chosen | dict(sets),
                 times=times,

@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pyro_vrnn.system.errors import CheckpointError
-from pyro_vrnn.system.files import reason
+from pyro_vrnn.system.errors import CheckpointError, DataError
+from pyro_vrnn.system.files import read_plain_file, reason
 
 VALID = "valid_"
+MOST_BYTES = 1 << 30
+"""Of metrics.jsonl: some millions of rows."""
 
 
 def read_rows(run: Path) -> list[dict[str, Any]]:
@@ -18,12 +20,14 @@ def read_rows(run: Path) -> list[dict[str, Any]]:
     A last line that a kill cut off is left out; a resumed training writes it again.
 
     Raises:
-        CheckpointError: a line that is no row, or the file cannot be read.
+        CheckpointError: a line that is no row, or the file cannot be read, or is none, such as a FIFO.
     """
     path = run / "metrics.jsonl"
     try:
-        *lines, _ = path.read_bytes().split(b"\n") if path.exists() else [b""]
-    except OSError as error:
+        *lines, _ = read_plain_file(path, MOST_BYTES).split(b"\n") if path.exists() else [b""]
+    except DataError as error:
+        raise CheckpointError(error.message, _REMOVE, path) from None
+    except OSError as error:  # of a folder that may not be entered
         raise CheckpointError(f"{path}: cannot be read: {reason(error)}", _REMOVE, path) from None
     return [_row(line, number, path) for number, line in enumerate(lines, start=1)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -18,6 +19,7 @@ from pyro_vrnn.experiments.costs import Cost
 from pyro_vrnn.experiments.parsing import read
 from pyro_vrnn.experiments.runner import Runner
 from pyro_vrnn.media.pages.spreads import Row, spreads
+from pyro_vrnn.system.errors import ConfigError
 
 EVIL = "<script>alert(1)</script>&"
 TEXT = grids.TEXT.replace("= 12", "= 10").replace('"Small"', f'"{EVIL}"')
@@ -111,13 +113,136 @@ def test_nothing_there_yet(made: Path, tmp_path: Path, capsys: pytest.CaptureFix
     said = capsys.readouterr().err
     assert f"{folder}: no results yet" in said
     assert f"hint: `pyro-vrnn experiment {folder}` trains its runs" in said
-    for damaged in ("{", "[]"):
-        (folder / "results.json").write_text(damaged)
-        assert cli._run(["report", str(folder)]) == 2
-        assert "writes it again" in capsys.readouterr().err
     assert cli._run(["report", str(made), "--out", str(tmp_path)]) == 2
     assert "is a folder" in capsys.readouterr().err
     assert not (folder / "report.html").exists()
+
+
+def test_a_folder_named_like_a_shipped_experiment(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The page is of the folder, and its commands name it wherever they are typed."""
+    folder = shutil.copytree(made, tmp_path / "speech-small")
+    monkeypatch.chdir(tmp_path)
+    for given in ("speech-small", "./speech-small/"):
+        assert cli._run(["report", given]) == 0
+        text = (folder / "report.html").read_text()
+        assert "<title>&lt;script&gt;" in text
+        assert f"pyro-vrnn experiment {folder}/experiment.toml --out {folder}-again" in text
+    monkeypatch.chdir(folder)
+    assert cli._run(["report", "."]) == 0
+    assert (folder / "report.html").read_text() == text
+    (folder / "results.json").unlink()
+    capsys.readouterr()
+    assert cli._run(["report", "."]) == 2
+    assert f"`pyro-vrnn experiment {folder}` trains its runs" in capsys.readouterr().err
+
+
+def _first(found: dict[str, Any]) -> dict[str, Any]:
+    return found["sections"][0]["arms"][0]
+
+
+def _second(found: dict[str, Any]) -> dict[str, Any]:
+    return found["sections"][0]["arms"][1]
+
+
+OUT = "../../../../outside"
+DAMAGES = {
+    "a seed that leads out": lambda d: _first(d)["values"]["valid"].update({f"0/{OUT}/seed-0": 1.0}),
+    "seeds that lead out": lambda d: d.update(seeds=[f"0/{OUT}/seed-0"]),
+    "an arm that leads out": lambda d: _first(d).update(arm=OUT),
+    "a run of an arm that leads out": lambda d: d["runs"][0].update(arm=OUT),
+    "another seed": lambda d: d["runs"][0].update(seed=7),
+    "true for a seed": lambda d: d.update(seeds=[True]),
+    "no seeds": lambda d: d.update(seeds=[]),
+    "no run": lambda d: d.update(runs=[{}]),
+    "a run twice": lambda d: d["runs"].append(d["runs"][0]),
+    "sections": lambda d: d.update(sections=3),
+    "an unknown arm": lambda d: _first(d).update(arm="x"),
+    "an arm twice": lambda d: d["sections"][0]["arms"].append(_first(d)),
+    "no arms": lambda d: d["sections"][0].update(arms=[]),
+    "another reference": lambda d: d["sections"][0].update(reference="then"),
+    "a text for a count": lambda d: d["runs"][0].update(steps="9"),
+    "an unknown status": lambda d: d["runs"][0].update(status="x"),
+    "best": lambda d: d["runs"][0].update(best={}),
+    "unscored": lambda d: d["runs"][0].update(unscored=[1]),
+    "infinity": lambda d: _first(d)["values"]["valid"].update({"0": float("inf")}),
+    "a great number": lambda d: _first(d)["values"]["valid"].update({"0": 1e308}),
+    "a great count": lambda d: d["runs"][0].update(steps=10**400),
+    "NaN": lambda d: _second(d)["difference"]["valid"].update(mean=float("nan")),
+    "NaN where nothing is read": lambda d: d.update(later=float("nan")),
+    "half an interval": lambda d: _second(d)["difference"]["valid"].update(low=None),
+    "a quantity without values": lambda d: d["sections"][0]["quantities"].update(other="x"),
+    "null": lambda d: _first(d).update(spread=None),
+    "the unit": lambda d: d.update(equal="x"),
+    "timing": lambda d: d.update(timing=3),
+    "a part that is missing": lambda d: d.pop("equal"),
+}
+
+
+def test_results_that_no_experiment_wrote(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is one error that says where, and what makes the file anew, before any run's files are opened."""
+    folder = shutil.copytree(made, tmp_path / "sent")
+    whole = (made / "results.json").read_text()
+    texts = {"half": "{", "a list": "[]", "deep": "[" * 100_000, "no text": "\udcff", "long": "9" * 5000}
+    for name, change in DAMAGES.items():
+        found = json.loads(whole)
+        change(found)
+        texts[name] = json.dumps(found)
+    opened: list[str] = []
+    monkeypatch.setattr(page, "read_metrics", lambda run: opened.append(str(run)))
+    monkeypatch.setattr(page, "read_config", lambda run: opened.append(str(run)))
+    for name, text in texts.items():
+        (folder / "results.json").write_text(text, errors="surrogateescape")
+        with pytest.raises(ConfigError) as caught:
+            page.write(folder)
+        assert "results.json: is damaged" in caught.value.message, name
+        assert caught.value.hint == f"`pyro-vrnn experiment {folder}` makes it anew", name
+    assert cli._run(["report", str(folder)]) == 2
+    assert not opened
+    assert not (folder / "report.html").exists()
+
+
+def test_results_of_before_and_of_later(made: Path, tmp_path: Path) -> None:
+    """Without what was added since, and with what is not known yet."""
+
+    def change(found: dict[str, Any]) -> None:
+        found.pop("timing")
+        found["later"] = found["runs"][0]["later"] = {"x": [None, True]}
+        for run in found["runs"]:
+            run.pop("unscored", None)
+
+    check_page(page.write(changed(made, tmp_path / "before", change)).read_text())
+
+
+def test_great_numbers_are_drawn(made: Path, tmp_path: Path) -> None:
+    def change(found: dict[str, Any]) -> None:
+        _first(found)["values"]["valid"].update({"0": 9e299, "1": -9e299})
+        _second(found)["difference"]["valid"].update(low=-9e299, high=9e299)
+
+    text = page.write(changed(made, tmp_path / "great", change)).read_text()
+    check_page(text)
+    assert not re.search(r' (d|x|cx|cy|y)="[^"]*(nan|inf)', text)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no FIFOs")
+def test_fifos(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither is waited for."""
+    for path, code in {"runs/elbo/seed-0/metrics.jsonl": 4, "results.json": 2}.items():
+        folder = shutil.copytree(made, tmp_path / str(code))
+        (folder / path).unlink()
+        os.mkfifo(folder / path)
+        assert cli._run(["report", str(folder)]) == code
+        assert f"{folder / path}: not a plain file" in capsys.readouterr().err
+
+
+def test_names_of_a_grid_stay_in_the_folder(made: Path, tmp_path: Path) -> None:
+    """A setting's name is a part of the arm's, and with it of a path."""
+    head, _, _ = TEXT.partition("[[arm]]")
+    for key in ("a.b/../../../outside", "a/../../outside.name"):
+        arm = f'[[arm]]\nname = "a"\ngrid."{key}" = [1]\n'
+        (name,) = [one.name for one in read(str(grids.write(tmp_path, head + arm))).arms]
+        assert "/" not in name
 
 
 def test_spreads() -> None:
