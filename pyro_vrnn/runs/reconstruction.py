@@ -53,18 +53,18 @@ def reconstruct(
         x: [T, X].
         hole: what is hidden.
         rounds: of the chain.
-        draw: give draws of x in the place of means.
+        draw: give draws of x in the place of means (`Likelihood.output`: of least squares these are its means).
     """
     with pyro.validation_enabled(False):
         given = x
         if hole is None:
             emission = _emission(net, x)
-            return emission.sample()[:, 0] if draw else emission.mean[:, 0]
+            return net.likelihood.output(emission)[:, 0] if draw else emission.mean[:, 0]
         inside = torch.zeros(len(x), 1, dtype=torch.bool, device=x.device)
         inside[hole.begin : hole.end] = True
         x = torch.where(inside, _continued(net, x[: hole.begin], hole.end, like=x), x)
         for _ in range(rounds):
-            x = torch.where(inside, _emission(net, x).sample()[:, 0], given)
+            x = torch.where(inside, net.likelihood.output(_emission(net, x))[:, 0], given)
         kept = ~inside & ~given.isnan()
         return torch.where(kept, given, x if draw else _emission(net, x).mean[:, 0])
 
