@@ -123,8 +123,14 @@ def write_small(
     return path
 
 
-def write_audio(path: Path, *, frame: int = 20, counts: tuple[int, int, int] = (12, 4, 4)) -> Path:
-    """A small data set of audio: noisy tones."""
+def write_audio(
+    path: Path,
+    *,
+    frame: int = 20,
+    counts: tuple[int, int, int] = (12, 4, 4),
+    normalise: tuple[int, int] | None = None,
+) -> Path:
+    """A small data set of audio: noisy tones, which are divided by a range if one is given."""
     generator = np.random.default_rng(0)
     splits = {}
     for name, count in zip(("train", "valid", "test"), counts, strict=True):
@@ -140,6 +146,7 @@ def write_audio(path: Path, *, frame: int = 20, counts: tuple[int, int, int] = (
         support="real",
         steps_per_second=8000 / frame,
         frame_length=frame,
+        extra={} if normalise is None else {"normalise": "range", "low": normalise[0], "high": normalise[1]},
         source="made by a test",
         licence="none",
         overwrite=True,

@@ -22,14 +22,18 @@ def evaluate(
     run: RunArgument,
     data: Annotated[str | None, typer.Option(metavar="FILE.h5|NAME", help="Other data of the same kind.")] = None,
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
-    objective: Annotated[str, typer.Option(help="elbo, elbo-mc, iwae, fivo, …: as in train.")] = "elbo",
+    objective: Annotated[
+        str | None, typer.Option(help="elbo, elbo-mc, iwae, fivo, …: as in train; default: elbo.")
+    ] = None,
     particles: Annotated[
         str | None,
         typer.Option(metavar="K[,K…]", help="Samples of z, K; several, with commas, draw the bound by K."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the samples of z.")] = 0,
-    repeats: Annotated[int, typer.Option(min=1, help="Estimate so often, and tell the spread.")] = 1,
-    batch_size: Annotated[int, typer.Option(min=1, help="Sequences at once.")] = 32,
+    repeats: Annotated[
+        int | None, typer.Option(min=1, help="Estimate so often, and tell the spread; default: 1.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Sequences at once; default: 32.")] = None,
     forecast: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Score forecasts of each sequence's last N steps instead.")
     ] = None,
@@ -57,12 +61,16 @@ def evaluate(
     from pyro_vrnn.data.baselines import baselines
     from pyro_vrnn.objectives import OBJECTIVES
 
+    of_bounds = {"--objective": objective, "--repeats": repeats, "--batch-size": batch_size}
+    if drift is not None:
+        _refuse("--drift", {"--forecast": forecast, "--particles": particles, "--season": season, **of_bounds})
+        return _drift(runs.load(run, device=device, say=out.say), drift, data, split, seed)
+    if forecast is not None:
+        _refuse("--forecast", of_bounds)
+    objective = "elbo" if objective is None else objective
+    repeats, batch_size = repeats or 1, batch_size or 32
     loaded = runs.load(run, device=device, say=out.say)
     counts = _counts(particles)
-    if drift is not None:
-        if forecast is not None:
-            raise ConfigError("--forecast and --drift: give one of them")
-        return _drift(loaded, drift, data, split, seed)
     if forecast is not None:
         return forecast_scores(loaded, forecast, season, data, split, counts[-1], seed)
     if season is not None:
@@ -120,11 +128,19 @@ def evaluate(
     }
 
 
+def _refuse(asked: str, others: dict[str, Any]) -> None:
+    """ConfigError of the first option that was given and has no meaning beside the one that was asked for."""
+    if given := [name for name, value in others.items() if value is not None]:
+        raise ConfigError(f"{given[0]} and {asked}: give one of them", f"{asked} has no use for {given[0]}")
+
+
 def _drift(loaded: Run, seconds: int, data: str | None, split: str, seed: int) -> dict[str, Any]:
     """Measure drift, print some of its seconds, and return all of them."""
+    from pyro_vrnn.cli.console import counting
     from pyro_vrnn.runs import drift
 
-    picture, found = drift.write(loaded, seconds, data=data, split=split, seed=seed)
+    with counting(out.console(), f"continuations of {split}", quiet=out.quiet) as progress:
+        picture, found = drift.write(loaded, seconds, data=data, split=split, seed=seed, progress=progress)
     out.print(
         f"{split}: {found.num} continuations of {found.prime_seconds:g} seconds of real sound; "
         "dB from the mean of the training split"
@@ -138,6 +154,7 @@ def _drift(loaded: Run, seconds: int, data: str | None, split: str, seed: int) -
     out.table([*rows, ("mean", *means)] if seconds > 1 else rows, right=(0, 1, 2, 3, 4))
     out.print(picture)
     where = {"run": loaded.named, "checkpoint": loaded.step_folder.name, "split": split, "seed": seed}
+    where["data"] = str(loaded.data(data, split).info.path)
     return {"schema": 1, "drift": found.as_dict(), **where, "files": [str(picture)]}
 
 

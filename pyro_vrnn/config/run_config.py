@@ -31,7 +31,8 @@ class DataConfig:
     dither: bool = False
     """Add uniform noise of one 16-bit step to audio wherever it is read, so that digital silence has a density."""
     transpose: bool = False
-    """In training, move each song to a key that is drawn anew each epoch, from 5 semitones down to 6 up."""
+    """In training, move each song to a key that is drawn anew each epoch, from 5 semitones down to 6 up. With window
+    and without carry each window is a sequence of its own, and moves by itself."""
 
     def __post_init__(self) -> None:
         at_least("data.batch_size", self.batch_size, 1)

@@ -43,7 +43,8 @@ class Transposing:
 
     All shifts from 5 down to 6 up are as likely; where a note would leave the columns the song moves as far as it can.
     A pure function of seed, epoch and sequence, so pieces of one sequence move alike, and a resumed training is the
-    one that was never stopped.
+    one that was never stopped. Pieces are what `data.carry` reads one after the other; with `data.window` and without
+    `data.carry` each window of a song is a sequence of its own, and moves by itself.
 
     Args:
         song: gives sequence i, [T_i, X], of columns that are a semitone apart.

@@ -135,14 +135,20 @@ class SequenceEstimator(BaseEstimator, ABC):
             return np.asarray(bounds_of(dataset=data, **how)[0][0].numpy())
 
     def sample(
-        self, n_samples: int = 1, steps: int | None = None, *, temperature: float = 1.0, random_state: Any = None
+        self,
+        n_samples: int = 1,
+        steps: int | None = None,
+        *,
+        temperature: float | None = None,
+        random_state: Any = None,
     ) -> Array:
         """Sequences that the model draws, in the units of the data. [n_samples, steps, X] float64.
 
         Args:
             n_samples: how many.
             steps: of each; by default as many as all training sequences have, or 64 where they differ.
-            temperature: below 1 surer, above 1 wilder.
+            temperature: below 1 surer, above 1 wilder; by default 1, and next to 0 for `gaussian-fixed`, whose noise
+                was never fitted: its means.
             random_state: by default the estimator's own, so that the same call draws the same.
 
         Raises:
@@ -151,10 +157,11 @@ class SequenceEstimator(BaseEstimator, ABC):
         """
         run = self._fitted()
         length = sampling.usual_steps(run.format.sequence_steps, 0) if steps is None else steps
-        if n_samples < 1 or length < 1 or not 0 < temperature < np.inf:
-            raise ConfigError(f"{n_samples} samples of {length} steps at {temperature}: all must be above 0")
+        heat = sampling.temperature_of(run.net, temperature)
+        if n_samples < 1 or length < 1 or not 0 < heat < np.inf:
+            raise ConfigError(f"{n_samples} samples of {length} steps at {heat}: all must be above 0")
         seed = _seed(self.random_state if random_state is None else random_state)
-        return np.stack(sampling.decoded(run, sampling.seeded(run, n_samples, length, seed, temperature=temperature)))
+        return np.stack(sampling.decoded(run, sampling.seeded(run, n_samples, length, seed, temperature=heat)))
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write the fitted estimator as a folder: a run without its data, and estimator.json. No pickle is in it.

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pyro_vrnn.data.encoding import Encoding
 from pyro_vrnn.data.format import DataFormat
+from pyro_vrnn.data.schema import DataInfo
 
 WIDTHS = (3, 5, 7, 9)
 """Of median filters; the best of them is what a model stands beside."""
@@ -31,47 +33,87 @@ class Errors:
 def median(x: Array, width: int, form: DataFormat) -> Array:
     """The median over `width` steps around each, column by column; beyond the ends their own values are repeated.
 
-    Of bits that is the majority. Of sound, whose steps are frames, it runs over samples.
+    Of bits that is the majority. Of sound, whose steps are frames, it runs over samples. A missing value has no part in
+    the medians around it, and is missing in the result.
 
     Args:
-        x: [T, X].
+        x: [T, X]; NaN where a value is missing.
         width: odd.
         form: of the data.
     """
     series = x.reshape(-1, 1) if form.traits.sampled else x
     padded = np.pad(series, ((width // 2, width // 2), (0, 0)), mode="edge")
-    return np.median(np.lib.stride_tricks.sliding_window_view(padded, width, axis=0), axis=-1).reshape(x.shape)
+    around = np.lib.stride_tricks.sliding_window_view(padded, width, axis=0)  # [T, X, width]
+    seen = ~np.isnan(series)
+    if seen.all():  # nanmedian takes many times as long
+        return np.median(around, axis=-1).reshape(x.shape)
+    found = np.full_like(series, np.nan)
+    found[seen] = np.nanmedian(around[seen], axis=-1)
+    return found.reshape(x.shape)
 
 
-def measure(form: DataFormat) -> str:
-    """What an error is, in words."""
+def variance(form: DataFormat, encoding: Encoding, info: DataInfo) -> float:
+    """Variance of the training split in the units that models read, the mean over columns; 1 for bits and symbols.
+
+    It is 1 for numbers that were standardised, but for columns that never change, and another for those that were
+    divided by their range. The pen of strokes is no number, and is left out. Where nothing ever changes it is taken as 1.
+
+    Args:
+        form: of the data that the model was trained on.
+        encoding: how the model reads it.
+        info: what the data file says of its training split.
+    """
+    if form.support != "real":
+        return 1.0
+    _, std = encoding.moments(info.mean, info.std)
+    return float(np.mean(np.square(_numbers(form, std)))) or 1.0
+
+
+def _numbers(form: DataFormat, x: Array) -> Array:
+    """Without the pen, of which a square error would be another thing. [..., X] -> [..., columns]."""
+    return x[..., :-1] if form.traits.pen else x
+
+
+def measure(form: DataFormat, unit: float | None = 1.0) -> str:
+    """What an error is, in words; `unit` as in `errors`."""
     words = {"binary": "share of bits that are wrong", "categorical": "share of symbols that are wrong"}
-    return words.get(form.support, "mean square error; 1 is the variance of the training data")
+    of = " of the moves, without the pen" if form.traits.pen else ""
+    one = "in squared units of what the model reads" if unit is None else "1 is the variance of the training data"
+    return words.get(form.support, f"mean square error{of}; {one}")
 
 
-def errors(form: DataFormat, clean: Array, spoilt: Array, back: Array) -> Errors:
-    """The errors of one sequence; missing values are left out.
+def errors(form: DataFormat, clean: Array, spoilt: Array, back: Array, unit: float | None = 1.0) -> Errors:
+    """The errors of one sequence, all of them over the values that were observed; those that are missing are left out.
 
     Args:
         form: of the data.
         clean, spoilt, back: without noise, as the model was given it, and as it came back; [T, X] each.
+        unit: `variance` of the training split, which a square error of numbers is divided by; None if it is not known.
     """
+    known = None if form.symbols else _numbers(form, ~np.isnan(clean))
 
     def error(found: Array) -> float:
-        if form.symbols:
+        if known is None:
             return float(np.mean(found.argmax(-1) != clean.argmax(-1)))
-        return float(np.nanmean(np.square(found.astype(np.float64) - clean)))  # of bits: the share that differ
+        apart = _numbers(form, np.square(found.astype(np.float64) - clean))  # of bits: whether they differ
+        return float(apart[known].mean() / (unit or 1.0))
 
     filters = {} if form.symbols else {width: error(median(spoilt, width, form)) for width in WIDTHS}
     return Errors(error(spoilt), error(back), filters)
 
 
-def summary(form: DataFormat, found: Sequence[Errors]) -> dict[str, Any]:
-    """Means over sequences: `error_before`, `error_after`, and `error_median` of the best `median_width` (or None)."""
+def summary(form: DataFormat, found: Sequence[Errors], unit: float | None = 1.0) -> dict[str, Any]:
+    """Means over sequences: `error_before`, `error_after`, and `error_median` of the best `median_width` (or None).
+
+    Args:
+        form: of the data.
+        found: what `errors` gave.
+        unit: what it was given.
+    """
     filters = {width: float(np.mean([one.median[width] for one in found])) for width in found[0].median}
     best = min(filters, key=lambda width: filters[width]) if filters else None
     return {
-        "error": measure(form),
+        "error": measure(form, unit),
         "error_before": float(np.mean([one.before for one in found])),
         "error_after": float(np.mean([one.after for one in found])),
         "error_median": None if best is None else filters[best],

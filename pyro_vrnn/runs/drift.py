@@ -8,6 +8,7 @@ and so is real sound that it was not trained on, second by second: that is the y
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,12 @@ def level(power: Any, reference: Any) -> Any:
 
 
 @torch.no_grad()
-def continuations(net: SequenceModel, primes: Tensor, steps: int) -> Tensor:
+def continuations(
+    net: SequenceModel,
+    primes: Tensor,
+    steps: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Tensor:
     """What the model plays after each of several beginnings, reading its own output.
 
     What a likelihood draws is what it gives as its `output`: a sample, or the mean where least squares says nothing of
@@ -119,6 +125,7 @@ def continuations(net: SequenceModel, primes: Tensor, steps: int) -> Tensor:
         net: in evaluation mode.
         primes: [T0, B, X].
         steps: T.
+        progress: called with (steps done, of how many).
 
     Returns:
         [T, B, X].
@@ -127,11 +134,12 @@ def continuations(net: SequenceModel, primes: Tensor, steps: int) -> Tensor:
     with pyro.get_param_store().scope(), pyro.validation_enabled(False):
         program.guide(batch)
         state, _ = program.carry(batch)
-        for _ in range(steps):
+        for done in range(1, steps + 1):
             z_t = net.p_z(state).sample()  # [B, Z]
             x_t = net.likelihood.output(net.p_x(state, z_t))  # [B, X]
             state = net.next(state, z_t, net.features(x_t))
             path.append(x_t)
+            progress(done, steps)
     return torch.stack(path)
 
 
@@ -143,6 +151,7 @@ def measure(
     data: str | os.PathLike[str] | None = None,
     split: str = "test",
     seed: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Drift:
     """Let a model continue real sound by itself, and compare each second with the training split.
 
@@ -156,6 +165,7 @@ def measure(
         num: how many continuations.
         data, split: where the beginnings and the real sound are from; the reference is of `data`'s training split.
         seed: of all that is drawn.
+        progress: called with (steps done, of how many) while the model continues the beginnings.
 
     Raises:
         ConfigError: a model of other data than sound, or numbers out of range.
@@ -184,7 +194,7 @@ def measure(
     primes = torch.from_numpy(run.encoding.of_values(held[rows[:, :first]])).to(run.device)
     with torch.random.fork_rng(devices=[run.device] if run.device.type == "cuda" else []):
         torch.manual_seed(seed)
-        drawn = continuations(run.net, primes.movedim(1, 0), steps).movedim(1, 0)  # [num, T, size]
+        drawn = continuations(run.net, primes.movedim(1, 0), steps, progress).movedim(1, 0)  # [num, T, size]
     own = run.encoding.decode(drawn.double().cpu().numpy())
     if not np.isfinite(own).all():
         raise NumericsError("the continuations are not finite", "the model has diverged: train it with a smaller rate")

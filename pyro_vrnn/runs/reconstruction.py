@@ -18,11 +18,11 @@ from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.fast import loop_of
 from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.programs.stacked import Path as LatentPath
-from pyro_vrnn.runs.denoising import Errors, errors, summary
+from pyro_vrnn.runs.denoising import Errors, errors, summary, variance
 from pyro_vrnn.runs.posteriors.inspection import selected
 from pyro_vrnn.runs.sampling import draw as sample
 from pyro_vrnn.runs.trained import Trained
-from pyro_vrnn.system.errors import ConfigError, check_seed
+from pyro_vrnn.system.errors import ConfigError, DataError, check_seed
 from pyro_vrnn.system.files import make_folder, safe_name, write_json
 from pyro_vrnn.training.transition_inputs import noisy
 
@@ -53,18 +53,18 @@ def reconstruct(
         x: [T, X].
         hole: what is hidden.
         rounds: of the chain.
-        draw: give draws of x in the place of means.
+        draw: give draws of x in the place of means (`Likelihood.output`: of least squares these are its means).
     """
     with pyro.validation_enabled(False):
         given = x
         if hole is None:
             emission = _emission(net, x)
-            return emission.sample()[:, 0] if draw else emission.mean[:, 0]
+            return net.likelihood.output(emission)[:, 0] if draw else emission.mean[:, 0]
         inside = torch.zeros(len(x), 1, dtype=torch.bool, device=x.device)
         inside[hole.begin : hole.end] = True
         x = torch.where(inside, _continued(net, x[: hole.begin], hole.end, like=x), x)
         for _ in range(rounds):
-            x = torch.where(inside, _emission(net, x).sample()[:, 0], given)
+            x = torch.where(inside, net.likelihood.output(_emission(net, x))[:, 0], given)
         kept = ~inside & ~given.isnan()
         return torch.where(kept, given, x if draw else _emission(net, x).mean[:, 0])
 
@@ -138,6 +138,7 @@ def write(
         dataset = run.data(split=split)
         indices, several = selected(dataset, sequence)
         x, name = torch.from_numpy(dataset[indices[0]]), dataset.ids[indices[0]]
+    unit = _unit(run) if noise else None
     stem = safe_name(name) if file is not None else f"{split}-{safe_name(sequence if several else name)}"
     stem += (f"-noise-{noise:g}" if noise else "") + (f"-without-{hide[0]}-{hide[1]}" if hide else "")
     stem += f"-draw-{seed}" if draw else f"-seed-{seed}" if noise and seed else ""
@@ -145,14 +146,14 @@ def write(
         passed = []
         for done, i in enumerate(indices, 1):
             x = torch.from_numpy(dataset[i])
-            passed.append(_pass(run, x, dataset.ids[i], steps, noise, hole, draw, check_seed(seed + i)))
+            passed.append(_pass(run, x, dataset.ids[i], steps, noise, unit, hole, draw, check_seed(seed + i)))
             progress(done, len(indices))
         means = {key: float(np.mean([one.facts()[key] for one in passed])) for key in passed[0].numbers()}
-        facts |= {"sequences": [one.facts() for one in passed], **means, **_denoised(run, passed)}
+        facts |= {"sequences": [one.facts() for one in passed], **means, **_denoised(run, passed, unit)}
         about = make_folder(out or run.output("reconstructions")) / f"{stem}.json"
         write_json(about, {"schema": 1, "files": [], **facts})
         return [about]
-    one = _pass(run, x, name, steps, noise, hole, draw, seed)
+    one = _pass(run, x, name, steps, noise, unit, hole, draw, seed)
     folder = make_folder(out or run.output("reconstructions"))
     files: list[Path] = []
     given = one.given
@@ -166,7 +167,7 @@ def write(
         medium, picture, _ = media.write(run.format, stored, where, title=title, hidden=hide, holes=word == "given")
         files += [medium] if picture is None else [medium, picture]
     about = folder / f"{stem}.json"
-    facts = one.facts() | facts | _denoised(run, [one])
+    facts = one.facts() | facts | _denoised(run, [one], unit)
     write_json(about, {"schema": 1, "files": [f.name for f in files], **facts})
     return [*files, about]
 
@@ -199,7 +200,15 @@ class Passed:
 
 
 def _pass(
-    run: Trained, x: Tensor, name: str, steps: int | None, noise: float, hole: Hole | None, draw: bool, seed: int
+    run: Trained,
+    x: Tensor,
+    name: str,
+    steps: int | None,
+    noise: float,
+    unit: float | None,
+    hole: Hole | None,
+    draw: bool,
+    seed: int,
 ) -> Passed:
     """One sequence through the posterior and back."""
     if steps is not None and not 1 <= steps <= len(x):
@@ -216,11 +225,20 @@ def _pass(
         back = (back > 0.5).to(x)
     if form.traits.pen and not draw:
         back[..., -1] = (back[..., -1] > 0.5).to(x)
-    found = errors(form, *(values.cpu().numpy() for values in (x, given, back))) if noise else None
+    found = errors(form, *(values.cpu().numpy() for values in (x, given, back)), unit) if noise else None
     return Passed(name, x, given, back, form.support == "binary", found)
 
 
-def _denoised(run: Trained, passed: Sequence[Passed]) -> dict[str, Any]:
+def _unit(run: Trained) -> float | None:
+    """What errors are measured in: see `denoising.variance`. None where a file is given and the run's data is gone."""
+    try:
+        info = run.data(split="train").info
+    except DataError:  # a model of bits needs none, and of numbers the words say that the unit is another
+        return None if run.format.support == "real" else 1.0
+    return variance(run.format, run.encoding, info)
+
+
+def _denoised(run: Trained, passed: Sequence[Passed], unit: float | None) -> dict[str, Any]:
     """What there is to say of noise; nothing if there was none."""
     found = [one.errors for one in passed if one.errors is not None]
-    return summary(run.format, found) if found else {}
+    return summary(run.format, found, unit) if found else {}

@@ -39,8 +39,15 @@ class Draw:
     log_prob: Tensor  # log p(x, z) as they were drawn (at the temperature; given steps scored plainly), nats, [B]
 
 
+def temperature_of(net: SequenceModel, asked: float | None = None) -> float:
+    """What x is drawn at: what was asked for, or else what is usual for the likelihood, and never 1 unseen."""
+    return net.likelihood.usual_temperature if asked is None else asked
+
+
 @torch.no_grad()
-def draw(net: SequenceModel, num: int, steps: int, *, prime: Tensor | None = None, temperature: float = 1.0) -> Draw:
+def draw(
+    net: SequenceModel, num: int, steps: int, *, prime: Tensor | None = None, temperature: float | None = None
+) -> Draw:
     """Run the markov model forward in time.
 
     Args:
@@ -48,8 +55,9 @@ def draw(net: SequenceModel, num: int, steps: int, *, prime: Tensor | None = Non
         num: B.
         steps: T, the given beginning included.
         prime: [T0, X] with T0 <= T: a beginning for all; the guide infers its z, the model continues from there.
-        temperature: of the drawn x_t.
+        temperature: of the drawn x_t; by default what is usual for the likelihood (`temperature_of`).
     """
+    temperature = temperature_of(net, temperature)
     program = Markov(net)
     device = next(net.parameters()).device
     lengths = torch.full((num,), steps, device=device)
@@ -133,8 +141,7 @@ def write(
         raise ConfigError(f"--num {num}: must be at least 1")
     if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
         raise ConfigError(f"--seconds {seconds}: must be above 0")
-    usual = run.net.likelihood.usual_temperature
-    temperature = usual if temperature is None else temperature
+    usual, temperature = temperature_of(run.net), temperature_of(run.net, temperature)
     if not (math.isfinite(temperature) and temperature > 0):
         raise ConfigError(f"--temperature {temperature}: must be a number above 0", "1 is the model as it was trained")
     if num > MOST_DRAWS:
@@ -202,7 +209,7 @@ def write(
 
 
 def seeded(
-    run: Trained, num: int, steps: int, seed: int, *, prime: Tensor | None = None, temperature: float = 1.0
+    run: Trained, num: int, steps: int, seed: int, *, prime: Tensor | None = None, temperature: float | None = None
 ) -> Draw:
     """`draw` with random numbers of its own; those outside are left as they were."""
     with torch.random.fork_rng(devices=[run.device] if run.device.type == "cuda" else []):

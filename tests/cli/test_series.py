@@ -103,6 +103,8 @@ def test_evaluate_forecasts(run: Path, capsys: pytest.CaptureFixture[str]) -> No
         (["forecast", "RUN", "FILE", "--steps", "2", "--quantiles", "a,b"], TABLE, 2, "expected numbers"),
         (["forecast", "nowhere", "FILE", "--steps", "2"], TABLE, 4, "nowhere"),
         (["forecast", "RUN", "FILE", "--steps", "2"], "a\n1\n2\n", 3, "no column 'b'"),
+        (["evaluate", "RUN", "--forecast", "4", "--objective", "iwae"], "", 2, "--objective and --forecast"),
+        (["evaluate", "RUN", "--forecast", "4", "--batch-size", "2"], "", 2, "--batch-size and --forecast"),
         (["evaluate", "RUN", "--season", "4"], "", 2, "--season is of --forecast"),
         (["evaluate", "RUN", "--forecast", "99"], "", 3, "no sequence of test"),
     ],

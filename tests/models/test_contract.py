@@ -86,7 +86,7 @@ def check(model: str, likelihood: str) -> None:
             torch.testing.assert_close(grads_b[key], grad, rtol=1e-8, atol=1e-10 * float(grad.abs().max()), msg=key)
     net.eval()
     check_batch_mates(net, batch)
-    drawn = draw(net, B, T)
+    drawn = draw(net, B, T, temperature=1.0)
     assert drawn.x.shape == (T, B, width(likelihood))
     torch.testing.assert_close(log_joint(net, drawn.x, drawn.z), drawn.log_prob, rtol=1e-9, atol=0)
     state = {k: v.clone() for k, v in net.state_dict().items()}

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fits import fit
-from small import write_audio, write_small
+from fits import fit, untrained
+from small import write_audio, write_like, write_small
 
 from pyro_vrnn import cli, runs
-from pyro_vrnn.data.format import DataFormat
+from pyro_vrnn.data.dataset import SequenceDataset
+from pyro_vrnn.data.encoding import encoding_of
+from pyro_vrnn.data.format import DataFormat, format_of
+from pyro_vrnn.data.schema import read_info
 from pyro_vrnn.runs import denoising, reconstruction
 from pyro_vrnn.runs.denoising import errors, median, summary
 from pyro_vrnn.system.errors import ConfigError
@@ -54,6 +58,48 @@ def test_errors_of_known_sequences() -> None:
     assert (symbols.before, symbols.after, symbols.median) == (0.5, 0.25, {})
 
 
+def test_missing_values_are_missing_from_all_three_errors() -> None:
+    """A filter that lost every window with a hole in it was scored on the other windows alone."""
+    hole = np.nan
+    np.testing.assert_array_equal(median(column(1, hole, 5, 9, 2), 3, NUMBERS), column(1, hole, 7, 5, 2))
+    np.testing.assert_array_equal(median(column(hole, hole, hole, 4), 3, NUMBERS), column(hole, hole, hole, 4))
+    clean = column(0, hole, 0, 0, 0, 0, 0, 0, 0, 0)
+    spoilt = column(6, hole, 0, 0, 0, 0, 0, 0, 0, 0)  # next to the hole, where the filter is what was given
+    found = errors(NUMBERS, clean, spoilt, column(6, 5, 0, 0, 0, 0, 0, 0, 0, 0))
+    assert found.before == found.after == found.median[3] == pytest.approx(36 / 9)
+
+
+def test_the_unit_is_the_variance_of_what_the_model_reads(tmp_path: Path) -> None:
+    data = write_audio(tmp_path / "sound.h5")
+    plain = read_info(data)
+    low, high = -10000.0, 10000.0
+    ranged = dataclasses.replace(plain, extra={"normalise": "range", "low": low, "high": high})
+    assert denoising.variance(SOUND, encoding_of(plain), plain) == pytest.approx(1.0)
+    unit = denoising.variance(SOUND, encoding_of(ranged), ranged)
+    assert unit == pytest.approx((plain.std[0] / (high - low)) ** 2)
+    sounds = SequenceDataset(data, "train", encoding=encoding_of(ranged))
+    x = np.concatenate([sounds[i] for i in range(len(sounds))])
+    of_the_mean = errors(SOUND, x, np.full_like(x, x.mean()), x, unit)
+    assert of_the_mean.before == pytest.approx(1.0, rel=1e-4)  # the variance of the training data, by its definition
+    assert "1 is the variance of the training data" in denoising.measure(SOUND, unit)
+    assert errors(SOUND, x, x + 2, x, None).before == pytest.approx(4.0, rel=1e-4)
+    assert denoising.measure(SOUND, None) == "mean square error; in squared units of what the model reads"
+    bits = read_info(write_small(tmp_path / "small.h5"))
+    assert denoising.variance(BITS, encoding_of(bits), bits) == 1.0
+
+
+def test_the_pen_of_strokes_is_no_part_of_a_square_error(tmp_path: Path) -> None:
+    info = read_info(write_like(tmp_path / "strokes.h5", "bivariate-gmm-pen"))
+    form = format_of(info)
+    assert denoising.variance(form, encoding_of(info), info) == pytest.approx(1.0)
+    clean = np.zeros((10, 3), np.float32)
+    moves, pen = clean.copy(), clean.copy()
+    moves[:, 0], pen[:, 2] = 1, 1
+    assert errors(form, clean, moves, pen).before == pytest.approx(1 / 2)
+    assert errors(form, clean, moves, pen).after == 0.0
+    assert "without the pen" in denoising.measure(form)
+
+
 def test_the_best_width_is_of_all_sequences() -> None:
     found = [denoising.Errors(1.0, 0.5, {3: 0.1, 5: 0.4}), denoising.Errors(3.0, 0.5, {3: 0.9, 5: 0.4})]
     told = summary(NUMBERS, found)
@@ -64,6 +110,22 @@ def test_the_best_width_is_of_all_sequences() -> None:
     of_symbols = summary(SYMBOLS, [denoising.Errors(0.5, 0.25, {})])
     assert (of_symbols["median_width"], of_symbols["error_median"]) == (None, None)
     assert "median" not in denoising.words(of_symbols)
+
+
+def test_a_run_of_ranged_sound_measures_in_the_variance_of_its_data(tmp_path: Path) -> None:
+    data = write_audio(tmp_path / "sound.h5", normalise=(-10000, 10000))
+    run = untrained(data, "model.likelihood=gaussian")
+    wave = next(f for f in reconstruction.write(run, out=tmp_path) if f.suffix == ".wav")
+    std = float(read_info(data).std[0]) / 20000
+    (about,) = reconstruction.write(run, sequence="all", noise=0.5 * std, out=tmp_path)
+    found = json.loads(about.read_text())
+    assert found["error_before"] == pytest.approx(0.25, rel=0.1)
+    assert found["mean_square_error"] == pytest.approx(found["error_after"] * std**2)
+    data.unlink()
+    gone = runs.Run(run.folder, run.step_folder, run.config, run.net, {})
+    found = json.loads(reconstruction.write(gone, file=wave, noise=0.5 * std, out=tmp_path)[-1].read_text())
+    assert found["error"].endswith("in squared units of what the model reads")
+    assert found["error_before"] == pytest.approx((0.5 * std) ** 2, rel=0.2)
 
 
 @pytest.fixture(scope="module")

@@ -147,7 +147,9 @@ def test_what_cannot_be_measured(run: pv.Run, tmp_path: Path, monkeypatch: pytes
     notes = pv.train(data=write_small(tmp_path / "x.h5"), out=tmp_path / "notes", max_steps=1, device="cpu")
     with pytest.raises(ConfigError, match="drift is measured of sound, and this model is of pianoroll"):
         notes.drift(2)
-    monkeypatch.setattr(drift, "continuations", lambda net, primes, steps: torch.full((steps, 8, 800), torch.nan))
+    monkeypatch.setattr(
+        drift, "continuations", lambda net, primes, steps, progress: torch.full((steps, 8, 800), torch.nan)
+    )
     with pytest.raises(NumericsError, match="not finite"):
         run.drift(2)
 
@@ -157,6 +159,7 @@ def test_the_command(run: pv.Run, capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(capsys.readouterr().out)
     assert (found["schema"], found["split"], found["seed"]) == (1, "test", 0)
     assert found["drift"] == run.drift(3).as_dict()
+    assert found["data"] == str(run.data().info.path)
     (picture,) = found["files"]
     assert Path(picture) == run.folder / "figures" / "drift-test.png"
     assert Path(picture).read_bytes().startswith(b"\x89PNG")
@@ -166,6 +169,38 @@ def test_the_command(run: pv.Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert [line.split()[0] for line in said.splitlines()[2:6]] == ["1", "2", "3", "mean"]
     assert cli._run(["evaluate", str(run.folder), "--drift", "0"]) == 2
     assert cli._run(["evaluate", str(run.folder), "--drift", "2", "--forecast", "2"]) == 2
+
+
+def test_it_tells_how_far_it_is(
+    run: pv.Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[int, int]] = []
+    assert run.drift(1, num=1, progress=lambda *at: told.append(at)) == run.drift(1, num=1)
+    assert told == [(step, 10) for step in range(1, 11)]
+    monkeypatch.setattr("pyro_vrnn.cli.console.PLAIN_SECONDS", -1)
+    assert cli._run(["evaluate", str(run.folder), "--drift", "1"]) == 0
+    assert capsys.readouterr().err.splitlines() == [f"continuations of test: {step}/10" for step in range(1, 11)]
+    assert cli._run(["evaluate", str(run.folder), "--drift", "1", "--quiet"]) == 0
+    assert "continuations" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ("--forecast", "2"),
+        ("--objective", "elbo"),
+        ("--particles", "3"),
+        ("--season", "2"),
+        ("--batch-size", "32"),
+        ("--repeats", "1"),
+    ],
+)
+def test_what_drift_has_no_use_for_is_refused(
+    other: tuple[str, str], run: pv.Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also at its usual value: who gives it expects that it changes something."""
+    assert cli._run(["evaluate", str(run.folder), "--drift", "2", *other]) == 2
+    assert f"{other[0]} and --drift: give one of them" in capsys.readouterr().err
 
 
 def test_a_sample_of_least_squares_is_the_mean_and_not_noise(run: pv.Run, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 from fits import fit, losses, weights
 from small import write_small
 
+from pyro_vrnn.data.dataset import SequenceDataset
 from pyro_vrnn.data.notes import Transposing
 
 
@@ -66,6 +67,23 @@ def test_pieces_of_a_song_move_alike(data: Path, tmp_path: Path, monkeypatch: py
     assert len(seen) == 27
     assert all(seen.values())
     assert len({min(found) for found in seen.values()}) > 3
+
+
+def test_without_carry_each_window_moves_by_itself(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As docs/settings.md says of data.transpose."""
+    seen: dict[int, int] = {}
+    move = Transposing.move
+
+    def noted(self: Transposing, x: np.ndarray, indices: list[int], epoch: int) -> None:
+        seen.update({i: self.semitones(i, epoch) for i in indices})
+        move(self, x, indices, epoch)
+
+    monkeypatch.setattr(Transposing, "move", noted)
+    fit(data, tmp_path / "a", epochs=1, settings={"data.transpose": True, "data.window": 4})
+    pieces = [-(-int(n) // 4) for n in SequenceDataset(data, "train").lengths]
+    assert len(seen) == sum(pieces) > len(pieces)
+    by_song = np.split([seen[i] for i in range(sum(pieces))], np.cumsum(pieces)[:-1])
+    assert any(len(set(found)) > 1 for found in by_song)
 
 
 def test_resuming_is_not_stopping_and_it_is_another_training(data: Path, tmp_path: Path) -> None:

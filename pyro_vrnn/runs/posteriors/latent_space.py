@@ -22,6 +22,7 @@ from pyro_vrnn.media import pictures
 from pyro_vrnn.models.latents import center
 from pyro_vrnn.programs import Markov
 from pyro_vrnn.runs.posteriors.neighbours import around, groups_of
+from pyro_vrnn.runs.sampling import temperature_of
 from pyro_vrnn.runs.trained import Trained
 from pyro_vrnn.system.errors import ConfigError, check_seed
 from pyro_vrnn.system.files import make_folder, safe_name, write_bytes, write_json
@@ -253,8 +254,9 @@ def _code(run: Trained, x: Tensor) -> Tensor:
 
 
 def _drawn(run: Trained, z: Tensor, steps: int) -> Tensor:
-    """Draw x given z_1. z [B, Z] -> [T, B, X]."""
+    """Draw x given z_1, at the temperature that is usual for the likelihood. z [B, Z] -> [T, B, X]."""
     model: Callable[..., Any] = pyro.poutine.condition(Markov(run.net).model, data={"z_1": z})
     with pyro.get_param_store().scope(), pyro.validation_enabled(False):
-        x: Tensor = model(Batch(torch.full((len(z),), steps, device=z.device)))
+        batch = Batch(torch.full((len(z),), steps, device=z.device))
+        x: Tensor = model(batch, temperature=temperature_of(run.net))
     return x

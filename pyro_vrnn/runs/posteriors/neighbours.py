@@ -20,7 +20,10 @@ from pyro_vrnn.system.files import write_json
 COLUMNS = ("id", "label", "rank", "neighbour", "neighbour_label", "distance")
 DATA_STEPS = 200
 """Steps at most that sequences are compared by in data space; of longer ones so many are taken, evenly spaced."""
+MOST_VALUES = 2**26
+"""Of all points in data space together, 256 MiB; of more sequences fewer steps are taken."""
 Floats = NDArray[np.float64]
+Points = NDArray[np.float64] | NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Nearest:
         return float(np.mean(known[self.rows] == known[:, None]))
 
 
-def nearest(points: Floats, count: int, seed: int = 0) -> Nearest:
+def nearest(points: Points, count: int, seed: int = 0) -> Nearest:
     """The `count` nearest others of each point; among those equally far away chance decides, not their order.
 
     Args:
@@ -69,18 +72,22 @@ def chance(labels: Sequence[str]) -> float:
     return sum(n * (n - 1) for n in counts.values()) / (len(labels) * (len(labels) - 1))
 
 
-def in_data(dataset: SequenceDataset) -> tuple[Floats, str]:
+def in_data(dataset: SequenceDataset) -> tuple[NDArray[np.float32], str]:
     """Sequences as points in data space, [N, steps · X], and in words how they came to be equally long.
 
     Values are as models read them; a missing one is the mean. Sequences of several lengths are read at as many
-    evenly spaced steps as the median has, at most `DATA_STEPS`.
+    evenly spaced steps as the median has, at most `DATA_STEPS`, and at most so many that all points together have
+    `MOST_VALUES` (one step of each at least).
     """
     lengths = dataset.lengths
-    steps = min(int(np.median(lengths)), DATA_STEPS)
-    places = [np.linspace(0, n - 1, steps).round().astype(int) for n in lengths]
-    points = np.stack([np.nan_to_num(dataset[i])[at].ravel() for i, at in enumerate(places)])
+    room = max(1, MOST_VALUES // (len(lengths) * dataset.x_dim))
+    steps = min(int(np.median(lengths)), DATA_STEPS, room)
+    points = np.empty((len(lengths), steps, dataset.x_dim), np.float32)
+    for i, n in enumerate(lengths):
+        points[i] = np.nan_to_num(dataset[i][np.linspace(0, n - 1, steps).round().astype(int)])
     same = (lengths == steps).all()
-    return np.asarray(points, np.float64), f"all {steps} steps" if same else f"{steps} evenly spaced steps of each"
+    words = f"all {steps} steps" if same else f"{steps} evenly spaced steps of each"
+    return points.reshape(len(lengths), -1), words
 
 
 @dataclass(frozen=True)
@@ -150,7 +157,8 @@ def around(
         space, how = in_data(dataset)
         facts["purity"] = nearest(points[named], count, seed).purity(some)
         facts["chance"] = chance(some)
-        facts["purity_in_data"], facts["in_data"] = nearest(space[named], count, seed).purity(some), how
+        space = space if len(named) == len(labels) else space[named]
+        facts["purity_in_data"], facts["in_data"] = nearest(space, count, seed).purity(some), how
     return Around(list(dataset.ids), labels, found, facts)
 
 

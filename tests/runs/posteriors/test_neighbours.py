@@ -14,7 +14,7 @@ from small import T, X, write_small
 from pyro_vrnn import cli, runs
 from pyro_vrnn.data.dataset import SequenceDataset
 from pyro_vrnn.data.writer import write_sequences
-from pyro_vrnn.runs.posteriors import latent_space
+from pyro_vrnn.runs.posteriors import latent_space, neighbours
 from pyro_vrnn.runs.posteriors.neighbours import around, chance, in_data, nearest
 from pyro_vrnn.system.errors import ConfigError, DataError
 
@@ -84,6 +84,19 @@ def test_sequences_of_several_lengths_are_points_too(tmp_path: Path) -> None:
     found = around(dataset, points, 2)
     assert found.facts["purity"] is None  # ids without '#' are no labels
     assert len(found.nearest.rows) == len(dataset)
+
+
+def test_points_in_data_space_have_room(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many sequences fewer steps are taken, and the words say how many; single precision is enough."""
+    dataset = SequenceDataset(data, "test")
+    points, how = in_data(dataset)
+    assert (points.shape, points.dtype, how) == ((6, T * X), np.float32, f"all {T} steps")
+    monkeypatch.setattr(neighbours, "MOST_VALUES", 6 * X * 3 + 5)
+    points, how = in_data(dataset)
+    assert (points.shape, how) == ((6, 3 * X), "3 evenly spaced steps of each")
+    np.testing.assert_array_equal(points.reshape(6, 3, X)[2], dataset[2][[0, T // 2, T - 1]])
+    monkeypatch.setattr(neighbours, "MOST_VALUES", 1)
+    assert in_data(dataset)[0].shape == (6, X)
 
 
 def test_impossible_requests(data: Path) -> None:
