@@ -56,7 +56,7 @@ def variance(form: DataFormat, encoding: Encoding, info: DataInfo) -> float:
     """Variance of the training split in the units that models read, the mean over columns; 1 for bits and symbols.
 
     It is 1 for numbers that were standardised, but for columns that never change, and another for those that were
-    divided by their range. The pen of strokes is no number, and is left out. Where nothing ever changes it is taken as 1.
+    divided by their range. The pen of strokes is no number, and is left out. Where nothing ever changes it is 1, too.
 
     Args:
         form: of the data that the model was trained on.
