@@ -225,8 +225,9 @@ def _pass(
         back = (back > 0.5).to(x)
     if form.traits.pen and not draw:
         back[..., -1] = (back[..., -1] > 0.5).to(x)
-    found = errors(form, *(values.cpu().numpy() for values in (x, given, back)), unit) if noise else None
-    return Passed(name, x, given, back, form.support == "binary", found)
+    clean, spoilt, found = (values.cpu().numpy() for values in (x, given, back))
+    apart = errors(form, clean, spoilt, found, unit) if noise else None
+    return Passed(name, x, given, back, form.support == "binary", apart)
 
 
 def _unit(run: Trained) -> float | None:
