@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -29,24 +28,6 @@ from pyro_vrnn.system.errors import ConfigError, ResourceError
 T = TypeVar("T")
 PATIENCE = timedelta(minutes=30)
 """How long a rank waits for another, which may be preparing data, saving, or busy in an observer."""
-IN_AN_UPDATE, SLACK = timedelta(seconds=45), 20
-"""How long it waits, on CPUs, for another rank's gradient, once all have begun the same update: so long at least, and
-so many times as long as the slowest update before took. One that needs longer hangs."""
-
-
-@dataclass
-class Clock:
-    """How long updates take, all ranks together."""
-
-    began: float = 0.0
-    """When all had begun the update at hand."""
-    slowest: float = 0.0
-    """Seconds; 0 before the first."""
-
-    @property
-    def patience(self) -> timedelta:
-        """How long a rank may be waited for in an update; the first one may have much to prepare."""
-        return max(IN_AN_UPDATE, timedelta(seconds=SLACK * self.slowest)) if self.slowest else PATIENCE
 
 
 @dataclass(frozen=True)
@@ -56,7 +37,6 @@ class Ranks:
     rank: int = 0
     world: int = 1
     device: torch.device = torch.device("cpu")  # noqa: RUF009  (immutable)
-    clock: Clock = field(default_factory=Clock)
 
     def share(self, items: Sequence[T]) -> list[T]:
         """This rank's part of a batch; none of few may fall to it."""
@@ -74,26 +54,20 @@ class Ranks:
         with _answered():
             distributed.all_reduce(total)
             found: list[float] = total.tolist()
-        self.clock.began = time.monotonic()
         return found
 
     def add_gradients(self, parameters: Sequence[Tensor]) -> None:
         """Add up all gradients over the ranks in one call.
 
         Raises:
-            ResourceError: another rank has ended, or does not answer (`Clock.patience`; on a GPU torch's own watch
-                ends the process after `PATIENCE`).
+            ResourceError: another rank has ended, or does not answer.
         """
         if self.world == 1:
             return
         grads = [p.grad for p in parameters if p.grad is not None]
         flat = torch.cat([g.flatten() for g in grads])
         with _answered():
-            if self.device.type == "cpu":
-                distributed.all_reduce(flat, async_op=True).wait(self.clock.patience)
-            else:
-                distributed.all_reduce(flat)
-        self.clock.slowest = max(self.clock.slowest, time.monotonic() - self.clock.began)
+            distributed.all_reduce(flat)
         for g, total in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
             g.copy_(total.view_as(g))
 

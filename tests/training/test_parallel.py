@@ -128,47 +128,6 @@ def test_a_rank_that_fails_ends_all(data: Path, tmp_path: Path) -> None:
     assert time.monotonic() < start + 120
 
 
-HANGS = """
-import sys, time
-from datetime import timedelta
-import pyro_vrnn as pv
-from pyro_vrnn.training import parallel
-data, out = sys.argv[1:]
-parallel.IN_AN_UPDATE, parallel.SLACK = timedelta(seconds=4), 0
-add, calls = parallel.Ranks.add_gradients, []
-def hangs(self, parameters):
-    calls.append(1)
-    if self.rank == 1 and len(calls) == 3: time.sleep(600)
-    add(self, parameters)
-parallel.Ranks.add_gradients = hangs
-small = {"model.hidden_dim": 5, "model.network_dims": [4], "model.latent_dim": 3, "training.log_every": 1}
-pv.train("jsb-vrnn", data=data, out=out, epochs=2, batch_size=3, settings=small)
-"""
-
-
-@pytest.mark.fault(48)
-def test_a_rank_that_hangs_in_an_update_ends_all(data: Path, tmp_path: Path) -> None:
-    """The others say so after a while, and what was done is saved."""
-    (tmp_path / "hangs.py").write_text(HANGS)
-    start = time.monotonic()
-    done = torchrun(str(tmp_path / "hangs.py"), str(data), str(tmp_path / "run"))
-    assert done.returncode != 0
-    assert "another process has ended or does not answer" in done.stderr
-    assert time.monotonic() < start + 90
-    assert pv.load(tmp_path / "run").state["step"] == 2
-    assert parallel.IN_AN_UPDATE.total_seconds() <= 60
-
-
-def test_slow_updates_are_waited_for() -> None:
-    """The first one as long as for data, and then many times as long as the slowest before."""
-    clock = parallel.Clock()
-    assert clock.patience == parallel.PATIENCE
-    clock.slowest = 0.1
-    assert clock.patience == parallel.IN_AN_UPDATE
-    clock.slowest = 115.0
-    assert clock.patience.total_seconds() == 2300
-
-
 def test_an_error_of_this_process_is_no_other_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*given: Any, **more: Any) -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
