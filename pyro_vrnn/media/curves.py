@@ -278,7 +278,8 @@ def drift_by_second(
             [0.5, len(real[n]) + 0.5], min(real[n]), max(real[n]), color=GREY, alpha=0.18, linewidth=0,
             label="real sound, lowest to highest",
         )  # fmt: skip
-        panel.plot(range(1, len(real[n]) + 1), real[n], color=GREY, linewidth=1.2, label="real sound")
+        mark = "o" if len(real[n]) == 1 else ""  # one second is a point
+        panel.plot(range(1, len(real[n]) + 1), real[n], color=GREY, marker=mark, linewidth=1.2, label="real sound")
         styles = [(colour, style) for style in ("-", "--") for colour in COLOURS]
         for (name, values), (colour, style) in zip(drifts.items(), styles, strict=False):
             marker = "o" if len(values[n]) == 1 else ""

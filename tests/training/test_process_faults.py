@@ -58,14 +58,10 @@ def test_a_second_signal_stops_at_once(
 ) -> None:
     """In the 9th update: it is not finished, and the checkpoint of the 5th stands; the run can be resumed."""
     fit(data, tmp_path / "whole", max_steps=12)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a shell, wherever the tests run
-    try:
-        with monkeypatch.context():
-            at(8, interrupt_twice)
-            command = ["train", "chorales-vrnn", "--data", str(data), "--out", str(tmp_path / "a"), *SMALL]
-            assert cli._run([*command, "--max-steps", "12", "--quiet"]) == 130
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with monkeypatch.context():
+        at(8, interrupt_twice)
+        command = ["train", "chorales-vrnn", "--data", str(data), "--out", str(tmp_path / "a"), *SMALL]
+        assert cli._run([*command, "--max-steps", "12", "--quiet"]) == 130
     assert capsys.readouterr().err.splitlines() == ["interrupted"]
     assert checkpoint.newest(tmp_path / "a")[1].state["step"] == 5
     at(-1, interrupt_twice)
