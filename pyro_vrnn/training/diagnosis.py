@@ -37,7 +37,6 @@ def settled(trainer: Trainer, run: Path) -> None:
 def _diagnosed(trainer: Trainer, batch: Batch | None, run: Path) -> Iterator[None]:
     state = trainer.state
     random = torch.get_rng_state()
-    on_gpu = torch.cuda.get_rng_state(state.device) if state.device.type == "cuda" else None
     try:
         yield
     except NumericsError as error:
@@ -60,10 +59,9 @@ def _diagnosed(trainer: Trainer, batch: Batch | None, run: Path) -> Iterator[Non
             path,
         ) from error
     except Exception:
-        # The update was not made: what is saved now continues with the numbers that it was to draw.
+        # The update was not made: what is saved now continues with the numbers that it was to draw. (On a CPU: a GPU's
+        # errors may be of an update before, and its generator is not read at every update for that.)
         torch.set_rng_state(random)
-        if on_gpu is not None:
-            torch.cuda.set_rng_state(on_gpu, state.device)
         raise
 
 
