@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pyro_vrnn.system.errors import ConfigError, ResourceError, UserError, choose
+from pyro_vrnn.system.errors import ConfigError, ResourceError, UserError, choose, one_line
 
 UsageError: Any = typer.BadParameter.__bases__[0]
 
@@ -131,18 +131,13 @@ def _setting(option: str) -> str:
 
 def _fail(error: UserError, argv: list[str]) -> int:
     """One error line and one hint line on stderr; with --json also an object on stdout. The exit code."""
-    print(f"error: {one_line(error.message)}", file=sys.stderr)
+    print(f"error: {error.message}", file=sys.stderr)
     command = f" {argv[0]}" if argv and argv[0].isalpha() else ""
     print(f"hint: {one_line(error.hint or f'see pyro-vrnn{command} --help')}", file=sys.stderr)
     if "--json" in argv:
         detail = {"code": error.exit_code, "kind": error.kind, "message": error.message, "path": error.path}
         print(json.dumps({"schema": 1, "error": detail}))
     return error.exit_code
-
-
-def one_line(text: str) -> str:
-    """Control characters escaped: a name with a newline stays one line."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _interrupted(error: KeyboardInterrupt) -> None:

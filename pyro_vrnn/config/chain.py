@@ -193,6 +193,10 @@ def _read(recipe: str, beside: Path | None, way: list[str]) -> Source:
         there_are = ", ".join(close or [*recipes.groups()["first"], "…"])  # all would be a wall of text
         hint = "`pyro-vrnn recipes` lists what is shipped; or give the path of a TOML file or of a run"
         raise ConfigError(f"{led}recipe {recipe!r}: no such recipe; there is {there_are}", hint)
+    if beside is not None and path.suffix != ".toml":  # what a file that somebody sent names is not opened for it
+        raise ConfigError(
+            f"{led}{path}: no name of a TOML file", "a recipe builds on a shipped recipe or a .toml", path
+        )
     name = recipe if beside is None else str(path)
     text = _read_text(path, led)
     return Source(name, text, parse_toml(text, f"{led}{name}"), path)

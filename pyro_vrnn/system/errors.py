@@ -14,7 +14,7 @@ class UserError(ValueError):
     """Base: a message, what to do about it, and the file it is about.
 
     Args:
-        message: what is wrong, with the offending value.
+        message: what is wrong, with the offending value; control characters of a hostile file are escaped.
         hint: what to do instead (one line).
         path: the file or folder concerned, if any.
     """
@@ -23,8 +23,8 @@ class UserError(ValueError):
     kind = "bug"
 
     def __init__(self, message: str, hint: str = "", path: str | Path | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = one_line(message)
+        super().__init__(self.message)
         self.hint = hint
         self.path = None if path is None else str(path)
 
@@ -63,6 +63,11 @@ class DeviceError(UserError):
     """A device that is not there."""
 
     exit_code, kind = 7, "device"
+
+
+def one_line(text: str) -> str:
+    """Control characters escaped: a name with a newline stays one line, and a terminal is told nothing."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def first_line(error: BaseException) -> str:

@@ -307,11 +307,11 @@ def fit(
             except Interrupted:
                 stopped = "signal"
                 this.save()
-    except Exception as error:
-        word = this.rescue()
-        if isinstance(error, UserError):
-            error.hint = "; ".join(part for part in (error.hint, word) if part)
-        raise
+            except Exception as error:  # within Stop: torchrun ends the others by a signal as soon as one has failed
+                word = this.rescue()
+                if isinstance(error, UserError):
+                    error.hint = "; ".join(part for part in (error.hint, word) if part)
+                raise
     finally:
         this.close()
         watch.ended()

@@ -11,11 +11,13 @@ by their steps, and it hooks a module's `forward`, which a model of arrows does 
 
 from __future__ import annotations
 
+import math
 import os
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -28,6 +30,38 @@ from pyro_vrnn.system.errors import ConfigError, ResourceError
 T = TypeVar("T")
 PATIENCE = timedelta(minutes=30)
 """How long a rank waits for another, which may be preparing data, saving, or busy in an observer."""
+IN_AN_UPDATE, SLACK = timedelta(seconds=25), 20
+"""How long a rank waits, on CPUs, for another one's gradient once all have begun the same update: 25 s, if that is 20
+times as long as any update before took, and `PATIENCE` where updates are slower. torchrun gives a process that hangs
+30 s more before it kills it."""
+
+
+@dataclass
+class Clock:
+    """How long updates take, from when all ranks have begun to when they have added their gradients up."""
+
+    short: distributed.ProcessGroup | None = None
+    """The same ranks, with the timeout `IN_AN_UPDATE`: gloo's timeouts belong to a group, not to a call."""
+    group: distributed.ProcessGroup | None = None
+    """Who waits in the update at hand: `short`, or None for the group with `PATIENCE`."""
+    began: float = 0.0
+    """When all had begun the update at hand, by this process's monotonic clock."""
+    slowest: float = math.inf
+    """Seconds that the slowest update of this process took; before the first, which has much to prepare, infinite."""
+
+    def begin(self, unhurried: float) -> None:
+        """All ranks have begun an update; so many of them have seen slow ones."""
+        self.group, self.began = None if unhurried else self.short, time.monotonic()
+
+    def end(self) -> None:
+        """All gradients are added up."""
+        took = time.monotonic() - self.began
+        self.slowest = took if self.slowest == math.inf else max(self.slowest, took)
+
+    @property
+    def unhurried(self) -> bool:
+        """Whether a wait of `IN_AN_UPDATE` would be no sign that another rank hangs."""
+        return self.short is None or SLACK * self.slowest > IN_AN_UPDATE.total_seconds()
 
 
 @dataclass(frozen=True)
@@ -37,6 +71,7 @@ class Ranks:
     rank: int = 0
     world: int = 1
     device: torch.device = torch.device("cpu")  # noqa: RUF009  (immutable)
+    clock: Clock = field(default_factory=Clock, compare=False)
 
     def share(self, items: Sequence[T]) -> list[T]:
         """This rank's part of a batch; none of few may fall to it."""
@@ -56,18 +91,30 @@ class Ranks:
             found: list[float] = total.tolist()
         return found
 
-    def add_gradients(self, parameters: Sequence[Tensor]) -> None:
-        """Add up all gradients over the ranks in one call.
+    def begin(self, value: float) -> float:
+        """A sum over the ranks at the start of an update: from here on, a rank that does not answer soon hangs.
 
         Raises:
-            ResourceError: another rank has ended, or does not answer.
+            ResourceError: another rank has ended, or does not answer within `PATIENCE`.
+        """
+        total, unhurried = self.add(value, self.clock.unhurried)  # all wait equally long, or they would not meet
+        self.clock.begin(unhurried)
+        return total
+
+    def add_gradients(self, parameters: Sequence[Tensor]) -> None:
+        """Add up all gradients over the ranks in one call, and so end the update.
+
+        Raises:
+            ResourceError: another rank has ended, or does not answer within `IN_AN_UPDATE` (or `PATIENCE`: see there;
+                on GPUs always, where torch's own watch ends the process).
         """
         if self.world == 1:
             return
         grads = [p.grad for p in parameters if p.grad is not None]
         flat = torch.cat([g.flatten() for g in grads])
         with _answered():
-            distributed.all_reduce(flat)
+            distributed.all_reduce(flat, group=self.clock.group)
+        self.clock.end()
         for g, total in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
             g.copy_(total.view_as(g))
 
@@ -139,7 +186,8 @@ def joined(name: str) -> Iterator[Ranks]:
         where = pick_device(f"cuda:{os.environ['LOCAL_RANK']}")
         torch.cuda.set_device(where)
     distributed.init_process_group("nccl" if where.type == "cuda" else "gloo", timeout=PATIENCE)
+    short = distributed.new_group(timeout=IN_AN_UPDATE) if where.type == "cpu" else None
     try:
-        yield Ranks(distributed.get_rank(), world, where)
+        yield Ranks(distributed.get_rank(), world, where, Clock(short))
     finally:
         distributed.destroy_process_group()

@@ -72,6 +72,7 @@ def test_what_another_model_or_objective_does_not_have_is_left_out(tmp_path: Pat
         ({"a": 'extends = "a.toml"\n'}, r"a\.toml -> \S*a\.toml: .*circle"),
         ({"a": 'extends = "jbs-vrnn"\n'}, r"a\.toml -> recipe 'jbs-vrnn': no such recipe; there is jsb-vrnn"),
         ({"a": 'extends = "b.toml"\n', "b": 'extends = "no.toml"\n'}, r"a\.toml -> \S*b\.toml -> recipe 'no\.toml'"),
+        ({"a": 'extends = "/etc/passwd"\n'}, r"a\.toml -> /etc/passwd: no name of a TOML file"),
         ({"a": "# mine\nextends = 3\n"}, r"a\.toml, line 2: extends=3: expected one name"),
         ({"a": 'extends = "b.toml"\n', "b": "not toml"}, r"a\.toml -> \S*b\.toml: .*line 1"),
         ({"a": 'extends = "b.toml"\n', "b": "[model]\nlatent_dim = 'x'\n"}, r"b\.toml, line 2: model\.latent_dim"),

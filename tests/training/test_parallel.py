@@ -137,6 +137,105 @@ def test_an_error_of_this_process_is_no_other_ones(monkeypatch: pytest.MonkeyPat
         Ranks(0, 2).add(1.0)
 
 
+HANGS = """
+import os, signal, sys, time
+from datetime import timedelta
+import pyro_vrnn as pv
+from pyro_vrnn.training import parallel
+from pyro_vrnn.cli import main
+how, *argv = sys.argv[1:]
+parallel.IN_AN_UPDATE, parallel.SLACK = timedelta(seconds=4), 1
+add, calls = parallel.Ranks.add_gradients, []
+def hangs(self, parameters):
+    calls.append(1)
+    if self.rank == 1 and len(calls) == 3:
+        if how == "killed": os.kill(os.getpid(), signal.SIGKILL)
+        while True: time.sleep(1)
+    add(self, parameters)
+parallel.Ranks.add_gradients = hangs
+sys.argv = ["pyro-vrnn", *argv]
+main()
+"""
+
+
+@pytest.mark.fault(19, 65)
+@pytest.mark.parametrize("how", ["killed", "hangs"])
+def test_a_rank_that_is_gone_or_hangs_ends_all(data: Path, tmp_path: Path, how: str) -> None:
+    """The others say so soon, with the exit code of what is missing, and what was done is saved."""
+    (tmp_path / "hangs.py").write_text(HANGS)
+    small = ["--set", "model.hidden_dim=5", "--set", "model.network_dims=4", "--set", "model.latent_dim=3"]
+    start = time.monotonic()
+    done = torchrun(str(tmp_path / "hangs.py"), how, "train", "jsb-vrnn", "--data", str(data), "--out",
+                    str(tmp_path / "run"), "--batch-size", "3", "--device", "cpu", *small)  # fmt: skip
+    assert done.returncode != 0
+    if "Signal 15 (SIGTERM) received" not in done.stderr:  # torchrun's, after it has saved and before it could say so
+        assert "error: another process has ended or does not answer" in done.stderr, done.stderr
+        assert "the state before it is saved" in done.stderr
+    # torchrun tells of the first one to end: the one that was killed, or the one that gave up waiting
+    assert ("Signal 9 (SIGKILL)" if how == "killed" else "(exitcode: 6) local_rank: 0") in done.stderr, done.stderr
+    assert time.monotonic() < start + 90
+    assert parallel.IN_AN_UPDATE.total_seconds() + 30 <= 60  # torchrun waits 30 s before it kills the one that hangs
+    assert pv.load(tmp_path / "run").state["step"] == 2
+    more = pv.train(resume=tmp_path / "run", max_steps=3)
+    assert more.result is not None
+    assert more.result.steps == 3
+
+
+def test_who_is_waited_for_and_how_long() -> None:
+    """Slow updates are no hang, and neither is the first, which has much to prepare."""
+    clock = parallel.Clock(short=object())  # type: ignore[arg-type]
+    assert clock.unhurried
+    for seconds, unhurried in ((0.1, False), (1.0, False), (2.0, True), (0.1, True)):
+        clock.begin(clock.unhurried)
+        clock.began -= seconds
+        clock.end()
+        assert clock.unhurried is unhurried
+    clock.begin(unhurried=0)
+    assert clock.group is clock.short
+    clock.begin(unhurried=1)  # another rank has seen a slow one
+    assert clock.group is None
+    assert parallel.Clock().unhurried  # on a GPU
+
+
+EXACT = """
+import json, sys, torch
+from pathlib import Path
+from small import make_batch, make_net
+from pyro_vrnn.config import resolve
+from pyro_vrnn.training.parallel import joined
+from pyro_vrnn.training.trainer import Trainer
+draw = torch.Tensor.normal_
+torch.Tensor.normal_ = lambda self, *given, **more: draw(self, *given, **more).zero_()  # each rank has its own noise
+lengths = [9, 1, 4, 7, 2, 12, 3]
+with joined("cpu") as ranks:
+    net = make_net("model.name=vrnn", dtype=torch.float64)
+    config = resolve(recipe="jsb-vrnn", sets=["training.learning_rate=0.01", "objective.kl_steps=4"]).config
+    trainer, rows = Trainer(config, net, ranks.device, ranks), []
+    for update in range(6):
+        batch = make_batch(lengths[:7 - update], seed=update)  # at last fewer sequences than ranks
+        mine = ranks.share(list(range(batch.size)))
+        rows.append(trainer.step(batch.rows(torch.tensor(mine)) if mine else None, log=True))
+    rows[-1]["weights"] = float(sum(p.detach().abs().sum() for p in net.parameters()))
+    if ranks.rank == 0:
+        Path(sys.argv[1]).write_text(json.dumps(rows))
+"""
+
+
+@pytest.mark.fault(48)
+def test_two_and_four_processes_agree_with_one_to_nine_digits(tmp_path: Path) -> None:
+    (tmp_path / "exact.py").write_text(f"import sys; sys.path.insert(0, {str(ROOT / 'tests')!r})\n{EXACT}")
+    found = {}
+    for ranks in (1, 2, 4):
+        done = torchrun(str(tmp_path / "exact.py"), str(tmp_path / f"{ranks}.json"), ranks=ranks)
+        assert done.returncode == 0, done.stderr
+        found[ranks] = json.loads((tmp_path / f"{ranks}.json").read_text())
+    first = [row["loss"] for row in found[1]]
+    assert len({round(loss, 3) for loss in first}) == 6
+    for ranks in (2, 4):
+        for one, several in zip(found[1], found[ranks], strict=True):
+            assert several == pytest.approx(one, rel=1e-9)
+
+
 def test_shares_leave_nothing_out() -> None:
     for world in (1, 2, 3, 5):
         parts = [Ranks(rank, world).share(list(range(4))) for rank in range(world)]
