@@ -208,8 +208,6 @@ def _train(plan: Plan, ranks: Ranks, watch: LoggingObserver, request: _Request) 
                 watch.said(f"weights from {plan.origin}")
         if leads and request.resuming and request.content is None:
             write_content(out, plan.content)
-        if not leads:  # the weights are the same, what is drawn is not
-            torch.manual_seed(settings.training.seed + 1_000_003 * ranks.rank + trainer.state.at.step)
         what = "pieces" if plan.train.cut else "sequences"
         watch.said(
             f"{settings.model.name} by {settings.objective.name} on {plan.info.path.name}: "

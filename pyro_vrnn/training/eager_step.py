@@ -48,7 +48,7 @@ class EagerStep(Step):
         state.config.objective.move(self.loss, at.step)
         if batch is not None:
             batch = fed(state, batch)
-        steps = state.ranks.begin(0 if batch is None else batch.scored_steps)
+        steps = state.ranks.begin(0 if batch is None else batch.scored_steps, seed=training.seed + at.step)
         optim.divide_by = steps
         optim.set_learning_rate(learning_rate)
         recorder = Recorder() if log or training.replay != "none" else None

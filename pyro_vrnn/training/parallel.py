@@ -11,6 +11,7 @@ by their steps, and it hooks a module's `forward`, which a model of arrows does 
 
 from __future__ import annotations
 
+import atexit
 import math
 import os
 import re
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cache
 from typing import Any, TypeVar
 
 import torch
@@ -91,14 +93,21 @@ class Ranks:
             found: list[float] = total.tolist()
         return found
 
-    def begin(self, value: float) -> float:
+    def begin(self, value: float, *, seed: int) -> float:
         """A sum over the ranks at the start of an update: from here on, a rank that does not answer soon hangs.
+
+        Args:
+            value: what is added up.
+            seed: of the run and the update. A checkpoint keeps the state of rank 0's random numbers; the others draw
+                theirs anew in every update, so that a resumed run draws the same.
 
         Raises:
             ResourceError: another rank has ended, or does not answer within `PATIENCE`.
         """
         total, unhurried = self.add(value, self.clock.unhurried)  # all wait equally long, or they would not meet
         self.clock.begin(unhurried)
+        if self.rank:
+            torch.manual_seed(seed + 1_000_003 * self.rank)
         return total
 
     def add_gradients(self, parameters: Sequence[Tensor]) -> None:
@@ -185,9 +194,15 @@ def joined(name: str) -> Iterator[Ranks]:
     if where.type == "cuda":
         where = pick_device(f"cuda:{os.environ['LOCAL_RANK']}")
         torch.cuda.set_device(where)
-    distributed.init_process_group("nccl" if where.type == "cuda" else "gloo", timeout=PATIENCE)
-    short = distributed.new_group(timeout=IN_AN_UPDATE) if where.type == "cpu" else None
-    try:
-        yield Ranks(distributed.get_rank(), world, where, Clock(short))
-    finally:
-        distributed.destroy_process_group()
+    if not distributed.is_initialized():
+        distributed.init_process_group("nccl" if where.type == "cuda" else "gloo", timeout=PATIENCE)
+        atexit.register(distributed.destroy_process_group)  # torch cannot make a second one by the same rendezvous
+    short = _short() if where.type == "cpu" else None
+    yield Ranks(distributed.get_rank(), world, where, Clock(short))
+
+
+@cache
+def _short() -> distributed.ProcessGroup:
+    """All ranks, who wait `IN_AN_UPDATE` for each other; once in a process."""
+    group: distributed.ProcessGroup = distributed.new_group(timeout=IN_AN_UPDATE)
+    return group

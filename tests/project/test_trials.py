@@ -56,7 +56,10 @@ def read(path, scratch):
     if index == 2: open("/etc/hostname").close()
     if index == 3: bytearray(3 << 30)
     if index == 4: os.kill(os.getpid(), 11)
-    if index == 5: raise DataError("two\\nlines")
+    if index == 5:
+        error = DataError("two lines")
+        error.message = "two\\nlines"
+        raise error
     if index == 6: raise DataError("as it should be")
 (Path(sys.argv[2]) / "scratch").mkdir()
 found = harness.in_a_process(Reader("x", [("a.txt", b"words", "text")], read), 0, 9, Path(sys.argv[2]) / "scratch")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -40,6 +41,19 @@ def torchrun(*argv: str, ranks: int = 2) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*command, *argv], capture_output=True, text=True, timeout=300, cwd=ROOT, env=environment, check=False
     )
+
+
+def processes(script: Path, out: Path, ranks: int) -> None:
+    """What torchrun starts, without its own process; they meet at a free port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    world = {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+    started = [
+        subprocess.Popen([sys.executable, script, out], env=os.environ | world | {"RANK": str(r), "LOCAL_RANK": str(r)})
+        for r in range(ranks)
+    ]
+    assert [process.wait(120) for process in started] == [0] * ranks
 
 
 def losses(run: Path) -> list[float]:
@@ -94,7 +108,6 @@ pv.train("jsb-vrnn", data=data, out=out, epochs=2, batch_size=3, settings=small)
 
 @pytest.mark.fault(48)
 def test_both_ranks_end_with_the_same_weights(data: Path, tmp_path: Path) -> None:
-    """And another run of the same continues from what they left."""
     (tmp_path / "same.py").write_text(SAME)
     done = torchrun(str(tmp_path / "same.py"), str(data), str(tmp_path / "run"), str(tmp_path))
     assert done.returncode == 0, done.stderr
@@ -102,11 +115,30 @@ def test_both_ranks_end_with_the_same_weights(data: Path, tmp_path: Path) -> Non
     assert len(a) > 5
     for x, y in zip(a, b, strict=True):
         assert torch.equal(x, y)
-    more = torchrun(
-        "-m", "pyro_vrnn", "train", "--resume", str(tmp_path / "run"), "--epochs", "3", "--device", "cpu", "--json"
-    )
-    assert more.returncode == 0, more.stderr
-    assert json.loads(more.stdout)["epochs"] == 3
+
+
+RESUMED = """
+import sys
+import pyro_vrnn as pv
+data, out = sys.argv[1:]
+small = {"model.hidden_dim": 5, "model.network_dims": [4], "model.latent_dim": 3, "training.log_every": 1}
+for run, steps in (("whole", 9), ("stopped", 4), ("stopped", 9)):
+    pv.train("jsb-vrnn", data=data, out=f"{out}/{run}", batch_size=3, settings=small, max_steps=steps, resume="auto")
+"""
+
+
+@pytest.mark.fault(1, 48)
+def test_a_resumed_run_of_two_is_the_one_that_was_not_stopped(data: Path, tmp_path: Path) -> None:
+    """Every rank's random numbers too, to the last bit."""
+    (tmp_path / "resumed.py").write_text(RESUMED)
+    done = torchrun(str(tmp_path / "resumed.py"), str(data), str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert len(losses(tmp_path / "whole")) == 9
+    assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
+    last = Path("checkpoints", "step-00000009")
+    whole, stopped = (pv.load(tmp_path / run / last).net.state_dict() for run in ("whole", "stopped"))
+    for name, value in whole.items():
+        assert torch.equal(value, stopped[name]), name
 
 
 @pytest.mark.fault(19)
@@ -226,8 +258,7 @@ def test_two_and_four_processes_agree_with_one_to_nine_digits(tmp_path: Path) ->
     (tmp_path / "exact.py").write_text(f"import sys; sys.path.insert(0, {str(ROOT / 'tests')!r})\n{EXACT}")
     found = {}
     for ranks in (1, 2, 4):
-        done = torchrun(str(tmp_path / "exact.py"), str(tmp_path / f"{ranks}.json"), ranks=ranks)
-        assert done.returncode == 0, done.stderr
+        processes(tmp_path / "exact.py", tmp_path / f"{ranks}.json", ranks)
         found[ranks] = json.loads((tmp_path / f"{ranks}.json").read_text())
     first = [row["loss"] for row in found[1]]
     assert len({round(loss, 3) for loss in first}) == 6
