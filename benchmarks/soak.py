@@ -5,7 +5,9 @@
 Each command runs in a fork of this process, in which everything is imported. It is killed after a random time, or
 before a random file is opened, renamed, made or removed; then the same command is given again. What must be equal:
 weights, optimiser and random state to the last bit, all rows of metrics but for their times, BEST and LATEST, data
-files and pages byte for byte, and what an experiment has found.
+files and pages byte for byte, and what an experiment has found. One training is two processes, of which the first is
+killed. Some are done on a disk that fills (a small tmpfs, where this process may mount one): each must end with exit
+code 6, and go on with the same command when there is room.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ import os
 import random
 import shutil
 import signal
+import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -26,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pretty_midi
 import reliability
 import soundfile
 import torch
@@ -40,6 +45,7 @@ from pyro_vrnn.data.sources import SOURCES
 from pyro_vrnn.experiments import parsing
 from pyro_vrnn.experiments.runner import Runner
 from pyro_vrnn.runs.folder import read_metrics
+from pyro_vrnn.system.errors import ResourceError, UserError
 from pyro_vrnn.training import checkpoint
 
 EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir")
@@ -62,6 +68,8 @@ class Command:
     name: str
     do: Callable[[Path], object]
     made: Callable[[Path], object]
+    fills: bool = False
+    """Whether the disk fills instead of a kill."""
 
 
 def trainings(data: Path, updates: int = 40) -> list[Command]:
@@ -74,7 +82,27 @@ def trainings(data: Path, updates: int = 40) -> list[Command]:
 
         return Command(name, do, lambda folder: run_of(folder / "run"))
 
-    return [command(name, settings) for name, settings in TRAININGS.items()]
+    found = [command(name, settings) for name, settings in TRAININGS.items()]
+    first = found[0]
+    two = Command("train, two processes", lambda folder: beside(first.do, folder), first.made)
+    return [*found, two, Command("train, a disk that fills", first.do, first.made, fills=True)]
+
+
+def beside(do: Callable[[Path], object], folder: Path) -> None:
+    """Do it as torchrun's two processes would: a fork as rank 1, this one as rank 0."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    rank = os.fork()
+    number = str(int(rank == 0))
+    os.environ |= {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "RANK": number}
+    os.environ["LOCAL_RANK"] = number
+    if rank == 0:
+        try:
+            do(folder)
+        finally:
+            os._exit(0)
+    do(folder)
 
 
 def run_of(run: Path) -> object:
@@ -92,6 +120,13 @@ def run_of(run: Path) -> object:
 
 def others(here: Path, data: Path) -> list[Command]:
     """`prepare` of sound and of songs, an experiment, and a report."""
+    songs = here / "songs"
+    songs.mkdir()
+    for i in range(6):
+        song, piano = pretty_midi.PrettyMIDI(), pretty_midi.Instrument(0)
+        piano.notes = [pretty_midi.Note(90, 60 + (i * k) % 12, k / 4, k / 4 + 0.2) for k in range(20)]
+        song.instruments.append(piano)
+        song.write(str(songs / f"{i}.mid"))
     sounds, generator = here / "sounds", np.random.default_rng(0)
     sounds.mkdir()
     for i in range(12):
@@ -103,21 +138,32 @@ def others(here: Path, data: Path) -> list[Command]:
     def prepare(folder: Path) -> None:
         SOURCES["audio"](folder / "x.h5", source=sounds, seconds=0.1, frame=100, overwrite=True)
 
+    def melodies(folder: Path) -> None:
+        SOURCES["midi"](folder / "x.h5", source=songs, overwrite=True)
+
     def experiment(folder: Path) -> None:
         Runner(parsing.read(str(file), out=folder / "out"), device="cpu").run()
 
     def report(folder: Path) -> None:
         pv.load(here / "shown").report(folder / "page.html")
 
+    def files(folder: Path) -> object:
+        return {p.name: p.read_bytes() for p in folder.iterdir()}
+
     return [
-        Command("prepare audio", prepare, lambda folder: {p.name: p.read_bytes() for p in folder.iterdir()}),
+        Command("prepare audio", prepare, files),
+        Command("prepare midi", melodies, files),
+        Command("prepare audio, a disk that fills", prepare, files, fills=True),
         Command("experiment", experiment, lambda folder: grids.lasting(folder / "out")),
         Command("report", report, lambda folder: (folder / "page.html").read_bytes()),
     ]
 
 
-def forked(do: Callable[[Path], object], folder: Path, at: int | None, seconds: float) -> bool:
-    """Do it in a fork, killed before its file event number `at` or after so many seconds; whether it ended."""
+def forked(do: Callable[[Path], object], folder: Path, at: int | None, seconds: float, full: int = 0) -> bool:
+    """Do it in a fork, killed before its file event number `at` or after so many seconds; whether it ended.
+
+    Ending with the exit code `full` is no failure, and counts as not ended.
+    """
     child = os.fork()
     if child == 0:
         count = 0
@@ -138,8 +184,10 @@ def forked(do: Callable[[Path], object], folder: Path, at: int | None, seconds: 
                 sys.addaudithook(killing)
             do(folder)
             code = 0
-        except BaseException:
-            os.write(2, traceback.format_exc().encode())
+        except BaseException as error:
+            code = error.exit_code if isinstance(error, UserError) else 1
+            if code != full:
+                os.write(2, traceback.format_exc().encode())
         os._exit(code)
     deadline = time.monotonic() + seconds
     while True:
@@ -152,6 +200,8 @@ def forked(do: Callable[[Path], object], folder: Path, at: int | None, seconds: 
             break
         time.sleep(0.001)
     if os.WIFEXITED(status):
+        if full and os.WEXITSTATUS(status) == full:
+            return False
         if os.WEXITSTATUS(status):
             raise RuntimeError(f"the command failed after a kill; {folder}")
         return True
@@ -211,6 +261,52 @@ def soak(command: Command, here: Path, kills: int, chance: random.Random) -> tup
     return killed, ended, wrong
 
 
+def fill(command: Command, here: Path, times: int, chance: random.Random) -> tuple[int, int, list[str]]:
+    """Let its disk be full so many times, of random size, and give it room again: as `soak`."""
+    events(command, here / "whole")
+    wanted, folder = command.made(here / "whole"), here / "filled"
+    needed = sum(path.stat().st_size for path in (here / "whole").rglob("*") if path.is_file())
+    full, ended, wrong = 0, 0, []
+    folder.mkdir()
+    while full < times:
+        size = chance.randrange(4096, max(8192, needed))
+        mounted("-o", f"size={size}", "none", str(folder))
+        try:
+            done = False
+            while not done:
+                done = forked(command.do, folder, None, 600, full=ResourceError.exit_code)
+                full += not done
+                size += chance.randrange(4096, max(8192, needed))
+                mounted("-o", f"remount,size={size}", str(folder))
+            ended += 1
+            if command.made(folder) != wanted:
+                wrong.append(f"{command.name}: another result on a disk that had room for {size} bytes at last")
+        finally:
+            subprocess.run(["umount", str(folder)], check=True)
+    folder.rmdir()
+    shutil.rmtree(here / "whole")
+    return full, ended, wrong
+
+
+def mounted(*arguments: str) -> None:
+    """A tmpfs, mounted or changed."""
+    subprocess.run(["mount", "-t", "tmpfs", *arguments], check=True, capture_output=True)
+
+
+def mountable(here: Path) -> bool:
+    """Whether this process may mount a tmpfs."""
+    here.mkdir()
+    try:
+        mounted("-o", "size=4096", "none", str(here))
+    except (OSError, subprocess.CalledProcessError):
+        return False
+    else:
+        subprocess.run(["umount", str(here)], check=True)
+        return True
+    finally:
+        here.rmdir()
+
+
 def commands(here: Path) -> list[Command]:
     """All that are killed; what they need is made here, in this process's forks alone where it is trained."""
     data = write_small(here / "d.h5")
@@ -228,16 +324,21 @@ def main() -> int:
     rows, wrong, chance = [], [], random.Random(options.seed)
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        may = mountable(Path(folder) / "disk")
         for command in commands(Path(folder)):
-            if command.name.startswith(options.only):
-                killed, ended, found = soak(command, Path(folder), options.kills, chance)
+            if command.name.startswith(options.only) and (may or not command.fills):
+                trial = fill if command.fills else soak
+                killed, ended, found = trial(command, Path(folder), options.kills, chance)
                 rows.append([command.name, killed, ended, len(found)])
                 wrong += found
                 print(json.dumps(rows[-1]), *found, sep="\n", flush=True)
-    said = f"{sum(row[1] for row in rows)} kills, {sum(row[2] for row in rows)} results, {len(wrong)} that differ"
+    full = sum(row[1] for row in rows if "fills" in row[0])
+    killed = sum(row[1] for row in rows) - full
+    disks = f"{full} full disks" if may else "no full disks, for no tmpfs can be mounted here"
+    said = f"{killed} kills, {disks}, {sum(row[2] for row in rows)} results, {len(wrong)} that differ"
     print(said)
     if not options.only:
-        head = ["command", "kills", "results compared", "different"]
+        head = ["command", "kills, or full disks", "results compared", "different"]
         reliability.record("make soak", {"said": f"{said}.", "tables": [[head, *rows]]})
     return bool(wrong)
 
