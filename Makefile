@@ -13,7 +13,7 @@ export PIP_BUILD_CONSTRAINT := constraints.txt
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo docs notebooks lint test check report-check wheel-check audit licences \
+.PHONY: help venv demo docs notebooks lint test check report-check wheel-check sbom audit licences \
 	reliability faults fuzz soak power-cut endurance regress clean
 
 help:
@@ -30,6 +30,7 @@ help:
 	@echo 'make fuzz N=1000 SEED=0  so many damaged files for every reader; its numbers go to docs/reliability.md, as do those of:'
 	@echo 'make soak, make power-cut, make endurance, make regress  kill -9, power cuts, many updates, known bounds and speeds'
 	@echo 'make wheel-check  builds what is uploaded, and tries the wheel in an empty environment (downloads all it needs)'
+	@echo 'make sbom   what the wheel brings along, as CycloneDX: dist/sbom.cdx.json (downloads all it needs)'
 	@echo 'make venv   the environment of all these, in $(VENV)'
 	@echo 'make clean  removes it, and what tools left behind; data and runs stay'
 
@@ -114,6 +115,18 @@ wheel-check: venv
 	cd build/wheel-check && env/bin/pyro-vrnn prepare chorales --resolution eighth --out data/chorales_eighth.h5
 	cd build/wheel-check && env/bin/pyro-vrnn train --init-from bach --max-steps 10
 	cd build/wheel-check && env/bin/pyro-vrnn evaluate bach
+
+# Of what a user installs: the wheel and the core. The tool has an environment of its own, for it brings thirty packages.
+sbom: venv
+	rm -rf build/sbom
+	$(BIN)/python -m build --wheel --outdir build/sbom
+	$(PYTHON) -m venv build/sbom/env
+	build/sbom/env/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt build/sbom/*.whl
+	$(PYTHON) -m venv build/sbom/tool
+	build/sbom/tool/bin/python -m pip install -q --disable-pip-version-check cyclonedx-bom==7.5.0
+	mkdir -p dist
+	build/sbom/tool/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type library --output-reproducible \
+		--of JSON -o dist/sbom.cdx.json build/sbom/env/bin/python
 
 clean:
 	rm -rf $(VENV) docs/_build docs/api build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

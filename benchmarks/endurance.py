@@ -1,6 +1,6 @@
 """Very many updates of a small model: memory, open files, the cost of metrics, and the time of an update do not grow.
 
-    python benchmarks/endurance.py --minutes 8      (make endurance)
+    python benchmarks/endurance.py --updates 100000      (make endurance)
 
 Times are this process's own of a core, so that other work on the machine counts for little. Exit code 1 if an update at
 the end takes more than 5% longer than at the start, or memory or open files grow.
@@ -92,9 +92,11 @@ def faulty(found: dict[str, Any]) -> list[str]:
 def main() -> int:
     """Run it, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--updates", type=int, default=100_000)
+    parser.add_argument("--minutes", type=float, default=120, help="at most")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = endure(Path(folder), minutes=parser.parse_args().minutes)
+        found = endure(Path(folder), minutes=options.minutes, steps=options.updates)
     wrong = faulty(found)
     (before, after), (small, large), files = found["milliseconds"], found["megabytes"], found["files"]
     said = (

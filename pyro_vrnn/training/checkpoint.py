@@ -81,14 +81,10 @@ def save(folder: Path, checkpoint: Checkpoint, *, best: bool) -> Path:
             shutil.rmtree(aside, ignore_errors=True)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    before = read_pointer(folder, "LATEST")
     write_bytes(folder / "LATEST", f"{name}\n".encode())
     if best:
         write_bytes(folder / "BEST", f"{name}\n".encode())
-    keep = {name, before, read_pointer(folder, "BEST")}
-    for old in folder.glob("step-*"):
-        if old.name not in keep:
-            shutil.rmtree(old)
+    trim(folder.parent)
     return target
 
 
@@ -265,7 +261,7 @@ def rewind(run: Path, step_folder: Path) -> None:
 
 
 def trim(run: Path) -> None:
-    """Remove what a killed process had still to remove: all but BEST, LATEST and the one before LATEST."""
+    """Remove all checkpoints but BEST, LATEST and the one before LATEST."""
     folder = run / "checkpoints"
     latest, names = read_pointer(folder, "LATEST"), sorted(f.name for f in folder.glob("step-*"))
     if latest in names:

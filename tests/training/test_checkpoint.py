@@ -56,6 +56,14 @@ def test_only_best_latest_and_the_one_before_are_kept(run: Path) -> None:
     assert names == ["BEST", "LATEST", "step-00000005", "step-00000007", "step-00000008"]
 
 
+def test_saved_twice_keeps_the_one_before(tmp_path: Path) -> None:
+    """As when a process is killed after its last save, and the run's last step is saved again."""
+    for step in (5, 7, 7):
+        checkpoint.save(tmp_path / "run" / "checkpoints", make(step), best=True)
+    kept = sorted(f.name for f in (tmp_path / "run" / "checkpoints").glob("step-*"))
+    assert kept == ["step-00000005", "step-00000007"]
+
+
 @pytest.mark.fault(5)
 def test_what_a_killed_process_had_still_to_remove_goes(run: Path) -> None:
     for step in range(3, 9):
