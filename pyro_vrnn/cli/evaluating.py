@@ -34,6 +34,12 @@ def evaluate(
         int | None, typer.Option(min=1, help="Estimate so often, and tell the spread; default: 1.")
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Sequences at once; default: 32.")] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN", help="Score another run on the same sequences too, and tell how sure the difference is."
+        ),
+    ] = None,
     forecast: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Score forecasts of each sequence's last N steps instead.")
     ] = None,
@@ -52,6 +58,9 @@ def evaluate(
     The particle filter's bound is tighter the more particles it has; its curve, and where it would end:
     pyro-vrnn evaluate RUN --objective fivo --particles 100,1000,10000
 
+    Two models on the same sequences, in pairs, with an interval for the difference:
+    pyro-vrnn evaluate RUN --objective iwae --particles 100 --against OTHER
+
     A model of sound that hears itself drifts; by how much, second by second, beside real sound:
     pyro-vrnn evaluate RUN --drift 60
     """
@@ -61,7 +70,7 @@ def evaluate(
     from pyro_vrnn.data.baselines import baselines
     from pyro_vrnn.objectives import OBJECTIVES
 
-    of_bounds = {"--objective": objective, "--repeats": repeats, "--batch-size": batch_size}
+    of_bounds = {"--objective": objective, "--repeats": repeats, "--batch-size": batch_size, "--against": against}
     if drift is not None:
         _refuse("--drift", {"--forecast": forecast, "--particles": particles, "--season": season, **of_bounds})
         return _drift(runs.load(run, device=device, say=out.say), drift, data, split, seed)
@@ -76,6 +85,7 @@ def evaluate(
     if season is not None:
         raise ConfigError("--season is of --forecast", "evaluate RUN --forecast 12 --season 12")
     dataset = loaded.data(data, split)
+    other = None if against is None else runs.load(against, device=device, say=out.say)
     curve = []
     for k in counts:
         what = f"{objective} on {split}" + (f", K={k}" if len(counts) > 1 else "")
@@ -99,6 +109,15 @@ def evaluate(
         rows.append(("error", f"{found.stderr_repeats:.4f}", f"of NLL per step over {repeats} repeats"))
     if len(counts) > 1 and not OBJECTIVES[objective].weighted:
         out.say(f"note: more particles only average {objective}; iwae and fivo are tighter the more they have")
+    pair: dict[str, Any] = {}
+    if other is not None:
+        if other.encoding != loaded.encoding:  # a density of other units is another number
+            hint = "compare runs whose data files were prepared alike"
+            raise ConfigError(f"--against {against}: it was trained on values of other units or symbols", hint)
+        with counting(out.console(), f"{objective} of {against} on {split}", quiet=out.quiet) as progress:
+            path = dataset.info.path
+            theirs = other.evaluate(split, objective, counts[-1], data=path, progress=progress, **options)
+        pair = {"against": _against(other, found, theirs, rows)}
     limit, files = _curve(loaded, curve, rows) if len(counts) > 1 else (None, [])
     form = loaded.format
     simple = baselines(dataset.info.path, loaded.encoding) if split == "test" and not out.json else {}
@@ -124,8 +143,23 @@ def evaluate(
         **found.as_dict(),
         **sound,
         **where,
+        **pair,
         "data": str(dataset.info.path),
     }
+
+
+def _against(other: Run, ours: Evaluation, theirs: Evaluation, rows: list[tuple[object, ...]]) -> dict[str, Any]:
+    """Add the other run and the difference to the table; both as JSON has them."""
+    from pyro_vrnn.objectives.paired import paired
+
+    found = paired(ours, theirs)
+    rows.append(("other run", f"{theirs.nll_per_step:.4f}", f"nats per step; {other.named}"))
+    interval = f"{found.low:+.4f} to {found.high:+.4f}"
+    rows.append(("difference", f"{found.difference:+.4f}", f"nats per step; 95% over sequences: {interval}"))
+    better = f"of {found.sequences} sequences are better by this run"
+    rows.append(("", str(found.sequences_better), better))
+    bound = {key: getattr(theirs, key) for key in ("nll_per_step", "stderr", "kl_per_step")}
+    return {"run": other.named, "checkpoint": other.step_folder.name, **bound, **found.as_dict()}
 
 
 def _refuse(asked: str, others: dict[str, Any]) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pyro
 import torch
+from numpy.typing import NDArray
 from pyro.distributions.util import scale_and_mask
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
@@ -26,6 +28,16 @@ from pyro_vrnn.system.errors import NumericsError
 
 VALUES_AT_ONCE = 40_000_000
 """Particles x sequences x steps x the widest layer, held at once: what bounds the memory of any K (about 1 GB)."""
+
+
+@dataclass(frozen=True, eq=False)
+class BySequence:
+    """What an evaluation found of each sequence, in the data set's order."""
+
+    nll: NDArray[np.float64]
+    """Nats, mean over repeats. [N]"""
+    steps: NDArray[np.int64]
+    """How many are scored. [N]"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +61,12 @@ class Evaluation:
     stderr: float | None
     repeats: int = 1
     stderr_repeats: float | None = None
+    by_sequence: BySequence | None = field(default=None, repr=False, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able; with something of repeats only if there were any."""
-        found = asdict(self)
+        """JSON-able, without what is found by sequence; with something of repeats only if there were any."""
+        found = asdict(replace(self, by_sequence=None))
+        del found["by_sequence"]
         return found if self.repeats > 1 else {k: v for k, v in found.items() if "repeats" not in k}
 
 
@@ -223,4 +237,5 @@ def summarise(objective: Objective, split: str, lengths: Tensor, nll: Tensor, kl
         stderr=stderr,
         repeats=repeats,
         stderr_repeats=spread,
+        by_sequence=BySequence(nll.numpy(), lengths.numpy()),
     )

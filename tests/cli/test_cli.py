@@ -97,6 +97,29 @@ def test_evaluate(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "nats" in capsys.readouterr().out
 
 
+def test_evaluate_against_another_run(
+    data: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ["--init-from", run, "--data", data, "--out", tmp_path / "more", "--max-steps", 30, "--quiet", "--set",
+            "training.learning_rate=0.02"]  # fmt: skip
+    assert call("train", *more, "--device", "cpu") == 0
+    capsys.readouterr()
+    options = ["--objective", "iwae", "--particles", 20]
+    assert call("evaluate", tmp_path / "more", *options, "--against", run, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    other = found["against"]
+    assert call("evaluate", run, *options, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["nll_per_step"] == other["nll_per_step"]
+    assert other["difference"] == pytest.approx(found["nll_per_step"] - other["nll_per_step"])
+    assert other["low"] <= other["difference"] <= other["high"]
+    assert other["sequences_better"] <= other["sequences"] == found["sequences"]
+    assert call("evaluate", run, "--against", run) == 0  # the same draws: no difference at all
+    assert "+0.0000" in capsys.readouterr().out
+    assert call("evaluate", run, "--drift", 3, "--against", run) == 2
+    assert call("evaluate", run, "--against", "digits-pen") == 2
+    assert "other units or symbols" in capsys.readouterr().err
+
+
 def test_evaluate_by_the_number_of_particles(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("evaluate", run, "--objective", "fivo", "--particles", "8,2,32", "--json") == 0
     found = answer(capsys)
