@@ -8,6 +8,7 @@ and must never be able to name code to execute.
 from __future__ import annotations
 
 import dataclasses
+import re
 from importlib import metadata
 from typing import Any
 
@@ -21,7 +22,7 @@ from pyro_vrnn.models.srnn import SRNN
 from pyro_vrnn.models.storn import STORN
 from pyro_vrnn.models.vrae import VRAE
 from pyro_vrnn.models.vrnn import VRNN, VRNNI
-from pyro_vrnn.system.errors import ConfigError, choose
+from pyro_vrnn.system.errors import ConfigError, ResourceError, choose, first_line
 
 MODELS: dict[str, type[SequenceModel]] = {
     "dmm": DMM,
@@ -70,11 +71,20 @@ def build(config: ModelConfig, x_dim: int, *, missing: bool = False) -> Sequence
         config: an instance of the Config class of the model that it names.
         x_dim: X, values in a step.
         missing: whether the data has missing values.
+
+    Raises:
+        ResourceError: there is no memory for so many weights.
     """
     cls: Any = model_class(config.name)
-    net: SequenceModel = cls(config, x_dim)
-    if config.direct and config.likelihood != "gaussian":
-        net = Direct(net, x_dim)
-    if missing:
-        net = Masked(net, x_dim)
-    return DirectLine(net, x_dim) if config.direct and config.likelihood == "gaussian" else net
+    try:
+        net: SequenceModel = cls(config, x_dim)
+        if config.direct and config.likelihood != "gaussian":
+            net = Direct(net, x_dim)
+        if missing:
+            net = Masked(net, x_dim)
+        return DirectLine(net, x_dim) if config.direct and config.likelihood == "gaussian" else net
+    except RuntimeError as error:  # torch has no class of its own for it
+        if not re.search("allocat|Storage size|[Oo]verflow", str(error)):
+            raise
+        hint = "make it smaller: model.hidden_dim, model.network_dims"
+        raise ResourceError(f"no memory for a network of these widths: {first_line(error)}", hint) from error

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pyro_vrnn.config import RunConfig, resolve
 from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.data.format import DataFormat
-from pyro_vrnn.models import MODELS, SequenceModel
+from pyro_vrnn.models import MODELS, SequenceModel, build
 from pyro_vrnn.models.base import LatentConfig
 from pyro_vrnn.models.likelihoods import LIKELIHOODS
 from pyro_vrnn.models.networks import MLP, DiagonalNormal, State
@@ -25,6 +25,7 @@ from pyro_vrnn.programs import PROGRAMS
 from pyro_vrnn.programs.stacked import Path
 from pyro_vrnn.runs.run import build_net
 from pyro_vrnn.runs.sampling import draw, log_joint
+from pyro_vrnn.system.errors import ResourceError
 
 LENGTHS, T, B, Z, H = [7, 3, 5, 1, 6], 7, 5, 2, 11
 
@@ -171,3 +172,11 @@ def test_a_model_is_one_file_and_one_line(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(MODELS, "tiny", Tiny)
     for likelihood in ("bernoulli", "gaussian"):
         check("tiny", likelihood)
+
+
+@pytest.mark.fault(17)
+@pytest.mark.parametrize("size", [2**62, 10**13])
+def test_widths_that_no_memory_holds(size: int) -> None:
+    """Such as settings that were damaged: one error of ours, as out of memory is everywhere."""
+    with pytest.raises(ResourceError, match="no memory for a network of these widths"):
+        build(MODELS["vrnn"].Config(), size)
