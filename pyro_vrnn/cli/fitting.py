@@ -127,6 +127,8 @@ def train(
         picture = make_folder(run.folder / "figures") / "training.png"
         curves.training_curves(runs.read_metrics(run.folder), picture, title=run.folder.name)
         out.print(f"curves: {picture}")
+        if result.stopped == "max-time":
+            out.print(f"more: pyro-vrnn train --resume {run.folder}, with another --max-time or without one")
         out.print(f"next: pyro-vrnn evaluate {run.folder}   its bound on test, beside baselines")
         out.print(
             f"      pyro-vrnn sample {run.folder}   pyro-vrnn inspect {run.folder}   pyro-vrnn report {run.folder}"

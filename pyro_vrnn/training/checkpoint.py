@@ -81,14 +81,10 @@ def save(folder: Path, checkpoint: Checkpoint, *, best: bool) -> Path:
             shutil.rmtree(aside, ignore_errors=True)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    before = read_pointer(folder, "LATEST")
     write_bytes(folder / "LATEST", f"{name}\n".encode())
     if best:
         write_bytes(folder / "BEST", f"{name}\n".encode())
-    keep = {name, before, read_pointer(folder, "BEST")}
-    for old in folder.glob("step-*"):
-        if old.name not in keep:
-            shutil.rmtree(old)
+    trim(folder.parent)
     return target
 
 
@@ -130,6 +126,16 @@ def load(step_folder: Path) -> Checkpoint:
     # Shipped weights are float16 at half the size; a network's own are never less than float32.
     model = {key: value.float() if value.dtype == torch.float16 else value for key, value in model.items()}
     return Checkpoint(model, optimizer, state)
+
+
+def read_state(step_folder: Path) -> dict[str, Any]:
+    """Read where the training stood at a checkpoint, without its weights: its state.json.
+
+    Raises:
+        CheckpointError: it is missing or not JSON.
+    """
+    _expect_regular(step_folder / "state.json")
+    return _read_json(step_folder / "state.json", limit=1 << 16)
 
 
 _DAMAGED = "the checkpoint is damaged; name another one of RUN/checkpoints, or train again"
@@ -265,7 +271,7 @@ def rewind(run: Path, step_folder: Path) -> None:
 
 
 def trim(run: Path) -> None:
-    """Remove what a killed process had still to remove: all but BEST, LATEST and the one before LATEST."""
+    """Remove all but BEST, LATEST and the one before LATEST, also what a killed process had still to remove."""
     folder = run / "checkpoints"
     latest, names = read_pointer(folder, "LATEST"), sorted(f.name for f in folder.glob("step-*"))
     if latest in names:

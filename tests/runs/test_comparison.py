@@ -124,7 +124,7 @@ def test_a_bound_is_told_by_all_that_makes_it_one() -> None:
     from pyro_vrnn.runs.comparison import Compared
 
     def bound(*sets: str) -> str:
-        return Compared(Path(), resolve("jsb-vrnn", sets=sets).config, {}, []).bound
+        return Compared(Path(), resolve("jsb-vrnn", sets=sets).config, {}, [], {}).bound
 
     assert bound("training.valid_objective=iwae") == bound(
         "training.valid_objective=iwae", "training.valid_particles=5"

@@ -10,7 +10,7 @@ from typing import Any
 
 from pyro_vrnn import weights
 from pyro_vrnn.media.pages.findings import Finding
-from pyro_vrnn.runs.folder import read_environment
+from pyro_vrnn.runs.folder import read_environment, updates_of
 from pyro_vrnn.runs.trained import Trained
 
 
@@ -22,17 +22,12 @@ def facts(run: Trained, rows: list[dict[str, Any]], stopped: str) -> list[tuple[
         ("model", f"{config.model.name}, {config.model.likelihood} output, {count:,} parameters"),
         ("objective", f"{config.objective.name}, K={config.objective.particles}"),
         ("data", f"{config.data.path} ({form.kind}, {form.support}, {form.x_dim} columns of x)"),
-        ("training", f"{updates(rows):,} updates" + (f", stopped by {stopped}" if stopped else "")),
+        ("training", f"{updates_of(run.folder, rows):,} updates" + (f", stopped by {stopped}" if stopped else "")),
         ("seed", str(config.training.seed)),
         ("checkpoint", run.step_folder.name),
     ]
     seconds = last.get("seconds")
     return found if seconds is None else [*found, ("time", f"{duration(float(seconds))} of training")]
-
-
-def updates(rows: list[dict[str, Any]]) -> int:
-    """The number of the last logged update."""
-    return max((int(row["step"]) for row in rows), default=0)
 
 
 def duration(seconds: float) -> str:
@@ -79,7 +74,7 @@ def commands(run: Trained, rows: list[dict[str, Any]], stopped: str, num: int, s
     if (start := read_environment(run.folder).get("init_from")) is not None:
         command += ["--init-from", str(start)]
     if stopped in ("max-time", "signal", "observer"):
-        command += ["--max-steps", str(updates(rows))]
+        command += ["--max-steps", str(updates_of(run.folder, rows))]
     return [shlex.join(command), shlex.join(["pyro-vrnn", "report", again, "--num", str(num), "--seed", str(seed)])]
 
 
