@@ -33,7 +33,9 @@ def facts(run: Trained, rows: list[dict[str, Any]], stopped: str) -> list[tuple[
 def duration(seconds: float) -> str:
     """Seconds in words: seconds, minutes or hours."""
     return (
-        f"{seconds:.0f} s"
+        f"{seconds:.2g} s"
+        if seconds < 9.5
+        else f"{seconds:.0f} s"
         if seconds < 120
         else f"{seconds / 60:.0f} min"
         if seconds < 7200
