@@ -310,7 +310,7 @@ def fit(
     except Exception as error:
         word = this.rescue()
         if isinstance(error, UserError):
-            error.hint = "; ".join(part for part in (error.hint, word) if part)
+            error.also(word)
         raise
     finally:
         this.close()
