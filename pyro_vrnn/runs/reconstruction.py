@@ -133,7 +133,7 @@ def write(
     facts["run"] = run.named
     several = False
     if file is not None:
-        x, name = torch.from_numpy(run.encoding.of_values(media.read(run.format, file))), file.stem
+        x, name = torch.from_numpy(run.encoding.of_values(run.read_file(file))), file.stem
     else:
         dataset = run.data(split=split)
         indices, several = selected(dataset, sequence)
