@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Sequence
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pyro_vrnn.data.sources import uea
-from pyro_vrnn.data.sources.columns import Choice
+from pyro_vrnn.data.sources.columns import Choice, roles_of, seconds_of
 from pyro_vrnn.data.sources.common import Skips
+from pyro_vrnn.data.sources.lines import chunks_of
 from pyro_vrnn.data.sources.sniffing import sniff
 from pyro_vrnn.data.sources.store import Rows, Store
-from pyro_vrnn.data.sources.tables import Tables
+from pyro_vrnn.data.sources.tables import CHUNK_ROWS, SNIFFED_ROWS, Tables
 from pyro_vrnn.system.errors import DataError, first_line
 
 PLACE = re.compile(r"x\d+")
@@ -57,6 +61,32 @@ def read_one(path: Path, columns: Sequence[str], width: int, missing: Sequence[s
         message = f"{path}: {values.shape[1]} columns of numbers ({', '.join(found.columns)[:80]}), not {width}"
         raise DataError(message, "a header with the model's columns chooses them from among others", path)
     return values
+
+
+def labels(path: Path, columns: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    """What stands beside the numbers of `read_one`, as it is written: whose row it is, when, and whatever else.
+
+    Args:
+        path: a table that `read_one` has read.
+        columns: as `read_one` has them.
+
+    Returns:
+        The names of the file's other columns, and their cells at each step of the sequence.
+    """
+    if path.suffix.lower() in (".ts", ".arff"):
+        return [], []
+    layout = sniff(path)
+    choice = Choice(columns=tuple(columns)) if layout.header and set(columns) <= set(layout.names) else Choice()
+    chunks = list(chunks_of(path, layout, chain([SNIFFED_ROWS], repeat(CHUNK_ROWS)), lambda done: None))
+    roles = roles_of(path, layout, chunks[0].rows, choice)
+    rows = [row for chunk in chunks for row in chunk.rows]
+    if (whose := roles.sequence) is not None:
+        rows = [row for row in rows if row[whose].strip() == rows[0][whose].strip()]
+    if (when := roles.time) is not None:
+        order = np.argsort(seconds_of([row[when].strip() for row in rows], roles), kind="stable")
+        rows = [rows[i] for i in order]
+    kept = [j for j in range(len(roles.names)) if j not in roles.numbers]
+    return [roles.names[j] for j in kept], [[row[j].strip() for j in kept] for row in rows]
 
 
 def _first_case(path: Path, files: dict[str, Path], width: int) -> Rows:
