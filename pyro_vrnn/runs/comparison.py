@@ -189,7 +189,7 @@ def _named(groups: list[list[Compared]], varied: list[str]) -> dict[str, list[Co
     named: dict[str, list[Compared]] = {}
     for runs in groups:
         first = runs[0]
-        label = ", ".join(f"{_short(key)}={first.settings[key]}" for key in keys)
+        label = ", ".join(_said(key, first.settings[key]) for key in keys)
         label = label or first.config.model.name
         if len(label) > LONGEST_LABEL or label in named:
             label = first.folder.name
@@ -197,10 +197,11 @@ def _named(groups: list[list[Compared]], varied: list[str]) -> dict[str, list[Co
     return named
 
 
-def _short(key: str) -> str:
-    """A setting's name without its section; that of `objective.name` is the section."""
-    section, _, leaf = key.rpartition(".")
-    return section if leaf == "name" else leaf
+def _said(key: str, value: Any) -> str:
+    """A setting as a legend says it: a model and an objective by their names, particles as K, others by theirs."""
+    _, _, leaf = key.rpartition(".")
+    words = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return words if leaf == "name" else f"K={words}" if leaf == "particles" else f"{leaf.replace('_', ' ')} {words}"
 
 
 def _legend(name: str, members: Sequence[Compared]) -> str:
