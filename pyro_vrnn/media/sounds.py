@@ -72,6 +72,7 @@ class Sounds(Medium):
                     blocks.append(block[: LONGEST_SECONDS * rate - samples])
                     samples += len(blocks[-1])
                     if len(blocks[-1]) < len(block):
+                        say(f"note: {path}: its first {LONGEST_SECONDS} seconds are read")
                         break
         except Unusable as error:
             raise DataError(f"{path}: {error}", "give a wav, flac, ogg or mp3 file", path) from error

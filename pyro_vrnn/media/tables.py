@@ -59,7 +59,7 @@ class Tables(Medium):
         """Read a table as `prepare vectors` does, NaN where a value is missing; of several sequences the first."""
         from pyro_vrnn.data.sources.othertables import read_one
 
-        values = read_one(path, form.columns, form.x_dim, form.missing_cells)
+        values = read_one(path, form.columns, form.x_dim, form.missing_cells, say)
         if np.isnan(values).any() and not form.missing:
             step = int(np.argmax(np.isnan(values).any(1)))
             hint = "the model was trained on data without missing values"

@@ -244,12 +244,14 @@ def test_no_more_of_a_sound_is_read_than_can_be_a_beginning(tmp_path: Path, monk
     with soundfile.SoundFile(tmp_path / "long.flac", "w", 8000, 8, "PCM_16") as file:
         for _ in range(90):
             file.write(np.full((8000, 8), 0.25))
+    said: list[str] = []
     tracemalloc.start()
     try:
-        found = media.read(AUDIO, tmp_path / "long.flac")
+        found = media.read(AUDIO, tmp_path / "long.flac", said.append)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+    assert said == [f"note: {tmp_path}/long.flac: its first 10 seconds are read"]
     assert found.shape == (10 * 160, 50)
     assert (found == 8192).all()
     assert peak < 12 * 2**20  # all of it is 46 MB as floats, of one channel

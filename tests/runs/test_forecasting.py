@@ -154,8 +154,12 @@ def test_files_say_what_was_found(exact_run: pv.Run, tmp_path: Path) -> None:
     assert files[2].read_bytes()[:4] == b"\x89PNG"
 
 
-def test_the_completed_table_says_whose_rows_it_has_and_when(exact_run: pv.Run, tmp_path: Path) -> None:
+def test_the_completed_table_says_whose_rows_it_has_and_when(
+    exact_run: pv.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of several sequences the first, in the order of time, in the words of the file."""
+    said: list[str] = []
+    monkeypatch.setattr(exact_run, "say", said.append)
     table = tmp_path / "wards.csv"
     rows = ["b,2024-01-02 01:00,1004,,x", "a,2024-01-02 00:00,1003,-5,y", "b,2024-01-02 00:00,1001,-4,z"]
     table.write_text("\n".join(["sequence,date,speed,heat,nurse", *rows, "b,2024-01-02 02:00,,,"]) + "\n")
@@ -164,6 +168,7 @@ def test_the_completed_table_says_whose_rows_it_has_and_when(exact_run: pv.Run, 
     assert completed[0] == ["sequence", "date", "nurse", "speed", "heat"]
     assert [row[:3] for row in completed[1:]] == [["b", f"2024-01-02 0{hour}:00", "zx"[hour:][:1]] for hour in range(3)]
     assert completed[1][3:] == ["1001.0", "-4.0"]
+    assert said == [f"note: {table}: of its 2 sequences the first, 'b', is read"]
 
 
 def test_a_hole_of_one_step_alone(exact_run: pv.Run) -> None:
