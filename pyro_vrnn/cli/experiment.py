@@ -10,6 +10,7 @@ import typer
 
 from pyro_vrnn.cli.app import DeviceOption, RunArgument, SetOption, ThreadsOption, command, set_threads
 from pyro_vrnn.cli.terminal import out
+from pyro_vrnn.system.durations import duration
 from pyro_vrnn.system.errors import ConfigError, NumericsError
 
 
@@ -158,7 +159,6 @@ def _seeds(text: str | None) -> list[int] | None:
 def _dry_run(runner: Any, jobs: int) -> dict[str, Any]:
     """Tell what would be trained, and for how long."""
     from pyro_vrnn.experiments.tasks import expected_updates
-    from pyro_vrnn.runs.pages.provenance import duration
 
     expected, left = runner.expected(), runner.left()
     table: list[tuple[object, ...]] = [("arm", "runs", "done", "parameters", "updates", "ms per update", "time")]

@@ -15,6 +15,7 @@ from small import write_small
 
 import pyro_vrnn as pv
 from pyro_vrnn import cli
+from pyro_vrnn.media import curves
 from pyro_vrnn.runs.comparison import compare
 from pyro_vrnn.runs.folder import read_metrics
 from pyro_vrnn.runs.pages import scores
@@ -49,7 +50,9 @@ def best(run: Path) -> str | None:
     return checkpoint.read_pointer(run / "checkpoints", "BEST")
 
 
-def test_the_best_is_what_the_stop_found(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_best_is_what_the_stop_found(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = fit(data, tmp_path / "a", max_steps=7)
     assert (first.result.best_step, first.result.best_nll) == (7, 1.0)
     watch = Hears()
@@ -66,7 +69,10 @@ def test_the_best_is_what_the_stop_found(data: Path, tmp_path: Path, capsys: pyt
         {"step": 7, "valid_nll_per_step": 1.0},
         {"step": 5, "valid_nll_per_step": 4.0},
     ]
+    drawn: list[Any] = []
+    monkeypatch.setattr(curves, "training_curves", lambda *given: drawn.append(given[-1]))
     assert cli._run(["train", "--resume", str(run.folder), "--json", "--quiet"]) == 0
+    assert drawn == [(7, 1.0)]
     assert json.loads(capsys.readouterr().out)["best"] == {"step": 7, "valid_nll_per_step": 1.0}
     ((_, value, unit),) = scores.validated(run, read_metrics(run.folder))
     assert (value, unit.endswith("at update 7")) == ("1.0000", True)

@@ -12,6 +12,7 @@ from pyro_vrnn import weights
 from pyro_vrnn.media.pages.findings import Finding
 from pyro_vrnn.runs.folder import read_environment, updates_of
 from pyro_vrnn.runs.trained import Trained
+from pyro_vrnn.system.durations import duration
 
 
 def facts(run: Trained, rows: list[dict[str, Any]], stopped: str) -> list[tuple[str, str]]:
@@ -28,19 +29,6 @@ def facts(run: Trained, rows: list[dict[str, Any]], stopped: str) -> list[tuple[
     ]
     seconds = last.get("seconds")
     return found if seconds is None else [*found, ("time", f"{duration(float(seconds))} of training")]
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words: seconds, minutes or hours."""
-    return (
-        f"{seconds:.2g} s"
-        if seconds < 9.5
-        else f"{seconds:.0f} s"
-        if seconds < 120
-        else f"{seconds / 60:.0f} min"
-        if seconds < 7200
-        else f"{seconds / 3600:.1f} h"
-    )
 
 
 def diagnostics(folder: Path) -> list[Finding]:
