@@ -1,12 +1,13 @@
-"""Pages looked at in a browser: reports of small runs of several kinds, and their comparison, in headless Chromium.
+"""Pages looked at in a browser: reports of small runs of several kinds and of an experiment, and a comparison.
 
     python benchmarks/report_check.py [--out FOLDER] [--run RUN ...]
 
-It trains a few tiny models (music, speech, strokes, a table, one with hostile names), writes `report` of each and
-`compare --html` of two, and opens every page as on a phone (390 x 844) and on a desktop (1280 x 900), in light and in
-dark. It fails on any message of the browser's console, on a page wider than the phone, on any request to elsewhere, and
-if a sound does not move its cursor; screenshots are left in FOLDER for eyes. With --run the pages are those of runs
-that are there already.
+It trains a few tiny models (music, speech, strokes, a table, one with hostile names) and a tiny experiment, writes
+`report` of each and `compare --html`, and opens every page in headless Chromium as on a phone (390 x 844) and on a
+desktop (1280 x 900), in light and in dark. It fails on any message of the browser's console, on a page wider than the
+phone, on a table of up to three columns that does not fit, on a wider one that does not scroll in a box of its own, on
+any request to elsewhere, and if a sound does not move its cursor; screenshots are left in FOLDER for eyes. With --run
+the pages are those of runs and experiments that are there already.
 
 Chromium and its chromedriver are taken from the PATH, or from CHROMIUM and CHROMEDRIVER; without them it says so and
 ends with exit code 0 (make report-check is no part of make check).
@@ -32,9 +33,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tomli_w
 
 import pyro_vrnn as pv
 from pyro_vrnn.data.writer import write_sequences
+from pyro_vrnn.experiments import page as experiment_page
+from pyro_vrnn.experiments.parsing import read
+from pyro_vrnn.experiments.runner import Runner
 from pyro_vrnn.runs.pages import comparison_page
 
 EVIL = "<script>alert(1)</script>\"'&"
@@ -78,8 +83,11 @@ def main() -> int:
 
 def write_pages(out: Path, scratch: Path, there: list[Path]) -> dict[str, Path]:
     """The reports and the comparison, by name."""
-    found = [pv.load(run) for run in there] if there else [*train(scratch)]
+    grids = [folder for folder in there if experiment_page.is_experiment(folder)]
+    found = [pv.load(run) for run in there if run not in grids] if there else [*train(scratch)]
+    grids = grids if there else [experiment(scratch)]
     pages = {run.folder.name: run.report(out / f"{run.folder.name}.html", num=2) for run in found}
+    pages |= {f"{grid.name}-experiment": experiment_page.write(grid, out / f"{grid.name}.html") for grid in grids}
     if len(found) > 1:
         pages["comparison"] = comparison_page.write(found[: comparison_page.MOST_RUNS], out / "comparison.html", num=1)
     return pages
@@ -122,6 +130,28 @@ def train(scratch: Path) -> Iterator[pv.Run]:
                        settings=SMALL)  # fmt: skip
 
 
+def experiment(scratch: Path) -> Path:
+    """The folder of a tiny experiment on the music that `train` has made: long names, and an arm that fails."""
+    text = tomli_w.dumps(
+        {
+            "experiment": {"title": f"A grid {EVIL}", "recipe": "jsb-vrnn", "updates": 12, "seeds": [0, 1, 2]},
+            "settings": SMALL | {"data.path": str(scratch / "music.h5")},
+            "arm": [
+                {"name": "elbo"},
+                {
+                    "name": "importance-weighted-of-three",
+                    "settings": {"objective.name": "iwae", "objective.particles": 3},
+                },
+                {"name": "too-fast", "settings": {"training.learning_rate": 1e38}},
+            ],
+        }
+    )
+    (scratch / "grid.toml").write_text(text, "utf-8")
+    print("report-check: an experiment", file=sys.stderr)
+    Runner(read(str(scratch / "grid.toml"), out=scratch / "grid"), device="cpu").run()
+    return scratch / "grid"
+
+
 def look_at(pages: dict[str, Path], out: Path, chromium: str, driver: str, scratch: Path) -> Iterator[str]:
     """Open each page four ways; yields what is wrong."""
     with session(driver, chromium, scratch / "profile") as browser:
@@ -144,6 +174,8 @@ def one_look(browser: Browser, page: Path, where: str, screen: str, scheme: str,
     wide = browser.run("return document.documentElement.scrollWidth")
     if wide > width:
         yield f"{where}: {wide} pixels wide"
+    for label in browser.run(CUT):
+        yield f"{where}: the table {label!r} is cut"
     moved = browser.run(PLAY)
     if moved is False:
         yield f"{where}: the cursor does not follow the sound"
@@ -161,6 +193,15 @@ def one_look(browser: Browser, page: Path, where: str, screen: str, scheme: str,
             if asker.startswith("file:") and not url.startswith(("file:", "data:")):  # not the empty first tab
                 yield f"{where}: it asks for {url}"
 
+
+CUT = """
+const few = box => box.querySelectorAll("thead th").length <= 3;
+const cut = box => box.scrollWidth > box.clientWidth + 1
+  && (few(box) || !["auto", "scroll"].includes(getComputedStyle(box).overflowX));
+return [...document.querySelectorAll("table")].map(table => table.parentElement).filter(cut)
+  .map(box => box.getAttribute("aria-label") || "without a name");
+"""
+"""Tables that are wider than their place: of few columns, or in no box that scrolls."""
 
 PLAY = """
 const sound = document.querySelector("article .cursor") && document.querySelector("audio");

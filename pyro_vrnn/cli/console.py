@@ -22,6 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from pyro_vrnn.system.durations import duration
 from pyro_vrnn.training.observer import Observer
 
 PLAIN_SECONDS = 10.0
@@ -99,7 +100,7 @@ class ConsoleObserver(Observer):
             left = (self.total - row["step"]) / max(row["steps_per_second"], 1e-9)
             if self.max_seconds is not None:
                 left = min(left, max(0.0, self.max_seconds - (time.monotonic() - self.began)))
-            rate = f"{row['steps_per_second']:.1f}/s, {left / 60:.1f} min left"
+            rate = f"{row['steps_per_second']:.1f}/s, {duration(left)} left"
             self.console.print(escape(f"step {row['step']}/{self.total}  {text}  {rate}"), soft_wrap=True)
 
     def said(self, message: str) -> None:

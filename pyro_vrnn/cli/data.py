@@ -32,11 +32,12 @@ def data(
 
 def print_description(path: Path, found: dict[str, Any]) -> None:
     """A data set's summary for people."""
+    from pyro_vrnn.data.description import pace
     from pyro_vrnn.data.kinds import KINDS
 
     rate = found["steps_per_second"]
     form = [found["kind"], found["support"], f"{found['x_dim']} columns"]
-    out.print(f"{path}: {', '.join(form + ([] if rate is None else [f'{rate:.4g} steps per second']))}")
+    out.print(f"{path}: {', '.join(form + ([] if rate is None else [pace(rate)]))}")
     if found.get("recognised"):
         out.print(f"  recognised: {found['recognised']}")
     titles = {key: key for key in ("sequences", "steps", "shortest", "median", "longest")}

@@ -247,7 +247,7 @@ def _pair(text: str | None) -> tuple[int, int] | None:
 @command
 def interpolate(
     run: RunArgument,
-    first: Annotated[str, typer.Argument(metavar="A", help="A sequence (number or id) or a file.")],
+    first: Annotated[str, typer.Argument(metavar="A", help="A sequence (number or id) or a file, its first window.")],
     second: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
     more: Annotated[list[str] | None, typer.Argument(metavar="C…", help="Others after it, one by one.")] = None,
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",

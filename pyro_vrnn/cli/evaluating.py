@@ -189,6 +189,9 @@ def _drift(loaded: Run, seconds: int, data: str | None, split: str, seed: int) -
     out.print(picture)
     where = {"run": loaded.named, "checkpoint": loaded.step_folder.name, "split": split, "seed": seed}
     where["data"] = str(loaded.data(data, split).info.path)
+    if found.repeated:
+        where["note"] = f"{split} has {found.real_seconds:.3g} seconds of sound: real sound repeats itself after that"
+        out.print(f"note: {where['note']}")
     return {"schema": 1, "drift": found.as_dict(), **where, "files": [str(picture)]}
 
 

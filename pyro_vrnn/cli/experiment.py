@@ -10,6 +10,7 @@ import typer
 
 from pyro_vrnn.cli.app import DeviceOption, RunArgument, SetOption, ThreadsOption, command, set_threads
 from pyro_vrnn.cli.terminal import out
+from pyro_vrnn.system.durations import duration
 from pyro_vrnn.system.errors import ConfigError, NumericsError
 
 
@@ -33,7 +34,7 @@ def experiment(
     seeds: Annotated[str | None, typer.Option(metavar="0,1,2", help="These seeds in the place of the file's.")] = None,
     sets: SetOption = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check, and tell runs, sizes and expected hours; train nothing.")
+        bool, typer.Option("--dry-run", help="Check, and tell runs, sizes and the expected time; train nothing.")
     ] = False,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
@@ -160,7 +161,7 @@ def _dry_run(runner: Any, jobs: int) -> dict[str, Any]:
     from pyro_vrnn.experiments.tasks import expected_updates
 
     expected, left = runner.expected(), runner.left()
-    table: list[tuple[object, ...]] = [("arm", "runs", "done", "parameters", "updates", "ms per update", "hours")]
+    table: list[tuple[object, ...]] = [("arm", "runs", "done", "parameters", "updates", "ms per update", "time")]
     arms = []
     for one, cost in zip(runner.arms, runner.costs, strict=True):
         todo = [task for task in one.tasks if task in left]
@@ -177,18 +178,18 @@ def _dry_run(runner: Any, jobs: int) -> dict[str, Any]:
         length = f"{one.tasks[0].seconds:.0f} s" if arm["updates"] is None else f"{arm['updates']:,}"
         took = "-" if cost.update is None else f"{1e3 * cost.update:.3g}"
         first = (arm["arm"], arm["runs"], arm["done"], f"{arm['parameters']:,}")
-        table.append((*first, length, took, f"{arm['hours']:.2f}"))
+        table.append((*first, length, took, duration(3600 * arm["hours"])))
     hours = sum(expected[task] for task in left) / 3600
     # Weights, two moments of AdamW and the running average, float32, in up to three checkpoints.
     size = sum(one.plan.parameters * 4 * 4 * 3 * len(one.tasks) for one in runner.arms) / 1e6
     out.table(table, right=tuple(range(1, 7)))
-    out.print(f"{len(left)} of {len(runner.tasks)} runs to train, {hours:.2f} hours in turn, at most {size:.0f} MB")
+    in_turn = duration(3600 * hours)
+    out.print(f"{len(left)} of {len(runner.tasks)} runs to train, {in_turn} in turn, at most {size:.0f} MB")
     if jobs > 1:
-        out.print(
-            f"with --jobs {jobs}: {hours / min(jobs, max(1, len(left))):.2f} hours, if each has a core of its own"
-        )
+        shared = duration(3600 * hours / min(jobs, max(1, len(left))))
+        out.print(f"with --jobs {jobs}: {shared}, if each has a core of its own")
     out.print(
-        "hours are updates, validations and final bounds, times what each took here just now: the median update, and a",
+        "that is updates, validations and final bounds, times what each took here just now: the median update, and a",
         "bound of a few validation sequences, taken as proportional to steps and particles; nothing was trained",
     )
     return {

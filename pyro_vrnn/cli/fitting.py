@@ -125,8 +125,11 @@ def train(
         )
     else:
         picture = make_folder(run.folder / "figures") / "training.png"
-        curves.training_curves(runs.read_metrics(run.folder), picture, title=run.folder.name)
+        star = None if best is None else (result.best_step, result.best_nll)
+        curves.training_curves(runs.read_metrics(run.folder), picture, run.folder.name, star)
         out.print(f"curves: {picture}")
+        if result.stopped == "max-time":
+            out.print(f"more: pyro-vrnn train --resume {run.folder}, with another --max-time or without one")
         out.print(f"next: pyro-vrnn evaluate {run.folder}   its bound on test, beside baselines")
         out.print(
             f"      pyro-vrnn sample {run.folder}   pyro-vrnn inspect {run.folder}   pyro-vrnn report {run.folder}"

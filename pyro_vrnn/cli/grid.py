@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn
 from pyro_vrnn.cli.console import PLAIN_SECONDS
 from pyro_vrnn.experiments.runner import Outcome, Watch
 from pyro_vrnn.experiments.tasks import Task
+from pyro_vrnn.system.durations import duration
 from pyro_vrnn.training.observer import Observer
 
 
@@ -51,7 +52,7 @@ class GridConsole(Watch):
             self.spoke = time.monotonic()
             passed = self.spoke - self.began
             left = passed / seconds * (self.total - seconds) if seconds > 0 else self.total
-            self.said(f"{self._count()}, {100 * seconds / max(self.total, 1e-9):.0f}%, {left / 60:.1f} min left")
+            self.said(f"{self._count()}, {100 * seconds / max(self.total, 1e-9):.0f}%, {duration(left)} left")
 
     def finished(self, task: Task, outcome: Outcome) -> None:
         """Tell what became of a run, in a line that stays."""

@@ -46,7 +46,7 @@ def impute(
     from pyro_vrnn import runs
     from pyro_vrnn.runs import imputing
 
-    loaded = runs.load(run, device=device)
+    loaded = runs.load(run, device=device, say=out.say)
     files, found = imputing.write(loaded, file=file, index=index, split=split, particles=particles, seed=seed, out=out_)
     report = imputing.summary(found, particles)
     out.print(
@@ -87,7 +87,7 @@ def forecast(
     from pyro_vrnn.runs import forecasting
 
     files, found = forecasting.write(
-        runs.load(run, device=device),
+        runs.load(run, device=device, say=out.say),
         steps=steps,
         file=file,
         index=index,

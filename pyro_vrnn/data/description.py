@@ -14,6 +14,8 @@ from pyro_vrnn.data.kinds import KINDS
 from pyro_vrnn.data.schema import SPLITS, DataInfo, read_info
 from pyro_vrnn.system.errors import DataError
 
+UNITS = {"day": 86400.0, "hour": 3600.0, "minute": 60.0, "second": 1.0}
+"""Of time, in seconds, the longest first."""
 MOST_NAMED = 5
 """Columns or values that one warning names."""
 
@@ -64,6 +66,17 @@ def describe(path: str | Path) -> dict[str, Any]:
     elif info.splits["test"].sequences and _is_read(info):
         summary["floors"] = baselines(path)
     return summary
+
+
+def pace(rate: float) -> str:
+    """How often there is a step, in words: "one step per hour" for a rate of 1 / 3600 steps per second."""
+    if rate > 0.99:
+        count = f"{rate:.4g}"
+        return f"{count} {'step' if count == '1' else 'steps'} per second"
+    seconds = 1 / rate
+    name, length = next(((name, length) for name, length in UNITS.items() if seconds > 0.99 * length), ("second", 1.0))
+    count = f"{seconds / length:.4g}"
+    return f"one step per {name}" if count == "1" else f"one step per {count} {name}s"
 
 
 def _is_read(info: DataInfo) -> bool:

@@ -5,18 +5,14 @@ from __future__ import annotations
 import html
 
 from pyro_vrnn.runs import Run
-from pyro_vrnn.runs.folder import read_metrics, read_stop
+from pyro_vrnn.runs.folder import best_validation, read_metrics, read_stop, updates_of
 
 
 def table(run: Run) -> str:
     """The run of an estimator as a small HTML table, which is escaped and needs no network."""
     config = run.config
     rows = read_metrics(run.folder)
-    best = min(
-        (row for row in rows if "valid_nll_per_step" in row),
-        key=lambda row: float(row["valid_nll_per_step"]),
-        default=None,
-    )
+    best = best_validation(rows, run.state)
     count = sum(p.numel() for p in run.net.parameters())
     found = [
         ("model", f"{config.model.name}, {config.model.likelihood} output, {count:,} parameters"),
@@ -25,7 +21,9 @@ def table(run: Run) -> str:
     ]
     if rows:
         stopped = f", stopped by {why}" if (why := read_stop(run.folder)) else ""
-        found.append(("training", f"{int(rows[-1]['step']):,} updates in {float(rows[-1]['seconds']):.1f} s{stopped}"))
+        found.append(
+            ("training", f"{updates_of(run.folder, rows):,} updates in {float(rows[-1]['seconds']):.1f} s{stopped}")
+        )
     if best is not None:
         bound = config.validated
         unit = f"nats per step ({bound.name}, K={bound.particles})"

@@ -2,7 +2,7 @@
 
 With one thread on a CPU it is the processor's time, so that what else runs on the machine does not count. Of several
 threads that is the sum, and a GPU's time is not in it: there it is the time of the clock.
-Equal time is updates times that, and so are the hours that are expected.
+Equal time is updates times that, and so is the time that is expected.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from pyro_vrnn.runs.comparison import AXES
 from pyro_vrnn.runs.folder import read_config, read_metrics
 from pyro_vrnn.runs.pages.provenance import say
 from pyro_vrnn.system.errors import ConfigError
-from pyro_vrnn.system.files import write_bytes
+from pyro_vrnn.system.files import unlinked, write_bytes
 
 CHANCE = (
     "An interval is about one arm: of twenty arms that are no different, one is told apart by chance. It takes the "
@@ -45,7 +45,7 @@ def write(folder: Path, path: Path | None = None) -> Path:
         The file.
 
     Raises:
-        ConfigError: no results there yet, damaged ones, or the file cannot be written.
+        ConfigError: no results there yet, damaged ones, a symbolic link among them, or the file cannot be written.
         CheckpointError: the settings or the metrics of a run are damaged.
     """
     path = path or folder / "report.html"
@@ -58,6 +58,7 @@ def write(folder: Path, path: Path | None = None) -> Path:
 def page(folder: Path) -> Grid:
     """All that the page says; see `write`."""
     here = folder.resolve()  # so that it is never taken for the shipped experiment of that name
+    unlinked(here, here / stored.FILE)
     experiment = read(str(here))
     results = stored.read(here, experiment)
     order = {arm.name: n for n, arm in enumerate(experiment.arms)}
@@ -75,6 +76,7 @@ def page(folder: Path) -> Grid:
         title=experiment.title,
         facts=facts,
         failures=_failures(results),
+        notes=results.get("notes", []),
         parts=[_part(here, section, results, experiment) for section in results["sections"]],
         settings=_settings(experiment, configs),
         runs=_runs(results),
@@ -89,7 +91,8 @@ def page(folder: Path) -> Grid:
 def _config(folder: Path, arm: str, experiment: Experiment) -> RunConfig | None:
     """The settings of an arm's first run that was begun."""
     runs = [folder / "runs" / arm / f"seed-{seed}" for seed in experiment.seeds]
-    return next((read_config(run) for run in runs if (run / "config.toml").is_file()), None)
+    begun = (run for run in runs if unlinked(folder, run / "config.toml").is_file())
+    return next((read_config(run) for run in begun), None)
 
 
 def _failures(results: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -125,7 +128,7 @@ def _part(folder: Path, section: Mapping[str, Any], results: Mapping[str, Any], 
     names = [arm["arm"] for arm in section["arms"]]
     return Part(
         title=table.section_title(section),
-        conclusions=_conclusions(section, len(results["seeds"])),
+        conclusions=_conclusions(section, results),
         tables=tables,
         spreads=_spreads(section, order),
         legend=[(figures.mark(order[name]), name) for name in names],
@@ -138,21 +141,35 @@ def _scored(section: Mapping[str, Any]) -> list[str]:
     return [q for q in section["quantities"] if q not in ("updates", "sequences", TIMED, "kl")]
 
 
-def _conclusions(section: Mapping[str, Any], seeds: int) -> list[str]:
-    """What can be concluded of the last bound, and what cannot."""
+def _conclusions(section: Mapping[str, Any], results: Mapping[str, Any]) -> list[str]:
+    """What can be concluded of the first bound that was asked for, and what cannot."""
     scored, reference = _scored(section), section["reference"]
     others = [arm for arm in section["arms"] if arm["difference"] is not None]
     if not scored or not others:
         return []
     quantity = scored[1] if len(scored) > 1 else scored[0]  # the first bound that was asked for
     kinds: dict[str, list[str]] = {}
+    waiting = {run["arm"] for run in results["runs"] if run["status"] == "waiting"}
+    numbers = {arm["arm"] for arm in section["arms"] if arm["spread"][quantity] is not None}
     for arm in others:
-        found = arm["difference"].get(quantity)
-        kind = (
-            "none" if found is None else "one" if found["low"] is None else
-            "better" if found["high"] < 0 else "worse" if found["low"] > 0 else "open"
-        )  # fmt: skip
-        kinds.setdefault(kind, []).append(arm["arm"])
+        found, name = arm["difference"].get(quantity), arm["arm"]
+        if found is not None:
+            kind = (
+                "one"
+                if found["low"] is None
+                else "better"
+                if found["high"] < 0
+                else "worse"
+                if found["low"] > 0
+                else "open"
+            )
+        elif name not in numbers:
+            kind = "waiting" if name in waiting else "failed"
+        elif reference in numbers:
+            kind = "apart"
+        else:
+            kind = "early" if reference in waiting else "alone"
+        kinds.setdefault(kind, []).append(name)
     said = [
         f"{words} {', '.join(kinds[kind])}"
         for kind, words in {
@@ -160,12 +177,16 @@ def _conclusions(section: Mapping[str, Any], seeds: int) -> list[str]:
             "worse": f"worse than {reference}, with an interval above 0:",
             "open": "no difference shown, as their intervals hold 0:",
             "one": "nothing can be concluded, as one seed has no spread:",
-            "none": "not measured yet:",
+            "apart": f"measured, but in no seed that {reference} has a number of:",
+            "early": f"measured, while {reference} is not yet:",
+            "alone": f"measured, but with nothing to be compared with, as {reference} has failed:",
+            "waiting": "not measured yet:",
+            "failed": "without a number, as told under what failed:",
         }.items()
         if kind in kinds
     ]
     first = f"By {section['quantities'][quantity]}: {'; '.join(said)}."
-    return [first, CHANCE] if seeds > 1 else [first]
+    return [first, CHANCE] if len(results["seeds"]) > 1 else [first]
 
 
 def _spreads(section: Mapping[str, Any], order: Mapping[str, int]) -> list[Figure]:
@@ -201,14 +222,15 @@ def _curves(folder: Path, section: Mapping[str, Any], experiment: Experiment) ->
         means: dict[str, list[dict[str, float]]] = {}
         for name in (name for name in order if name in done):
             seeds = [seed for seed in experiment.seeds if str(seed) in done[name]]
-            logged = [read_metrics(folder / "runs" / name / f"seed-{seed}") for seed in seeds]
+            runs = [folder / "runs" / name / f"seed-{seed}" for seed in seeds]
+            logged = [read_metrics(unlinked(folder, run / "metrics.jsonl").parent) for run in runs]
             both = [[(r[axis], r[key]) for r in rows if r.get(axis) is not None and key in r] for rows in logged]
             curves = [([x for x, _ in rows], [y for _, y in rows]) for rows in both if rows]
             if curves:
                 at, values = together(curves)
                 pairs = zip(at.tolist(), values.mean(0).tolist(), strict=True)
                 means[name] = [{axis: x, "mean": y} for x, y in pairs]
-        what = f"Validation NLL by {section['validated']}, nats per step, mean over seeds"
+        what = f"Validation NLL by {section['validated']}, nats per step, mean over seeds where all are"
         drawn += figures.compared_curves(means, {axis: label}, what, "mean", order)
     return drawn
 

@@ -14,7 +14,7 @@ from pyro_vrnn.experiments import shipped
 from pyro_vrnn.experiments.plan import FILE, UNITS, Arm, Bound, Experiment, Length
 from pyro_vrnn.objectives import OBJECTIVES
 from pyro_vrnn.system.errors import ConfigError, check_seed, choose
-from pyro_vrnn.system.files import safe_name
+from pyro_vrnn.system.files import safe_name, unlinked
 
 MAX_BYTES = 1 << 20
 SPLITS = ("train", "valid", "test")
@@ -40,14 +40,14 @@ def read(
         sets: "key=value" texts, for all runs.
 
     Raises:
-        ConfigError: no such experiment; something unknown, missing or contradictory in it.
+        ConfigError: no such experiment; something unknown, missing or contradictory in it; a link in a folder.
     """
     path = Path(named)
     if named in shipped.names():
         text, name, where = shipped.text(named), named, named
     else:
         folder = path if (path / FILE).is_file() else None
-        path = path / FILE if folder is not None else path
+        path = unlinked(path, path / FILE) if folder is not None else path
         if not path.is_file():
             error = choose("experiment", named, shipped.names())
             raise ConfigError(error.message, f"{error.hint or 'or give'} the path of a TOML file".strip())

@@ -142,7 +142,7 @@ def _results(experiment: Experiment) -> Check:
             "runs": _list(run),
             "sections": _list(_section(arm, experiment)),
         },
-        {"timing": _text},  # of before: without it
+        {"timing": _text, "notes": _list(_text)},  # of before: without them
     )
 
     def check(found: Any, at: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,11 +16,12 @@ import torch
 from pyro_vrnn.experiments import costs, figures, processes, table, work
 from pyro_vrnn.experiments.costs import Cost
 from pyro_vrnn.experiments.plan import FILE, Experiment
+from pyro_vrnn.experiments.results import FILE as RESULTS
 from pyro_vrnn.experiments.summary import summarise
 from pyro_vrnn.experiments.tasks import Task, planned
 from pyro_vrnn.runs.folder import read_metrics
 from pyro_vrnn.system.errors import ConfigError
-from pyro_vrnn.system.files import make_folder, write_bytes, write_json
+from pyro_vrnn.system.files import cannot_write, make_folder, write_bytes, write_json
 from pyro_vrnn.training.observer import Observer
 
 TELL_SECONDS = 0.2
@@ -128,32 +130,50 @@ class Runner:
         Raises:
             UserError: what a training raises, but for numbers that are not finite: such a run is told in the table.
         """
-        out = make_folder(self.experiment.out)
-        with _owned(out):
-            write_bytes(out / FILE, self.experiment.to_toml().encode("utf-8", "surrogateescape"))
-            self._read()  # another process may have ended
-            left = self.left()
-            progress = _Progress(self, left)
-            try:
-                if left:
-                    seconds = sum(progress.expected[task] for task in left)
-                    self.watch.begin(len(self.tasks) - len(left), len(self.tasks), seconds)
-                self.signal = (
-                    self._in_turn(left, progress)
-                    if jobs == 1
-                    else processes.together(left, jobs, self.device, self.carry, self.done, progress.poll)
-                )
-            finally:
-                self.watch.ended()
-            results = self._write()
-            results["figures"] = [str(path) for path in figures.draw(self.arms, self.outcomes, results, out)]
-            return results
+        try:
+            with _owned(make_folder(self.experiment.out)):
+                return self._run(jobs)
+        except KeyboardInterrupt:  # while updates were timed or figures drawn, or it was asked for twice
+            done = len(self.tasks) - len(self.left())
+            again = shlex.join(["pyro-vrnn", "experiment", str(self.experiment.out)])
+            raise KeyboardInterrupt(f"{done} of {len(self.tasks)} runs are done; {again} continues") from None
+
+    def _run(self, jobs: int) -> dict[str, Any]:
+        """Do it; see `run`."""
+        out = self.experiment.out
+        self._keep_plan()
+        self._read()  # another process may have ended
+        left = self.left()
+        progress = _Progress(self, left)
+        self._write()  # with the seeds and arms of now
+        try:
+            if left:
+                seconds = sum(progress.expected[task] for task in left)
+                self.watch.begin(len(self.tasks) - len(left), len(self.tasks), seconds)
+            self.signal = (
+                self._in_turn(left, progress)
+                if jobs == 1
+                else processes.together(left, jobs, self.device, self.carry, self.done, progress.poll)
+            )
+        finally:
+            self.watch.ended()
+        results = self._write()
+        results["figures"] = [str(path) for path in figures.draw(self.arms, self.outcomes, results, out)]
+        return results
+
+    def _keep_plan(self) -> None:
+        """Write experiment.toml; results of another plan go, since nobody could read them by this one."""
+        path, text = self.experiment.out / FILE, self.experiment.to_toml().encode("utf-8", "surrogateescape")
+        if path.is_file() and path.read_bytes() != text:
+            with cannot_write(path):
+                (self.experiment.out / RESULTS).unlink(missing_ok=True)
+        write_bytes(path, text)
 
     def _write(self) -> dict[str, Any]:
         """The results so far."""
         done = {task: o if work.is_done(task, o) else None for task, o in self.outcomes.items()}
         results = summarise(self.experiment, self.arms, done, self.costs, costs.timing(self.device)[0])
-        write_json(self.experiment.out / "results.json", results)
+        write_json(self.experiment.out / RESULTS, results)
         table.write(results, self.experiment.out)
         return results
 

@@ -17,6 +17,9 @@ Outcomes = Mapping[Task, Mapping[str, Any] | None]
 Rows = list[dict[str, Any]]
 TIMED = "time"
 """The quantity that depends on how fast this machine is."""
+TIMING_NOISE = 0.1
+"""A look this share of the equal time beyond it counts: what updates cost is known no better, and of two arms that cost
+the same neither loses its last look by chance."""
 
 
 def validations(task: Task) -> Rows:
@@ -84,6 +87,7 @@ def summarise(
         "failed": sum(state["status"] == "failed" for state in states),
         "unscored": sum(len(state.get("unscored", {})) for state in states),
         "timing": timing,
+        "notes": [f"arm {one.arm.name!r}: {note}" for one in arms for note in one.notes],
         "runs": states,
         "sections": [_section(experiment, section, outcomes, cost) for section in sections_of(arms)],
     }
@@ -115,6 +119,8 @@ def _section(experiment: Experiment, section: Section, outcomes: Outcomes, costs
     for task, own in rows.items():
         for quantity, value in _values(task, own, outcomes[task] or {}, limits, update[task.arm]).items():
             values.setdefault(quantity, {name: {} for name in names})[task.arm][task.seed] = value
+    if TIMED in limits:
+        values.setdefault(TIMED, {name: {} for name in names})
     for task in rows:  # a column of its own even where no run has a number
         for title in (outcomes[task] or {}).get("unscored", {}):
             values.setdefault(title, {name: {} for name in names})
@@ -169,13 +175,15 @@ def _values(
     task: Task, rows: Rows, outcome: Mapping[str, Any], limits: Mapping[str, float], update: float | None
 ) -> dict[str, float]:
     """All that is reported of a run."""
-    found: dict[str, float | None] = {"valid": min((row["valid_nll_per_step"] for row in rows), default=None)}
+    # A longer length continues a run without the row of its look at the end, which may be what BEST is.
+    looks = [outcome["best"]["valid_nll_per_step"], *(row["valid_nll_per_step"] for row in rows)]
+    found: dict[str, float | None] = {"valid": min(looks)}
     for key, name in _COUNTED.items():
         # Of sequences, runs of as many updates can differ by a short batch of theirs, which comes at another place.
         within = task.config.data.batch_size - 1 if key == "sequences" else 0
         found[key] = best_until(rows, name, limits[key] + within)
     if update is not None and TIMED in limits:
-        found[TIMED] = best_until(rows, "step", limits[TIMED] / update * (1 + 1e-9))
+        found[TIMED] = best_until(rows, "step", limits[TIMED] / update * (1 + TIMING_NOISE))
     for title, bound in outcome["bounds"].items():
         found[title] = bound["nll_per_step"]
     first = outcome["bounds"].get(task.bounds[0].title)

@@ -39,6 +39,8 @@ def markdown(results: Mapping[str, Any]) -> list[str]:
         lines += [f"Not finished: {len(waiting)} of {len(results['runs'])} runs are still to be done.", ""]
     for section in results["sections"]:
         lines += _section(section, results)
+    if results["notes"]:
+        lines += ["## Notes on settings", "", *(f"- {note}" for note in results["notes"]), ""]
     failures = [run for run in results["runs"] if run["status"] == "failed"]
     if failures:
         lines += ["## Runs that failed", "", "They are left out of all numbers above.", ""]
@@ -76,7 +78,8 @@ def section_words(section: Mapping[str, Any], results: Mapping[str, Any]) -> str
     told += "and the other bounds are those of that checkpoint. "
     told += f"Seeds {', '.join(map(str, seeds))}: mean ± standard deviation." if len(seeds) > 1 else ""
     told += f"One seed ({seeds[0]}): there is no spread, and a difference may be chance." if len(seeds) == 1 else ""
-    return told + (f" Equal {unit}." if unit else " Each arm has the length of its recipe.")
+    told += f" Equal {unit}." if unit else " Each arm has the length of its recipe."
+    return told + " Each run counts to its end here; the curves are drawn as far as all seeds of an arm go."
 
 
 def values(section: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:

@@ -19,6 +19,7 @@ from pyro_vrnn.objectives import make_objective
 from pyro_vrnn.runs.folder import read_config
 from pyro_vrnn.runs.plan import Plan, plan
 from pyro_vrnn.system.errors import CheckpointError, ConfigError, DataError, UserError
+from pyro_vrnn.system.files import unlinked
 from pyro_vrnn.training import checkpoint
 
 UNENDING = 1_000_000
@@ -80,6 +81,8 @@ class Planned:
     arm: Arm
     plan: Plan
     tasks: tuple[Task, ...]
+    notes: tuple[str, ...] = ()
+    """What a user should be told of its settings, such as those that its model does not have."""
 
 
 def planned(experiment: Experiment, say: Callable[[str], None] = lambda message: None) -> list[Planned]:
@@ -187,7 +190,7 @@ def _planned(experiment: Experiment, arm: Arm, say: Callable[[str], None]) -> Pl
             seconds=amount if length is not None and length.unit == "seconds" else None,
         )
         tasks.append(task)
-    return Planned(arm, first, tuple(tasks))
+    return Planned(arm, first, tuple(tasks), resolved.notes)
 
 
 def epoch_pieces(plan: Plan, seed: int, epoch: int) -> list[Piece]:
@@ -220,7 +223,10 @@ def expected_updates(task: Task, plan: Plan) -> int | None:
 
 
 def _check_run(task: Task) -> None:
-    """CheckpointError where the folder holds a run that is not this one."""
+    """CheckpointError where the folder holds a run that is not this one; ConfigError where it leads elsewhere."""
+    for name in ("config.toml", "metrics.jsonl", "checkpoints"):
+        unlinked(task.folder.parents[2], task.folder / name)
+    unlinked(task.folder.parents[2], task.outcome_path)
     if not (task.folder / "config.toml").is_file() or not checkpoint.begun(task.folder):
         return
     try:

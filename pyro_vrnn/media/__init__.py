@@ -20,7 +20,7 @@ import numpy as np
 
 from pyro_vrnn.data.format import DataFormat
 from pyro_vrnn.media.drawings import Drawings
-from pyro_vrnn.media.medium import Array, Medium, Shown
+from pyro_vrnn.media.medium import Array, Medium, Say, Shown, silent
 from pyro_vrnn.media.pianorolls import PianoRolls
 from pyro_vrnn.media.pictures import Caption
 from pyro_vrnn.media.sounds import Sounds
@@ -79,13 +79,18 @@ def overview(form: DataFormat, sequences: list[Array], path: Path, titles: list[
     return path if MEDIA[form.kind].overview(form, sequences, path, titles, given) else None
 
 
-def read(form: DataFormat, path: Path) -> Array:
+def read(form: DataFormat, path: Path, say: Say = silent) -> Array:
     """A file of the kind that the model samples, as stored values [T, columns].
 
+    Args:
+        form: of the data that the model was trained on.
+        path: the file.
+        say: told what was done to it, such as that sound was brought to another sample rate.
+
     Raises:
-        DataError: it is not of this kind, rate or width.
+        DataError: it is not of this kind or width.
     """
-    return MEDIA[form.kind].read(form, path)
+    return MEDIA[form.kind].read(form, path, say)
 
 
 def posterior(form: DataFormat, x: Array, kl: Array, mean: Array, path: Path, title: str) -> Path | None:

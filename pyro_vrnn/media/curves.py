@@ -18,17 +18,20 @@ Floats = NDArray[np.float64]
 COLOURS = (BLUE, ORANGE, GREEN, RED, "#CC79A7", "#56B4E9", "#000000")
 
 
-def training_curves(rows: Sequence[Mapping[str, Any]], path: str | Path, title: str = "") -> None:
+def training_curves(
+    rows: Sequence[Mapping[str, Any]], path: str | Path, title: str = "", best: tuple[int, float] | None = None
+) -> None:
     """Draw the rows of a run's `metrics.jsonl`: bound and reconstruction, KL, and KL weight.
 
     Values that are missing or None are left out. From 100 logged steps on, the bold curve of a training value
     is its moving average over a fiftieth of them. The first few steps, if far above the rest, leave the page.
 
     Args:
-        rows: logged steps (`step`, `loss`, `nll`, `kl`, `beta`) and validations (`step`, `best`,
-            `valid_nll_per_step`, `valid_kl_per_step`), nats per step of a sequence.
+        rows: logged steps (`step`, `loss`, `nll`, `kl`, `beta`) and validations (`step`, `valid_nll_per_step`,
+            `valid_kl_per_step`), nats per step of a sequence.
         path: the PNG to write.
         title: shown as it is.
+        best: step and value of the best validation, if there is one; the row of a look at a stop may be gone.
     """
     figure = new_figure(9, 6.4)
     top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=[3.4, 1.6, 0.9])
@@ -38,9 +41,8 @@ def training_curves(rows: Sequence[Mapping[str, Any]], path: str | Path, title: 
     _curve(middle, rows, "kl", ORANGE, "training")
     _curve(middle, rows, "valid_kl_per_step", BLUE, "validation", marker="o")
     _curve(bottom, rows, "beta", GREEN, "", smooth=False)
-    best = [row for row in rows if row.get("best") and row.get("valid_nll_per_step") is not None]
-    if best:
-        step, value = best[-1]["step"], best[-1]["valid_nll_per_step"]
+    if best is not None:
+        step, value = best
         for axes in (top, middle, bottom):
             axes.axvline(step, color=BLUE, linewidth=0.8, linestyle=":", zorder=1)
         label = f"best: {value:.3f} at step {step:,}"

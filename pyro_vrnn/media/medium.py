@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,14 @@ class Shown:
     """A sentence below it, not escaped."""
 
 
+Say = Callable[[str], None]
+"""Takes one line for people."""
+
+
+def silent(message: str) -> None:
+    """Tell nobody."""
+
+
 class Medium(ABC):
     """How sequences of one kind are shown to people. Values are as stored in a data file, [T, columns]."""
 
@@ -53,11 +62,11 @@ class Medium(ABC):
         """Draw one picture of several sequences; whether there is one for this kind."""
         return False
 
-    def read(self, form: DataFormat, path: Path) -> Array:
-        """Read a file of this kind back, [T, columns].
+    def read(self, form: DataFormat, path: Path, say: Say = silent) -> Array:
+        """Read a file of this kind back, [T, columns]; `say` is told what was done to it, if anything was.
 
         Raises:
-            DataError: it is not of this kind, rate or width.
+            DataError: it is not of this kind or width.
         """
         raise DataError(
             f"{path}: files of this kind are not read", "choose a sequence of the data by its number or id", path

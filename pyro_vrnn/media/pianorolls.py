@@ -11,7 +11,7 @@ from pyro_vrnn.data.format import DataFormat
 from pyro_vrnn.data.notes import held_notes
 from pyro_vrnn.data.sources.midifile import read_midi, read_song
 from pyro_vrnn.media import figures
-from pyro_vrnn.media.medium import Array, Medium, Shown, beside
+from pyro_vrnn.media.medium import Array, Medium, Say, Shown, beside, silent
 from pyro_vrnn.media.midi_writer import write_midi
 from pyro_vrnn.media.pages import drawn
 from pyro_vrnn.media.pictures import Caption
@@ -64,7 +64,7 @@ class PianoRolls(Medium):
         figures.pianorolls(list(rolls), path, titles, lowest_pitch=lowest[0], prime_steps=given)
         return True
 
-    def read(self, form: DataFormat, path: Path) -> Array:
+    def read(self, form: DataFormat, path: Path, say: Say = silent) -> Array:
         """Read a MIDI file at the rate and with the notes of the data."""
         assert form.steps_per_second is not None
         columns = _columns(form)

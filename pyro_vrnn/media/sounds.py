@@ -12,7 +12,7 @@ import numpy as np
 
 from pyro_vrnn.data.format import DataFormat
 from pyro_vrnn.media import pictures
-from pyro_vrnn.media.medium import Array, Medium, Shown, beside
+from pyro_vrnn.media.medium import Array, Medium, Say, Shown, beside, silent
 from pyro_vrnn.media.pages import drawn
 from pyro_vrnn.media.pictures import Caption
 from pyro_vrnn.system.errors import DataError
@@ -56,28 +56,28 @@ class Sounds(Medium):
         pictures.waves(waves, path, titles, form.sample_rate, given * form.frame_length)
         return True
 
-    def read(self, form: DataFormat, path: Path) -> Array:
+    def read(self, form: DataFormat, path: Path, say: Say = silent) -> Array:
         """Read the beginning of a sound file, int16 [T, frame]; what `prepare audio` would skip is refused.
 
-        It is multiplied by the gain of the recordings that the model was trained on.
+        It is brought to the sample rate of the recordings that the model was trained on, as `prepare audio --resample`
+        does it, and multiplied by their gain.
         """
         from pyro_vrnn.data.sources.decoding import Decoder, Recording, Tally, Unusable
 
-        rate, samples = form.sample_rate, 0
+        rate, samples, tally = form.sample_rate, 0, Tally()
         blocks = []
         try:
-            with Decoder(rate, resample=False, gain=form.gain) as decoder:
-                for block in decoder.read(Recording(path, path.name, path.stem, ""), Tally()):
+            with Decoder(rate, resample=True, gain=form.gain) as decoder:
+                for block in decoder.read(Recording(path, path.name, path.stem, ""), tally):
                     blocks.append(block[: LONGEST_SECONDS * rate - samples])
                     samples += len(blocks[-1])
                     if len(blocks[-1]) < len(block):
+                        say(f"note: {path}: its first {LONGEST_SECONDS} seconds are read")
                         break
         except Unusable as error:
             raise DataError(f"{path}: {error}", "give a wav, flac, ogg or mp3 file", path) from error
-        except DataError as error:
-            hint = f"pyro-vrnn prepare convert FILE --sample-rate {rate} --resample --out DIR"
-            words = error.message.removeprefix(f"{path.name}: ")
-            raise DataError(f"{path}: {words}, as the model was trained on", hint, path) from error
+        if tally.rate != rate:
+            say(f"note: {path}: resampled from {tally.rate} to {rate} samples per second, as the model has them")
         frames = samples // form.frame_length
         if frames == 0:
             raise DataError(f"{path}: shorter than a frame of {form.frame_length} samples", "give a longer one", path)

@@ -13,7 +13,7 @@ import numpy as np
 
 from pyro_vrnn.data.format import DataFormat
 from pyro_vrnn.media import pictures
-from pyro_vrnn.media.medium import Array, Medium, Shown, beside
+from pyro_vrnn.media.medium import Array, Medium, Say, Shown, beside, silent
 from pyro_vrnn.media.pages import drawn
 from pyro_vrnn.media.pictures import Caption
 from pyro_vrnn.system.errors import DataError
@@ -55,11 +55,11 @@ class Tables(Medium):
         pictures.images(sequences, path, titles, marks=[given] if given else [])
         return True
 
-    def read(self, form: DataFormat, path: Path) -> Array:
+    def read(self, form: DataFormat, path: Path, say: Say = silent) -> Array:
         """Read a table as `prepare vectors` does, NaN where a value is missing; of several sequences the first."""
         from pyro_vrnn.data.sources.othertables import read_one
 
-        values = read_one(path, form.columns, form.x_dim, form.missing_cells)
+        values = read_one(path, form.columns, form.x_dim, form.missing_cells, say)
         if np.isnan(values).any() and not form.missing:
             step = int(np.argmax(np.isnan(values).any(1)))
             hint = "the model was trained on data without missing values"

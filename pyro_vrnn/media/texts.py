@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pyro_vrnn.data.format import DataFormat
-from pyro_vrnn.media.medium import Array, Medium, Shown, beside
+from pyro_vrnn.media.medium import Array, Medium, Say, Shown, beside, silent
 from pyro_vrnn.media.pictures import Caption
 from pyro_vrnn.system.errors import DataError
 from pyro_vrnn.system.files import write_bytes
@@ -30,7 +30,7 @@ class Texts(Medium):
         write_bytes(path, text.encode("utf-8", "backslashreplace"))
         return path, None, {"symbols": len(stored)}
 
-    def read(self, form: DataFormat, path: Path) -> Array:
+    def read(self, form: DataFormat, path: Path, say: Say = silent) -> Array:
         """Read a text in UTF-8 as the numbers of its symbols."""
         if path.suffix.lower() == ".pgn":
             hint = "write its moves in a text file, without numbers: e4 e5 Nf3"

@@ -11,7 +11,7 @@ from typing import Any
 from pyro_vrnn import weights
 from pyro_vrnn.config import RunConfig
 from pyro_vrnn.media import curves
-from pyro_vrnn.runs.folder import read_config, read_content, read_environment, read_metrics
+from pyro_vrnn.runs.folder import best_validation, read_config, read_content, read_environment, read_metrics
 from pyro_vrnn.system.errors import ConfigError
 from pyro_vrnn.system.files import make_folder
 from pyro_vrnn.training import checkpoint
@@ -33,6 +33,8 @@ class Compared:
     config: RunConfig
     settings: dict[str, Any]
     rows: list[dict[str, Any]]
+    state: dict[str, Any]
+    """Where the training stood at BEST."""
 
     @property
     def bound(self) -> str:
@@ -48,8 +50,10 @@ class Compared:
 
     @property
     def best(self) -> dict[str, Any]:
-        """The row of the best validation."""
-        return min(self.rows, key=lambda row: float(row["valid_nll_per_step"]))
+        """The `step` and the `valid_nll_per_step` of the best validation."""
+        found = best_validation(self.rows, self.state)
+        assert found is not None, "read() has found a validation"
+        return found
 
 
 def read(run: Path) -> Compared:
@@ -59,14 +63,14 @@ def read(run: Path) -> Compared:
         CheckpointError: no run there.
         ConfigError: it has not been validated yet.
     """
-    folder, _ = checkpoint.find(run)
+    folder, step_folder = checkpoint.find(run)
     config = read_config(folder)
     settings = {f"{section}.{key}": value for section, part in config.to_dict().items() for key, value in part.items()}
     settings["init_from"] = read_environment(folder).get("init_from")
     rows = [row for row in read_metrics(folder) if "valid_nll_per_step" in row]
     if not rows:
         raise ConfigError(f"{folder}: no validation yet", "train it for longer; a validation comes after an epoch")
-    return Compared(folder, config, settings, rows)
+    return Compared(folder, config, settings, rows, checkpoint.read_state(step_folder))
 
 
 @dataclass(frozen=True)
@@ -185,7 +189,7 @@ def _named(groups: list[list[Compared]], varied: list[str]) -> dict[str, list[Co
     named: dict[str, list[Compared]] = {}
     for runs in groups:
         first = runs[0]
-        label = ", ".join(f"{_short(key)}={first.settings[key]}" for key in keys)
+        label = ", ".join(_said(key, first.settings[key]) for key in keys)
         label = label or first.config.model.name
         if len(label) > LONGEST_LABEL or label in named:
             label = first.folder.name
@@ -193,10 +197,11 @@ def _named(groups: list[list[Compared]], varied: list[str]) -> dict[str, list[Co
     return named
 
 
-def _short(key: str) -> str:
-    """A setting's name without its section; that of `objective.name` is the section."""
-    section, _, leaf = key.rpartition(".")
-    return section if leaf == "name" else leaf
+def _said(key: str, value: Any) -> str:
+    """A setting as a legend says it: a model and an objective by their names, particles as K, others by theirs."""
+    _, _, leaf = key.rpartition(".")
+    words = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return words if leaf == "name" else f"K={words}" if leaf == "particles" else f"{leaf.replace('_', ' ')} {words}"
 
 
 def _legend(name: str, members: Sequence[Compared]) -> str:

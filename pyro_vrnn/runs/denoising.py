@@ -78,28 +78,46 @@ def measure(form: DataFormat, unit: float | None = 1.0) -> str:
     """What an error is, in words; `unit` as in `errors`."""
     words = {"binary": "share of bits that are wrong", "categorical": "share of symbols that are wrong"}
     of = " of the moves, without the pen" if form.traits.pen else ""
-    one = "in squared units of what the model reads" if unit is None else "1 is the variance of the training data"
+    own = "16-bit steps" if form.traits.sampled else "units of the data"
+    one = f"in squared {own}" if unit is None else "1 is the variance of the training data"
     return words.get(form.support, f"mean square error{of}; {one}")
 
 
-def errors(form: DataFormat, clean: Array, spoilt: Array, back: Array, unit: float | None = 1.0) -> Errors:
+def square_error(form: DataFormat, clean: Array, found: Array, unit: float | None = 1.0) -> float | None:
+    """The mean square error over the values that were observed; None where none was.
+
+    Args:
+        form: of the data that the model was trained on.
+        clean, found: as models read them. [T, X] each.
+        unit: as in `errors`.
+    """
+    apart = np.square(found.astype(np.float64) - clean)  # of bits: whether they differ
+    if unit is None and form.scale:
+        apart *= np.square(np.asarray(form.scale, np.float64))
+    seen = _numbers(form, apart)[_numbers(form, ~np.isnan(clean))]
+    return float(seen.mean() / (unit or 1.0)) if seen.size else None
+
+
+def errors(form: DataFormat, clean: Array, spoilt: Array, back: Array, unit: float | None = 1.0) -> Errors | None:
     """The errors of one sequence, all of them over the values that were observed; those that are missing are left out.
 
     Args:
         form: of the data.
         clean, spoilt, back: without noise, as the model was given it, and as it came back; [T, X] each.
-        unit: `variance` of the training split, which a square error of numbers is divided by; None if it is not known.
+        unit: `variance` of the training split, which a square error of numbers is divided by; None if it is not known:
+            then it is in the squared units of the data.
+
+    Returns:
+        None where nothing was observed.
     """
-    known = None if form.symbols else _numbers(form, ~np.isnan(clean))
-
-    def error(found: Array) -> float:
-        if known is None:
-            return float(np.mean(found.argmax(-1) != clean.argmax(-1)))
-        apart = _numbers(form, np.square(found.astype(np.float64) - clean))  # of bits: whether they differ
-        return float(apart[known].mean() / (unit or 1.0))
-
-    filters = {} if form.symbols else {width: error(median(spoilt, width, form)) for width in WIDTHS}
-    return Errors(error(spoilt), error(back), filters)
+    if form.symbols:
+        before, after = (float(np.mean(x.argmax(-1) != clean.argmax(-1))) for x in (spoilt, back))
+        return Errors(before, after, {})
+    found = [square_error(form, clean, x, unit) for x in (spoilt, back)]
+    filters = {width: square_error(form, clean, median(spoilt, width, form), unit) for width in WIDTHS}
+    if found[0] is None or found[1] is None:
+        return None
+    return Errors(found[0], found[1], {width: value for width, value in filters.items() if value is not None})
 
 
 def summary(form: DataFormat, found: Sequence[Errors], unit: float | None = 1.0) -> dict[str, Any]:
@@ -107,15 +125,17 @@ def summary(form: DataFormat, found: Sequence[Errors], unit: float | None = 1.0)
 
     Args:
         form: of the data.
-        found: what `errors` gave.
+        found: what `errors` gave; if there is nothing, all are None.
         unit: what it was given.
     """
-    filters = {width: float(np.mean([one.median[width] for one in found])) for width in found[0].median}
+    filters = {
+        width: float(np.mean([one.median[width] for one in found])) for width in (found[0].median if found else ())
+    }
     best = min(filters, key=lambda width: filters[width]) if filters else None
     return {
         "error": measure(form, unit),
-        "error_before": float(np.mean([one.before for one in found])),
-        "error_after": float(np.mean([one.after for one in found])),
+        "error_before": float(np.mean([one.before for one in found])) if found else None,
+        "error_after": float(np.mean([one.after for one in found])) if found else None,
         "error_median": None if best is None else filters[best],
         "median_width": best,
         "median_by_width": {str(width): value for width, value in filters.items()},
@@ -124,6 +144,8 @@ def summary(form: DataFormat, found: Sequence[Errors], unit: float | None = 1.0)
 
 def words(facts: Mapping[str, Any]) -> str:
     """What `summary` says, in one line for people."""
+    if facts["error_before"] is None:
+        return "nothing observed: there is no error to tell"
     filtered, width = facts["error_median"], facts["median_width"]
     beside = "" if filtered is None else f", from a median filter over {width} steps {filtered:.4g}"
     before, after = facts["error_before"], facts["error_after"]

@@ -62,6 +62,13 @@ class Drift:
     """The first number for as many stretches of real sound, those that follow the same beginnings. [S]"""
     real_distance_db: list[float]
     """Likewise the second number. [S]"""
+    real_seconds: float | None = None
+    """How much real sound of the split was read; a stretch that is longer repeats it. None where it is not known."""
+
+    @property
+    def repeated(self) -> bool:
+        """Whether the stretches of real sound repeat themselves, so that real sound past that is no other."""
+        return self.real_seconds is not None and self.real_seconds < self.seconds + self.prime_seconds
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -201,7 +208,8 @@ def measure(
     reference = float(np.mean(train**2)), power_spectrum(train.reshape(-1), rate)
     energy, distance = by_second(own.reshape(num, -1), rate, *reference)
     real_energy, real_distance = by_second(held[rows[:, first:]].reshape(num, -1), rate, *reference)
-    return Drift(seconds, num, first * size / rate, energy, distance, real_energy, real_distance)
+    there = held.size / rate
+    return Drift(seconds, num, first * size / rate, energy, distance, real_energy, real_distance, there)
 
 
 def by_second(sounds: NDArray[Any], rate: int, power: float, spectrum: Floats) -> tuple[list[float], list[float]]:
@@ -255,7 +263,8 @@ def write(
     found = measure(run, seconds, split=split, **options)
     path = make_folder(out or run.output("figures")) / f"drift-{split}.png"
     own, real = (found.energy_db, found.distance_db), (found.real_energy_db, found.real_distance_db)
-    drift_by_second(
-        {"its own continuation": own}, real, path, f"{run.folder.name}: {found.num} continuations of {split}"
-    )
+    title = f"{run.folder.name}: {found.num} continuations of {split}"
+    if found.repeated:
+        title += f", whose {found.real_seconds:.3g} s of real sound repeat"
+    drift_by_second({"its own continuation": own}, real, path, title)
     return path, found

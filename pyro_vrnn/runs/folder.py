@@ -6,7 +6,7 @@ import json
 import platform
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -155,6 +155,32 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
         CheckpointError: a line that is no row, or the file cannot be read.
     """
     return read_rows(folder)
+
+
+def best_validation(rows: Sequence[Mapping[str, Any]], state: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The best look at the validation split, also one at a stop whose row was cut off when the run was resumed.
+
+    Args:
+        rows: of metrics.jsonl.
+        state: where the training stood at BEST (`Run.state`, `checkpoint.read_state`).
+
+    Returns:
+        `step` and `valid_nll_per_step`, or None where it was not validated.
+    """
+    found = [(float(row["valid_nll_per_step"]), int(row["step"])) for row in rows if "valid_nll_per_step" in row]
+    nll, step = state.get("best_nll"), state.get("best_step")
+    if isinstance(nll, float) and isinstance(step, int):
+        found.append((nll, step))
+    best = min(found, default=None)
+    return None if best is None else {"step": best[1], "valid_nll_per_step": best[0]}
+
+
+def updates_of(folder: Path, rows: Sequence[Mapping[str, Any]]) -> int:
+    """How many updates were made, by the checkpoint LATEST; not each update is logged, nor each logged one saved."""
+    latest = checkpoint.read_pointer(folder / "checkpoints", "LATEST")
+    if latest is None:
+        return max((int(row["step"]) for row in rows), default=0)
+    return int(latest.removeprefix("step-"))
 
 
 def read_environment(folder: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from pyro_vrnn.data.batch import Batch
+from pyro_vrnn.data.sources.othertables import labels
 from pyro_vrnn.media import series, tables
 from pyro_vrnn.objectives.scores import HIGH, LOW, Floats
 from pyro_vrnn.programs.smoothing import smooth
@@ -123,8 +124,8 @@ def write(
         out: folder; default RUN/imputed.
 
     Returns:
-        The files: the holes (step, column, mean, low, high, ancestors), the completed table, a figure, and the .json
-        that says how; and what was found.
+        The files: the holes (step, column, mean, low, high, ancestors), the completed table with the other columns of a
+        FILE, such as its time, a figure, and the .json that says how; and what was found.
 
     Raises:
         ConfigError, DataError: see `impute` and `Trained.series`.
@@ -146,7 +147,9 @@ def write(
         for t, j in np.argwhere(found.missing)
     ]
     tables.write_rows(files[0], ["step", "column", "mean", "low", "high", "ancestors"], rows)
-    tables.write_rows(files[1], run.columns, found.mean.tolist())
+    beside, cells = ([], []) if file is None else labels(file, run.format.columns)
+    whole = [[*(cells[t] if beside else ()), *row] for t, row in enumerate(found.mean.tolist())]
+    tables.write_rows(files[1], [*beside, *run.columns], whole)
     title = f"{run.folder.name}: {name}"
     series.imputed(found.mean, found.low, found.high, found.missing, files[2], names=run.columns, title=title)
     facts = {"run": run.named, "checkpoint": run.step_folder.name, "series": name, "seed": seed}

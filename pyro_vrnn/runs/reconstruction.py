@@ -15,10 +15,11 @@ from torch import Tensor
 
 from pyro_vrnn import media
 from pyro_vrnn.data.batch import Batch
+from pyro_vrnn.data.format import DataFormat
 from pyro_vrnn.fast import loop_of
 from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.programs.stacked import Path as LatentPath
-from pyro_vrnn.runs.denoising import Errors, errors, summary, variance
+from pyro_vrnn.runs.denoising import Errors, errors, measure, square_error, summary, variance
 from pyro_vrnn.runs.posteriors.inspection import selected
 from pyro_vrnn.runs.sampling import draw as sample
 from pyro_vrnn.runs.trained import Trained
@@ -133,12 +134,12 @@ def write(
     facts["run"] = run.named
     several = False
     if file is not None:
-        x, name = torch.from_numpy(run.encoding.of_values(media.read(run.format, file))), file.stem
+        x, name = torch.from_numpy(run.encoding.of_values(run.read_file(file))), file.stem
     else:
         dataset = run.data(split=split)
         indices, several = selected(dataset, sequence)
         x, name = torch.from_numpy(dataset[indices[0]]), dataset.ids[indices[0]]
-    unit = _unit(run) if noise else None
+    unit = _unit(run)
     stem = safe_name(name) if file is not None else f"{split}-{safe_name(sequence if several else name)}"
     stem += (f"-noise-{noise:g}" if noise else "") + (f"-without-{hide[0]}-{hide[1]}" if hide else "")
     stem += f"-draw-{seed}" if draw else f"-seed-{seed}" if noise and seed else ""
@@ -148,8 +149,8 @@ def write(
             x = torch.from_numpy(dataset[i])
             passed.append(_pass(run, x, dataset.ids[i], steps, noise, unit, hole, draw, check_seed(seed + i)))
             progress(done, len(indices))
-        means = {key: float(np.mean([one.facts()[key] for one in passed])) for key in passed[0].numbers()}
-        facts |= {"sequences": [one.facts() for one in passed], **means, **_denoised(run, passed, unit)}
+        means = {key: _mean([one.numbers()[key] for one in passed]) for key in passed[0].numbers()}
+        facts |= {"sequences": [one.facts() for one in passed], **means, **_denoised(run, passed, noise, unit)}
         about = make_folder(out or run.output("reconstructions")) / f"{stem}.json"
         write_json(about, {"schema": 1, "files": [], **facts})
         return [about]
@@ -167,7 +168,7 @@ def write(
         medium, picture, _ = media.write(run.format, stored, where, title=title, hidden=hide, holes=word == "given")
         files += [medium] if picture is None else [medium, picture]
     about = folder / f"{stem}.json"
-    facts = one.facts() | facts | _denoised(run, [one], unit)
+    facts = one.facts() | facts | _denoised(run, [one], noise, unit)
     write_json(about, {"schema": 1, "files": [f.name for f in files], **facts})
     return [*files, about]
 
@@ -181,14 +182,19 @@ class Passed:
     given: Tensor
     """With noise, if there is any."""
     back: Tensor
-    binary: bool
+    form: DataFormat
+    unit: float | None
+    """What a square error is measured in, see `denoising.errors`."""
     errors: Errors | None
+    """None without noise, and where nothing was observed."""
 
-    def numbers(self) -> dict[str, float]:
-        """How far what came back is from the sequence without noise."""
-        found = {"mean_square_error": float((self.back - self.clean).square().nanmean())}
-        if self.binary:
-            found["bits_changed"] = float(np.mean(self.back.cpu().numpy() != self.clean.cpu().numpy()))
+    def numbers(self) -> dict[str, float | None]:
+        """How far what came back is from the sequence without noise; None where nothing was observed."""
+        clean, back = self.clean.cpu().numpy(), self.back.cpu().numpy()
+        found = {"mean_square_error": square_error(self.form, clean, back, self.unit)}
+        if self.form.support == "binary":
+            seen = ~np.isnan(clean)
+            found["bits_changed"] = float(np.mean(back[seen] != clean[seen])) if seen.any() else None
         return found
 
     def facts(self) -> dict[str, Any]:
@@ -196,7 +202,9 @@ class Passed:
         denoised = {} if self.errors is None else {
             "error_before": self.errors.before, "error_after": self.errors.after
         }  # fmt: skip
-        return {"sequence": self.name, "steps": len(self.clean), **self.numbers(), **denoised}
+        numbers = self.numbers()
+        note = {"note": "nothing observed"} if numbers["mean_square_error"] is None else {}
+        return {"sequence": self.name, "steps": len(self.clean), **numbers, **denoised, **note}
 
 
 def _pass(
@@ -227,7 +235,13 @@ def _pass(
         back[..., -1] = (back[..., -1] > 0.5).to(x)
     clean, spoilt, found = (values.cpu().numpy() for values in (x, given, back))
     apart = errors(form, clean, spoilt, found, unit) if noise else None
-    return Passed(name, x, given, back, form.support == "binary", apart)
+    return Passed(name, x, given, back, form, unit, apart)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Over those that there are."""
+    found = [value for value in values if value is not None]
+    return float(np.mean(found)) if found else None
 
 
 def _unit(run: Trained) -> float | None:
@@ -239,7 +253,8 @@ def _unit(run: Trained) -> float | None:
     return variance(run.format, run.encoding, info)
 
 
-def _denoised(run: Trained, passed: Sequence[Passed], unit: float | None) -> dict[str, Any]:
-    """What there is to say of noise; nothing if there was none."""
-    found = [one.errors for one in passed if one.errors is not None]
-    return summary(run.format, found, unit) if found else {}
+def _denoised(run: Trained, passed: Sequence[Passed], noise: float, unit: float | None) -> dict[str, Any]:
+    """What there is to say of errors: of numbers what they are measured in, and what noise did, if any."""
+    if not noise:
+        return {"error": measure(run.format, unit)} if run.format.support == "real" else {}
+    return summary(run.format, [one.errors for one in passed if one.errors is not None], unit)

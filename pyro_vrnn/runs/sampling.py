@@ -229,7 +229,6 @@ def usual_steps(sequence_steps: int, first: int) -> int:
 
 def _prime(run: Trained, file: str | Path | None, index: str | None, steps: int | None) -> Tensor | None:
     """The beginning to continue from, [T0, X]."""
-    form = run.format
     if file is None and index is None:
         if steps is not None:
             raise ConfigError("--prime-steps without a prime", "give --prime FILE or --prime-index I")
@@ -237,7 +236,7 @@ def _prime(run: Trained, file: str | Path | None, index: str | None, steps: int 
     if file is not None and index is not None:
         raise ConfigError("--prime and --prime-index: give one of them")
     if file is not None:
-        roll = run.encoding.of_values(media.read(form, Path(file)))
+        roll = run.encoding.of_values(run.read_file(Path(file)))
     else:
         assert index is not None
         dataset = run.data()

@@ -21,6 +21,7 @@ from pyro_vrnn.models.base import Statistics
 from pyro_vrnn.runs.content import Content
 from pyro_vrnn.runs.folder import (
     LoggingObserver,
+    best_validation,
     check_folder,
     free_folder,
     owned,
@@ -243,10 +244,8 @@ def _line(info: DataInfo) -> tuple[Tensor, Tensor, Tensor]:
 
 def _as_it_lies(result: FitResult, run: Path) -> FitResult:
     """The result of a run that had nothing to do, with the look it took when it stopped; resuming leaves that out."""
-    rows = [row for row in read_metrics(run) if "valid_nll_per_step" in row]
-    best = min(rows, key=lambda row: float(row["valid_nll_per_step"]), default=None)
-    if best is None or best["valid_nll_per_step"] >= result.best_nll:
-        return result
+    best = best_validation(read_metrics(run), {"best_nll": result.best_nll, "best_step": result.best_step})
+    assert best is not None, "the result has one"
     return dataclasses.replace(result, best_nll=best["valid_nll_per_step"], best_step=best["step"])
 
 

@@ -163,11 +163,19 @@ class Trained:
         if (file is None) == (index is None):
             raise ConfigError("give a FILE, or --index I for a sequence of the run's data, and not both")
         if file is not None:
-            return np.asarray(media.read(self.format, file), np.float64), file.stem
+            return np.asarray(self.read_file(file), np.float64), file.stem
         dataset = self.data(split=split)
         assert index is not None
         place = dataset.find(index)
         return self.encoding.decode(dataset[place]), f"{split}-{dataset.ids[place]}"
+
+    def read_file(self, path: Path) -> NDArray[Any]:
+        """A file of the kind that the model draws, as stored values [T, columns]; `say` is told what was done to it.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        return media.read(self.format, path, self.say)
 
     def encoded(self, values: Any) -> Tensor:
         """What `own_columns` takes, as the model reads it. [T, X] float32, NaN where a value is missing."""

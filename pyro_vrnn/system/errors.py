@@ -1,7 +1,8 @@
 """What can go wrong for a reason a user can act on, and the exit code that says which kind it was.
 
-Each is a `ValueError` with a hint, so that Python callers can catch them as such; the command line prints
-`error:` and `hint:` and exits with `exit_code`. Anything else that escapes is a bug (exit code 1).
+Each is a `ValueError` with a hint, so that Python callers can catch them as such: the hint is a note, which tracebacks
+show below the message. The command line prints `error:` and `hint:` and exits with `exit_code`. Anything else that
+escapes is a bug (exit code 1).
 """
 
 from __future__ import annotations
@@ -25,8 +26,15 @@ class UserError(ValueError):
     def __init__(self, message: str, hint: str = "", path: str | Path | None = None) -> None:
         self.message = one_line(message)
         super().__init__(self.message)
-        self.hint = hint
+        self.hint = ""
         self.path = None if path is None else str(path)
+        self.also(hint)
+
+    def also(self, hint: str) -> None:
+        """Add what else there is to say, behind the hint; nothing if it is empty."""
+        if hint:
+            self.hint = "; ".join(part for part in (self.hint, hint) if part)
+            self.add_note(f"hint: {hint}")
 
 
 class ConfigError(UserError):

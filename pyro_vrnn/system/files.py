@@ -161,6 +161,21 @@ def read_plain_file(path: Path, limit: int) -> bytes:
     return data
 
 
+def unlinked(folder: Path, path: Path) -> Path:
+    """A path below a folder that somebody may have sent, with no symbolic link on the way: it stays in the folder.
+
+    Raises:
+        ConfigError: a part of it is a symbolic link.
+    """
+    place = folder
+    for part in path.relative_to(folder).parts:
+        place /= part
+        if place.is_symlink():
+            message = f"{place}: is a symbolic link, and those in an experiment's folder are not followed"
+            raise ConfigError(message, "put what it leads to in its place", place)
+    return path
+
+
 def whole_lines(path: Path, limit: int) -> int:
     """How many of a file's first `limit` bytes are whole lines."""
     with path.open("rb") as file:

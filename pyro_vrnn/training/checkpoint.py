@@ -128,6 +128,16 @@ def load(step_folder: Path) -> Checkpoint:
     return Checkpoint(model, optimizer, state)
 
 
+def read_state(step_folder: Path) -> dict[str, Any]:
+    """Read where the training stood at a checkpoint, without its weights: its state.json.
+
+    Raises:
+        CheckpointError: it is missing or not JSON.
+    """
+    _expect_regular(step_folder / "state.json")
+    return _read_json(step_folder / "state.json", limit=1 << 16)
+
+
 _DAMAGED = "the checkpoint is damaged; name another one of RUN/checkpoints, or train again"
 
 
@@ -261,7 +271,7 @@ def rewind(run: Path, step_folder: Path) -> None:
 
 
 def trim(run: Path) -> None:
-    """Remove all checkpoints but BEST, LATEST and the one before LATEST."""
+    """Remove all but BEST, LATEST and the one before LATEST, also what a killed process had still to remove."""
     folder = run / "checkpoints"
     latest, names = read_pointer(folder, "LATEST"), sorted(f.name for f in folder.glob("step-*"))
     if latest in names:

@@ -9,6 +9,7 @@ import time
 import warnings
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from pyro_vrnn.models.precision import products
 from pyro_vrnn.system.errors import UserError
 from pyro_vrnn.system.files import cannot_write, whole_lines
 from pyro_vrnn.training import checkpoint
+from pyro_vrnn.training.checkpoint import Checkpoint
 from pyro_vrnn.training.diagnosis import guarded, settled
 from pyro_vrnn.training.observer import FitResult, Heeding, Observer
 from pyro_vrnn.training.signals import Interrupted, Stop
@@ -119,15 +121,16 @@ class _Fit:
         self.at.metrics_bytes = self.metrics.tell()
         self.watch.logged(row)
 
-    def save(self, *, best: bool = False) -> None:
-        """A checkpoint of all there is."""
+    def save(self, saved: Checkpoint | None = None, *, best: bool = False) -> Checkpoint:
+        """Save all there is, or what was to be saved before with something changed; what was saved."""
         self.at.seconds = self.before + self.seconds()
         self.saved_at = time.monotonic()
-        if self.trainer.state.ranks.rank:
-            return
-        with cannot_write(self.run / "metrics.jsonl"):
-            os.fsync(self.metrics.fileno())  # the checkpoint counts on as many bytes of it
-        checkpoint.save(self.run / "checkpoints", self.trainer.state.snapshot(), best=best)
+        saved = saved or self.trainer.state.snapshot()
+        if not self.trainer.state.ranks.rank:
+            with cannot_write(self.run / "metrics.jsonl"):
+                os.fsync(self.metrics.fileno())  # the checkpoint counts on as many bytes of it
+            checkpoint.save(self.run / "checkpoints", saved, best=best)
+        return saved
 
     def steps(self, stop: Stop, max_seconds: float | None) -> str:
         """Updates to the end of the epoch, or to a stop; its reason, or nothing."""
@@ -181,8 +184,8 @@ class _Fit:
         ended = at.position == 0 and at.epoch > at.validated
         return ended and (at.epoch % every == 0 or at.epoch >= self.training.epochs)
 
-    def validate(self, stop: Stop) -> tuple[dict[str, Any], bool]:
-        """The row of metrics, and whether it is the best."""
+    def validate(self, stop: Stop, scheduled: bool) -> tuple[dict[str, Any], bool]:
+        """The row of metrics, which says whether it is the best of its kind, and whether it is the best of all."""
         found, ranks = None, self.trainer.state.ranks
         with suppress(Interrupted):
             found = self.trainer.validation_bound(self.valid, stop.check)
@@ -192,32 +195,33 @@ class _Fit:
             raise Interrupted
         measured = found
         nll, kl = ranks.first(lambda: (measured.nll_per_step, measured.kl_per_step))
-        best = nll < self.at.best_nll
-        bound = {"valid_nll_per_step": nll, "valid_kl_per_step": kl}
+        best, bound = nll < self.at.best_nll, {"valid_nll_per_step": nll, "valid_kl_per_step": kl}
+        bound["best"] = nll < self.at.scheduled_nll if scheduled else best  # as if there had been no stop
+        self.at.best_nll, self.at.best_step = min((self.at.best_nll, self.at.best_step), (nll, self.at.step))
         seen = {"sequences": self.at.sequences, "seconds": self.before + self.seconds()}
-        return {"step": self.at.step, "epoch": self.at.epoch, **bound, "best": best, **seen}, best
+        return {"step": self.at.step, "epoch": self.at.epoch, **bound, **seen}, best
 
     def scheduled(self, stop: Stop) -> None:
         """Validate, count, write and save."""
-        row, best = self.validate(stop)
-        self.at.validated = self.at.epoch
-        self.at.stale = 0 if best else self.at.stale + 1
-        if best:
-            self.at.best_nll, self.at.best_step = row["valid_nll_per_step"], self.at.step
+        row, best = self.validate(stop, scheduled=True)
+        at, at.validated = self.at, self.at.epoch
+        at.stale = 0 if row["best"] else at.stale + 1
+        at.scheduled_nll = min(at.scheduled_nll, row["valid_nll_per_step"])
+        if row["best"] and not best:
+            self.watch.said(f"BEST stays step {at.best_step}, a stop between validations ({at.best_nll:.4f})")
         self.write(row)
         self.save(best=best)
 
     def unscheduled(self, stop: Stop) -> None:
         """Stop between validations: save what a resumed run continues from, and only then validate.
 
-        What came since the last validation may be the best, so BEST may point here; the row is cut off on resume.
+        It may be the best: then the checkpoint is saved with that changed alone. The row is cut off on resume.
         """
-        self.save()
-        row, best = self.validate(stop)
+        saved = self.save()
+        row, best = self.validate(stop, scheduled=False)
         if best:
-            self.at.best_nll, self.at.best_step = row["valid_nll_per_step"], self.at.step
-            if not self.trainer.state.ranks.rank:
-                checkpoint.point(self.run / "checkpoints", "BEST", self.at.step)
+            found = {"best_nll": self.at.best_nll, "best_step": self.at.best_step}
+            self.save(replace(saved, state=saved.state | found), best=True)
         self.write(row)  # last: where it stands, all of this is done
 
     def validated(self) -> bool:
@@ -270,12 +274,8 @@ def fit(
         watch.opened(run, trainer.state.config)
         watch.begin(at.step, min(total, training.max_steps) if training.max_steps else total)
         this.start_clock()  # what an observer opened took its time
-        if training.precision == "tf32" and trainer.state.device.type == "cpu":
-            watch.said("training.precision=tf32 is for GPUs: float32 here")
-        if training.precision == "bf16" and trainer.state.device.type == "cpu":
-            watch.said("training.precision=bf16 is for GPUs: most CPUs are slower by it")
-        if trainer.no_graphs:
-            watch.said(f"no CUDA graphs: {trainer.no_graphs}")
+        for note in trainer.beforehand():
+            watch.said(note)
         with (
             pyro.get_param_store().scope(),
             products(training.precision, trainer.state.device),
@@ -310,7 +310,7 @@ def fit(
             except Exception as error:  # within Stop: torchrun ends the others by a signal as soon as one has failed
                 word = this.rescue()
                 if isinstance(error, UserError):
-                    error.hint = "; ".join(part for part in (error.hint, word) if part)
+                    error.also(word)
                 raise
     finally:
         this.close()

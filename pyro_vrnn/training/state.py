@@ -39,9 +39,12 @@ class Progress:
     position: int = 0
     """Batches of this epoch that are done."""
     best_step: int = 0
+    """Of the checkpoint BEST; a look between validations, as at a stop, may have chosen it."""
     best_nll: float = math.inf
+    scheduled_nll: float = math.inf
+    """The best of the scheduled validations, by which patience counts: stops have no part in it."""
     stale: int = 0
-    """Validations since the best."""
+    """Scheduled validations since their best."""
     validated: int = 0
     """Epochs that were done at the last scheduled validation."""
     seconds: float = 0.0
@@ -140,8 +143,7 @@ class TrainingState:
             extra |= {f"raw.{k}": v.detach().clone() for k, v in self.net.state_dict().items()}
         with self.averaged():
             model = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
-        best = {"best_nll": None if math.isinf(self.at.best_nll) else self.at.best_nll}
-        return Checkpoint(model, extra, vars(self.at) | best)
+        return Checkpoint(model, extra, {k: None if v == math.inf else v for k, v in vars(self.at).items()})
 
     def restore(self, saved: Checkpoint, path: Path) -> None:
         """Back to a snapshot, exactly.
@@ -212,7 +214,9 @@ def _progress(state: dict[str, Any], path: Path) -> Progress:
     values: dict[str, Any] = {}
     for field in fields(Progress):
         value: Any = state.get(field.name, 0 if field.name == "sequences" else None)  # not there before 2026-11-21
-        if field.name == "best_nll" and value is None:
+        if field.name == "scheduled_nll" and field.name not in state:  # not there before 2026-11-29
+            value = values["best_nll"]
+        if field.name in ("best_nll", "scheduled_nll") and value is None:
             value = math.inf
         count = field.type == "int"
         if type(value) not in ((int,) if count else (int, float)) or (count and value < 0):

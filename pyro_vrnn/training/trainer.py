@@ -86,6 +86,15 @@ class Trainer:
         """The batch of the update whose numbers were not finite, if it is not the one at hand."""
         return next((batch for way in self.steps if (batch := way.fault()) is not None), None)
 
+    def beforehand(self) -> list[str]:
+        """What people should be told before the first update."""
+        slow = {"tf32": "float32 here", "bf16": "most CPUs are slower by it"}
+        precision, on_cpu = self.state.config.training.precision, self.state.device.type == "cpu"
+        found = (
+            [f"training.precision={precision} is for GPUs: {slow[precision]}"] if on_cpu and precision in slow else []
+        )
+        return [*found, f"no CUDA graphs: {self.no_graphs}"] if self.no_graphs else found
+
     def notes(self) -> list[str]:
         """What people should be told since the last call."""
         found = [note for way in self.steps for note in way.notes]

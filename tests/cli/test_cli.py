@@ -559,7 +559,7 @@ def test_a_data_set_goes_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyP
     write_small(tmp_path / "data" / "songs.h5")
     (tmp_path / "songs").mkdir()
     assert catalogue.find("songs") == catalogue.find("songs.h5") == Path("data/songs.h5")
-    with pytest.raises(DataError, match=r"nothing.h5: no such data file, and no data/nothing.h5$"):
+    with pytest.raises(DataError, match=r"(?m)nothing.h5: no such data file, and no data/nothing.h5$"):
         catalogue.find("nothing.h5")
 
 

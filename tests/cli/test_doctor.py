@@ -113,7 +113,7 @@ class TestDevice:
     def test_without_cuda(self, devices: None) -> None:
         assert device("auto") == device("cpu") == torch.device("cpu")
         for name in ("cuda", "cuda:0", "cuda:9"):
-            with pytest.raises(DeviceError, match=r"no CUDA device here .*available: cpu$") as caught:
+            with pytest.raises(DeviceError, match=r"(?m)no CUDA device here .*available: cpu$") as caught:
                 device(name)
             assert caught.value.exit_code == 7
 

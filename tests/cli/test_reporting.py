@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,26 @@ def test_a_piano_roll(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert run.report(tmp_path / "again.html", num=2).read_bytes() == first
     assert run.report(tmp_path / "again.html", num=2, seed=1).read_bytes() != first
     assert not (run.folder / "samples").exists()
+
+
+def test_updates_are_those_that_were_made_and_not_those_that_were_logged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Stopped by a signal after the 7th; each fifth is logged, and there is no validation after it."""
+
+    class Stops(pv.Observer):
+        def stepped(self, step: int) -> None:
+            if step == 7:
+                signal.raise_signal(signal.SIGTERM)
+
+    run = pv.train(data=write_small(tmp_path / "d.h5"), out=tmp_path / "r", device="cpu", observer=Stops(),
+                   settings=SMALL | {"training.log_every": 5})  # fmt: skip
+    assert run.result is not None
+    assert run.result.steps == 7
+    text, _ = page([str(run.folder)], capsys)
+    assert "7 updates, stopped by signal" in text
+    assert "stopped by a signal after update 7." in text
+    assert "-again --max-steps 7</pre>" in text
 
 
 def test_its_command_makes_the_run_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -70,3 +70,23 @@ def test_the_duration_of_sound(tmp_path: Path, capsys: pytest.CaptureFixture[str
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[-1] for line in lines[1:5]] == ["duration", *["0:01:04"] * 3]
     assert any(line == "  recordings: 1 train, 1 valid, 1 test" for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("rate", "says"),
+    [
+        (20, "20 steps per second"),
+        (1, "1 step per second"),
+        (44.1, "44.1 steps per second"),
+        (1 / 3600, "one step per hour"),
+        (1 / 600, "one step per 10 minutes"),
+        (1 / 86400, "one step per day"),
+        (1 / (7 * 86400), "one step per 7 days"),
+        (1 / 5400, "one step per 1.5 hours"),
+        (1 / 4, "one step per 4 seconds"),
+    ],
+)
+def test_the_pace_is_in_a_unit_that_can_be_read(
+    rate: float, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert shown(tmp_path / "x.h5", capsys, steps_per_second=float(rate))[0].endswith(f"1 columns, {says}")

@@ -104,3 +104,22 @@ def test_times_order_the_rows_of_sequences_and_do_not_move_those_of_one() -> Non
         estimator.transform(frame.iloc[::-1])
     with pytest.raises(ConfigError, match="time= would order all rows"):
         estimator.fit(frame, lengths=[4, 4])
+
+
+def test_a_column_of_dates_is_told_to_be_the_time() -> None:
+    """Of pandas, of Python, and as text; other text is told how it is left out."""
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": np.arange(4.0)})
+    days = pandas.date_range("2024-01-01", periods=4)
+    of_time = "time='when' puts the rows in their order"
+    for column, what, hint in [
+        (days, "holds dates", of_time),
+        (days.tz_localize("Europe/Paris"), "holds dates", of_time),
+        ([day.to_pydatetime().date() for day in days], "holds dates", of_time),
+        ([str(day) for day in days], "holds texts of dates", f"pandas.to_datetime makes dates of them, and {of_time}"),
+        (list("abcd"), "is no column of numbers: 'a'", "data.drop(columns='when') leaves it out"),
+    ]:
+        with pytest.raises(DataError, match=f"column 'when' {what}") as error:
+            pv.RNN(**TINY).fit(frame.assign(when=column))
+        assert error.value.hint.startswith(hint)
+    pv.RNN(time="when", **TINY).fit(frame.assign(when=days))

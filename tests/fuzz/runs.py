@@ -17,7 +17,7 @@ from pyro_vrnn.config import resolve
 from pyro_vrnn.experiments import parsing
 from pyro_vrnn.media.pages import figures, findings
 from pyro_vrnn.runs import comparison
-from pyro_vrnn.runs.folder import read_config, read_content, read_environment, read_metrics, read_stop
+from pyro_vrnn.runs.folder import read_config, read_content, read_environment, read_metrics, read_stop, updates_of
 from pyro_vrnn.runs.pages import provenance
 from pyro_vrnn.runs.train import check
 from pyro_vrnn.training import checkpoint
@@ -94,7 +94,7 @@ def run_files(scratch: Path) -> list[Reader]:
 
     def shown(folder: Path) -> None:
         rows = read_metrics(folder)
-        findings.of_training(rows, 5.0, read_stop(folder), str(folder))
+        findings.of_training(rows, 5.0, read_stop(folder), updates_of(folder, rows), str(folder))
         figures.training_curves(rows, 5.0, True)
         provenance.flat(read_environment(folder))
         provenance.facts(run, rows, read_stop(folder))

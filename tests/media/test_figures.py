@@ -51,7 +51,7 @@ CASES: dict[str, Draw] = {
     "kl-by-unit-many": lambda path: figures.kl_by_unit(RANDOM.gamma(0.2, 0.1, 300), path, active_threshold=0.05),
     "kl-by-unit-none-active": lambda path: figures.kl_by_unit(np.zeros(3), path),
     "posterior": lambda path: figures.posterior_figure(ROLL, KL, PROBABILITIES, path, title="test 3"),
-    "curves": lambda path: curves.training_curves(rows(30), path, "chorales-vrnn"),
+    "curves": lambda path: curves.training_curves(rows(30), path, "chorales-vrnn", (17, 7.5)),
     "curves-long": lambda path: curves.training_curves(rows(300), path),
     "curves-one": lambda path: curves.training_curves(rows(1), path),
     "curves-none": lambda path: curves.training_curves([], path),

@@ -32,6 +32,16 @@ def test_layer_normalisation_does_not() -> None:
     assert found["running"] == pytest.approx(found["bound"])
 
 
+def test_the_page_has_the_numbers_of_what_the_script_does_by_itself() -> None:
+    page = " ".join((ROOT / "docs" / "normalisation.md").read_text("utf-8").split())
+    assert f"means of {script.REPEATS} bounds of each (`--repeats`)" in page
+
+
+def test_repeats_are_of_what_is_drawn() -> None:
+    few, more = (script.measure("vrnn", "layer", steps=2, updates=1, repeats=n)["bound"] for n in (1, 3))
+    assert few != more
+
+
 def test_the_setting_is_refused_with_that_reason() -> None:
     with pytest.raises(ConfigError, match="would see the future"):
         resolve(sets=["model.norm=batch"])

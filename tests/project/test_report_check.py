@@ -12,7 +12,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 BAD = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>t</title></head><body bgcolor="white">
-<div id="wide"></div><img alt="x" src="http://127.0.0.1:9/x.png">
+<div id="wide"></div>
+<style>div.box { width: 90px; overflow-x: auto } .box table { width: 200px }</style>
+<div class="box" aria-label="three"><table><thead><tr><th>a<th>b<th>c</tr></thead></table></div>
+<div class="box" aria-label="four"><table><thead><tr><th>a<th>b<th>c<th>d</tr></thead></table></div>
+<img alt="x" src="http://127.0.0.1:9/x.png">
 <article><svg viewBox="0 0 9 9"><path class="cursor" d="M0 0"/></svg><audio controls></audio></article>
 <script>document.getElementById("wide").style.width = "2000px"; console.error("so it says");</script></body></html>"""
 
@@ -46,6 +50,14 @@ def test_it_finds_each_fault(check: ModuleType, tmp_path: Path) -> None:
     driver, chromium = shutil.which("chromedriver"), shutil.which("chromium")
     with check.session(driver, chromium, tmp_path / "profile") as browser:
         found = "\n".join(check.one_look(browser, page, "bad", "phone", "dark", tmp_path))
-    for fault in ("its ground is", "pixels wide", "so it says", "it asks for http://127.0.0.1:9/x.png", "the cursor"):
+    assert "the table 'four'" not in found  # it scrolls in its box
+    for fault in (
+        "the table 'three' is cut",
+        "its ground is",
+        "pixels wide",
+        "so it says",
+        "it asks for http://127.0.0.1:9/x.png",
+        "the cursor",
+    ):
         assert fault in found, found
     assert (tmp_path / "bad.png").read_bytes()[:4] == b"\x89PNG"

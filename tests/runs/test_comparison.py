@@ -93,7 +93,7 @@ def test_other_data_has_panels_of_its_own(
     assert [len(panel.get_lines()) for panel in drawn[1].axes] == [2] * 3
     compare(trained[1:], tmp_path)  # a run on its own is called by its folder too
     labels = [text.get_text() for text in drawn[2].legends[0].get_texts()]
-    assert labels == ["elbo-1: objective=elbo, particles=1", "objective=iwae, particles=3 (2 runs)"]
+    assert labels == ["elbo-1: elbo, K=1", "iwae, K=3 (2 runs)"]
 
 
 def test_what_cannot_be_compared(trained: list[Path], tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_bound_is_told_by_all_that_makes_it_one() -> None:
     from pyro_vrnn.runs.comparison import Compared
 
     def bound(*sets: str) -> str:
-        return Compared(Path(), resolve("jsb-vrnn", sets=sets).config, {}, []).bound
+        return Compared(Path(), resolve("jsb-vrnn", sets=sets).config, {}, [], {}).bound
 
     assert bound("training.valid_objective=iwae") == bound(
         "training.valid_objective=iwae", "training.valid_particles=5"

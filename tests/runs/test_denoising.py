@@ -15,7 +15,8 @@ from pyro_vrnn import cli, runs
 from pyro_vrnn.data.dataset import SequenceDataset
 from pyro_vrnn.data.encoding import encoding_of
 from pyro_vrnn.data.format import DataFormat, format_of
-from pyro_vrnn.data.schema import read_info
+from pyro_vrnn.data.schema import SPLITS, read_info
+from pyro_vrnn.data.writer import write_sequences
 from pyro_vrnn.runs import denoising, reconstruction
 from pyro_vrnn.runs.denoising import errors, median, summary
 from pyro_vrnn.system.errors import ConfigError
@@ -83,7 +84,9 @@ def test_the_unit_is_the_variance_of_what_the_model_reads(tmp_path: Path) -> Non
     assert of_the_mean.before == pytest.approx(1.0, rel=1e-4)  # the variance of the training data, by its definition
     assert "1 is the variance of the training data" in denoising.measure(SOUND, unit)
     assert errors(SOUND, x, x + 2, x, None).before == pytest.approx(4.0, rel=1e-4)
-    assert denoising.measure(SOUND, None) == "mean square error; in squared units of what the model reads"
+    assert denoising.measure(SOUND, None) == "mean square error; in squared 16-bit steps"
+    scaled = dataclasses.replace(SOUND, center=(3.0,), scale=(10.0,))
+    assert errors(scaled, x, x + 2, x, None).before == pytest.approx(400.0, rel=1e-4)
     bits = read_info(write_small(tmp_path / "small.h5"))
     assert denoising.variance(BITS, encoding_of(bits), bits) == 1.0
 
@@ -120,12 +123,16 @@ def test_a_run_of_ranged_sound_measures_in_the_variance_of_its_data(tmp_path: Pa
     (about,) = reconstruction.write(run, sequence="all", noise=0.5 * std, out=tmp_path)
     found = json.loads(about.read_text())
     assert found["error_before"] == pytest.approx(0.25, rel=0.1)
-    assert found["mean_square_error"] == pytest.approx(found["error_after"] * std**2)
+    assert found["mean_square_error"] == pytest.approx(found["error_after"])
+    plain = json.loads(reconstruction.write(run, sequence="0:3", out=tmp_path)[-1].read_text())
+    assert plain["error"] == "mean square error; 1 is the variance of the training data"
+    assert plain["mean_square_error"] > 0.1  # in the model's units, whose deviation is near 0.3, it is not
     data.unlink()
     gone = runs.Run(run.folder, run.step_folder, run.config, run.net, {})
     found = json.loads(reconstruction.write(gone, file=wave, noise=0.5 * std, out=tmp_path)[-1].read_text())
-    assert found["error"].endswith("in squared units of what the model reads")
-    assert found["error_before"] == pytest.approx((0.5 * std) ** 2, rel=0.2)
+    assert found["error"].endswith("in squared 16-bit steps")
+    assert found["error_before"] == pytest.approx((0.5 * std * 20000) ** 2, rel=0.2)
+    assert found["mean_square_error"] == pytest.approx(found["error_after"])
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +154,36 @@ def test_noise_has_its_deviation_and_all_sequences_their_means(sound: runs.Run, 
     assert one["error_after"] == pytest.approx(rows[1]["error_after"])  # its random numbers are those of its number
     with pytest.raises(ConfigError, match="must be 0 or more"):
         reconstruction.write(sound, noise=float("nan"), out=tmp_path)
+
+
+def test_a_sequence_of_which_nothing_was_observed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert errors(NUMBERS, column(np.nan, np.nan), column(1, 2), column(1, 2)) is None
+    random = np.random.default_rng(0)
+    values = {split: [random.normal(size=(9, 2)).astype(np.float32) for _ in range(4)] for split in SPLITS}
+    values["train"][1][2:5] = np.nan
+    values["test"][1][:] = np.nan
+    ids = {split: [str(i) for i in range(4)] for split in SPLITS}
+    about = {
+        "kind": "vectors",
+        "support": "real",
+        "steps_per_second": None,
+        "source": "",
+        "licence": "",
+        "missing": True,
+    }
+    write_sequences(tmp_path / "holes.h5", values, ids=ids, **about)
+    run = fit(tmp_path / "holes.h5", tmp_path / "run", max_steps=2, settings={"model.likelihood": "gaussian"})
+    for noise in ([], ["--noise", "0.5"]):
+        argv = ["reconstruct", str(run.folder), "--sequence", "1", "--out", str(tmp_path), *noise]
+        assert cli._run([*argv, "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert (found["mean_square_error"], found["note"]) == (None, "nothing observed")
+    assert cli._run(argv) == 0
+    assert "nothing observed: there is no error to tell" in capsys.readouterr().out
+    (path,) = reconstruction.write(run, sequence="all", noise=0.5, out=tmp_path)
+    found = json.loads(path.read_text())
+    assert [row["mean_square_error"] is None for row in found["sequences"]] == [False, True, False, False]
+    assert found["error_after"] > 0
 
 
 def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -107,7 +107,7 @@ def test_models_with_latent_variables_drift_too(model: str, tmp_path: Path) -> N
     assert found == run.drift(2, num=3, seed=1)
     assert found.energy_db != run.drift(2, num=3, seed=2).energy_db
     assert found.real_energy_db == run.drift(2, num=3, seed=2).real_energy_db
-    assert all(len(column) == 2 and np.isfinite(column).all() for column in list(found.as_dict().values())[3:])
+    assert all(len(column) == 2 and np.isfinite(column).all() for column in list(found.as_dict().values())[3:7])
 
 
 def test_real_sound_is_near_the_data_and_a_model_that_learned_nothing_is_not(run: pv.Run) -> None:
@@ -169,6 +169,19 @@ def test_the_command(run: pv.Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert [line.split()[0] for line in said.splitlines()[2:6]] == ["1", "2", "3", "mean"]
     assert cli._run(["evaluate", str(run.folder), "--drift", "0"]) == 2
     assert cli._run(["evaluate", str(run.folder), "--drift", "2", "--forecast", "2"]) == 2
+
+
+def test_real_sound_that_repeats_itself_is_told(run: pv.Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """The split has 4.8 seconds: beginnings of half a second and what comes after them fit in up to 4."""
+    assert cli._run(["evaluate", str(run.folder), "--drift", "4", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["drift"]["real_seconds"] == 4.8
+    assert "note" not in found
+    assert cli._run(["evaluate", str(run.folder), "--drift", "5", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["note"] == "test has 4.8 seconds of sound: real sound repeats itself after that"
+    assert cli._run(["evaluate", str(run.folder), "--drift", "5"]) == 0
+    assert f"note: {found['note']}" in capsys.readouterr().out
 
 
 def test_it_tells_how_far_it_is(

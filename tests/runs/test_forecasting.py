@@ -133,9 +133,9 @@ def test_files_say_what_was_found(exact_run: pv.Run, tmp_path: Path) -> None:
     assert [(row[0], row[1]) for row in holes[1:]] == [("2", "heat"), ("3", "speed"), ("5", "speed"), ("5", "heat")]
     assert all(float(low) < float(high) for _, _, _, low, high, _ in holes[1:])
     completed = [line.split(",") for line in files[1].read_text().splitlines()]
-    assert completed[0] == ["speed", "heat"]
-    assert completed[1] == ["1003.0", "-5.0"]
-    assert float(completed[2][1]) == found.mean[1, 1] == float(holes[1][2])
+    assert completed[0] == ["time", "speed", "heat"]
+    assert completed[1] == ["0", "1003.0", "-5.0"]
+    assert float(completed[2][2]) == found.mean[1, 1] == float(holes[1][2])
     assert np.isfinite(np.array(completed[1:], float)).all()
     assert files[2].read_bytes()[:4] == b"\x89PNG"
     assert json.loads(files[3].read_text())["missing"] == 4
@@ -152,6 +152,23 @@ def test_files_say_what_was_found(exact_run: pv.Run, tmp_path: Path) -> None:
     assert rows[0] == ["path", "step", "speed", "heat"]
     assert [(row[0], row[1]) for row in rows[1:]] == [(str(k), str(t)) for k in (1, 2) for t in (6, 7, 8)]
     assert files[2].read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_completed_table_says_whose_rows_it_has_and_when(
+    exact_run: pv.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of several sequences the first, in the order of time, in the words of the file."""
+    said: list[str] = []
+    monkeypatch.setattr(exact_run, "say", said.append)
+    table = tmp_path / "wards.csv"
+    rows = ["b,2024-01-02 01:00,1004,,x", "a,2024-01-02 00:00,1003,-5,y", "b,2024-01-02 00:00,1001,-4,z"]
+    table.write_text("\n".join(["sequence,date,speed,heat,nurse", *rows, "b,2024-01-02 02:00,,,"]) + "\n")
+    files, _ = imputing.write(exact_run, file=table, particles=50, out=tmp_path / "out")
+    completed = [line.split(",") for line in files[1].read_text().splitlines()]
+    assert completed[0] == ["sequence", "date", "nurse", "speed", "heat"]
+    assert [row[:3] for row in completed[1:]] == [["b", f"2024-01-02 0{hour}:00", "zx"[hour:][:1]] for hour in range(3)]
+    assert completed[1][3:] == ["1001.0", "-4.0"]
+    assert said == [f"note: {table}: of its 2 sequences the first, 'b', is read"]
 
 
 def test_a_hole_of_one_step_alone(exact_run: pv.Run) -> None:

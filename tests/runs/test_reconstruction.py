@@ -121,12 +121,15 @@ def test_a_line_goes_from_one_end_to_the_other(vrae: pv.Run, tmp_path: Path) -> 
 def test_a_song_longer_than_a_window_is_read_as_far_as_one(vrae: pv.Run, tmp_path: Path) -> None:
     form = dataclasses.replace(vrae.format, sequence_steps=6)
     settings = dataclasses.replace(vrae.config, format=form)
-    of_windows = pv.Run(vrae.folder, vrae.step_folder, settings, vrae.net, vrae.state)
+    said: list[str] = []
+    of_windows = pv.Run(vrae.folder, vrae.step_folder, settings, vrae.net, vrae.state, said.append)
     stored = (np.arange(40 * form.x_dim).reshape(40, form.x_dim) % 5 == 0).astype(np.uint8)
     for name in ("a", "b"):
         media.write(form, stored, tmp_path / name)
     files = latent_space.interpolate(of_windows, *(str(tmp_path / f"{name}.mid") for name in ("a", "b")), out=tmp_path)
-    assert json.loads(files[-1].read_text())["steps"] == 6
+    about = json.loads(files[-1].read_text())
+    assert (about["steps"], about["steps_read"]) == (6, [6, 6])
+    assert f"note: {tmp_path}/a.mid: its first 6 of 40 steps are read, as many as a window of the data has" in said
 
 
 def test_a_way_through_several_meets_each_in_its_turn(vrae: pv.Run, tmp_path: Path) -> None:

@@ -69,6 +69,7 @@ class Tally:
     """Whether its file has floats that are beyond full scale: `MOST_CLIPPED` of them, or one beyond `LOUD_PEAK`."""
     endless: bool = False
     """Whether its header does not say how long it is: it is read to its end."""
+    rate: int = 0  # samples per second of the file, before they are resampled
 
 
 @dataclass
@@ -129,7 +130,7 @@ class Decoder:
     def _read(self, recording: Recording, tally: Tally) -> Iterator[Array]:
         sound = self._open(recording)
         tally.endless = sound.endless
-        rate = sound.rate or self.rate
+        rate = tally.rate = sound.rate or self.rate
         if rate != self.rate and not self.resample:
             hint = f"resample with --resample, or prepare at --sample-rate {rate}"
             raise DataError(f"{recording.name}: {rate} samples per second, not {self.rate}", hint, path=recording.path)
@@ -149,8 +150,7 @@ class Decoder:
             import soxr
 
             resampler = soxr.ResampleStream(rate, self.rate, 1, dtype="float32", quality="HQ")
-        # No more than BLOCK samples out of a step either, if the rate goes up.
-        step = max(1, BLOCK * min(rate, self.rate) // self.rate // sound.channels)
+        step = max(1, BLOCK * min(rate, self.rate) // self.rate // sound.channels)  # no more come out if the rate rises
         got = beyond = 0
         while True:
             block = sound.take(step if recording.length is None else min(step, recording.length - got))

@@ -6,6 +6,7 @@ No such library is imported: a frame is what is called DataFrame, and is asked f
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from numbers import Real
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from pyro_vrnn.data.schema import Array
 from pyro_vrnn.data.sources.columns import split_name
 from pyro_vrnn.data.sources.held import Held
+from pyro_vrnn.data.sources.sniffing import kind_of
 from pyro_vrnn.data.sources.spacing import told
 from pyro_vrnn.system.errors import DataError, choose
 
@@ -81,8 +83,22 @@ def _numbers(column: Any, name: str) -> Array:
             return np.array([_number(value) for value in values], np.float64)
         except TypeError:
             pass
-    first = next((v for v in values.tolist() if not isinstance(v, Real)), "")
-    raise DataError(f"data: column {name!r} is no column of numbers: {first!r}", "columns= says which to take")
+    given = list(values)
+    first = next((v for v in given if not isinstance(v, Real)), "")
+    leave = f"data.drop(columns={name!r}) leaves it out"
+    if values.dtype.kind == "M" or _is_date(first):
+        what = f"data: column {name!r} holds dates, and no numbers: {str(first)[:40]!r}"
+        hint = f"time={name!r} puts the rows in their order; or {leave}"
+        raise DataError(what, hint)
+    if isinstance(first, str) and kind_of(first) == "date":
+        hint = f"pandas.to_datetime makes dates of them, and time={name!r} puts the rows in their order; or {leave}"
+        raise DataError(f"data: column {name!r} holds texts of dates: {first[:40]!r}", hint)
+    raise DataError(f"data: column {name!r} is no column of numbers: {first!r}", leave)
+
+
+def _is_date(value: Any) -> bool:
+    """Whether this is a date of Python or pandas, by what it can say of itself."""
+    return isinstance(value, date | np.datetime64)
 
 
 def _number(value: Any) -> float:

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pyro_vrnn.data.sources import uea
-from pyro_vrnn.data.sources.columns import Choice
+from pyro_vrnn.data.sources.columns import Choice, roles_of, seconds_of
 from pyro_vrnn.data.sources.common import Skips
+from pyro_vrnn.data.sources.lines import chunks_of
 from pyro_vrnn.data.sources.sniffing import sniff
 from pyro_vrnn.data.sources.store import Rows, Store
-from pyro_vrnn.data.sources.tables import Tables
+from pyro_vrnn.data.sources.tables import CHUNK_ROWS, SNIFFED_ROWS, Tables
 from pyro_vrnn.system.errors import DataError, first_line
 
 PLACE = re.compile(r"x\d+")
 """What a column is called that has no name of its own."""
 
 
-def read_one(path: Path, columns: Sequence[str], width: int, missing: Sequence[str] = ()) -> Rows:
+def read_one(
+    path: Path,
+    columns: Sequence[str],
+    width: int,
+    missing: Sequence[str] = (),
+    say: Callable[[str], None] = lambda message: None,
+) -> Rows:
     """One sequence of a table, [T, width]: what a trained model is given to continue. NaN where a value is missing.
 
     Args:
@@ -28,12 +38,13 @@ def read_one(path: Path, columns: Sequence[str], width: int, missing: Sequence[s
             names, all columns of numbers.
         width: how many there must be.
         missing: cells that say that nothing was observed, beside the usual ones.
+        say: told which sequence is read, where the table has several.
 
     Raises:
         DataError: no such columns, other widths, or text.
     """
     if path.suffix.lower() in (".ts", ".arff") and (files := uea.find(path)) is not None:
-        return _first_case(path, files, width)
+        return _first_case(path, files, width, say)
     layout = sniff(path)
     ours = all(PLACE.fullmatch(name) for name in layout.names)
     if layout.header and columns and not ours and (gone := [name for name in columns if name not in layout.names]):
@@ -50,7 +61,7 @@ def read_one(path: Path, columns: Sequence[str], width: int, missing: Sequence[s
         if not found.runs:
             raise DataError(f"{path}: no rows", f"give a table of {width} columns", path)
         found.sort()
-        name = next(iter(found.runs))
+        name = _first(path, list(found.runs), say)
         order = [found.columns.index(c) for c in columns] if choice.columns else slice(None)
         values: Rows = found.read(name, 0, found.steps[name])[:, order]
     if values.shape[1] != width:
@@ -59,12 +70,45 @@ def read_one(path: Path, columns: Sequence[str], width: int, missing: Sequence[s
     return values
 
 
-def _first_case(path: Path, files: dict[str, Path], width: int) -> Rows:
+def labels(path: Path, columns: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    """What stands beside the numbers of `read_one`, as it is written: whose row it is, when, and whatever else.
+
+    Args:
+        path: a table that `read_one` has read.
+        columns: as `read_one` has them.
+
+    Returns:
+        The names of the file's other columns, and their cells at each step of the sequence.
+    """
+    if path.suffix.lower() in (".ts", ".arff"):
+        return [], []
+    layout = sniff(path)
+    choice = Choice(columns=tuple(columns)) if layout.header and set(columns) <= set(layout.names) else Choice()
+    chunks = list(chunks_of(path, layout, chain([SNIFFED_ROWS], repeat(CHUNK_ROWS)), lambda done: None))
+    roles = roles_of(path, layout, chunks[0].rows, choice)
+    rows = [row for chunk in chunks for row in chunk.rows]
+    if (whose := roles.sequence) is not None:
+        rows = [row for row in rows if row[whose].strip() == rows[0][whose].strip()]
+    if (when := roles.time) is not None:
+        order = np.argsort(seconds_of([row[when].strip() for row in rows], roles), kind="stable")
+        rows = [rows[i] for i in order]
+    kept = [j for j in range(len(roles.names)) if j not in roles.numbers]
+    return [roles.names[j] for j in kept], [[row[j].strip() for j in kept] for row in rows]
+
+
+def _first(path: Path, names: Sequence[str], say: Callable[[str], None]) -> str:
+    """The first of several sequences, which is told."""
+    if len(names) > 1:
+        say(f"note: {path}: of its {len(names)} sequences the first, {names[0]!r}, is read")
+    return names[0]
+
+
+def _first_case(path: Path, files: dict[str, Path], width: int, say: Callable[[str], None]) -> Rows:
     """The first time series of a UEA collection."""
     found = uea.read({"": next(file for file in files.values() if file == path)}, Skips(path, strict=False))
-    name = next(iter(found.steps), None)
-    if name is None:
+    if not found.steps:
         raise DataError(f"{path}: no case that can be read", "give a table, or a .ts or .arff file", path)
+    name = _first(path, list(found.steps), say)
     values: Rows = found.read(name, 0, found.steps[name])
     if values.shape[1] != width:
         raise DataError(f"{path}: {values.shape[1]} dimensions, not {width}", "give data of the model's columns", path)

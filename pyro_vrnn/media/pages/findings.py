@@ -25,16 +25,17 @@ class Finding:
     advice: str
 
 
-def of_training(rows: Rows, clip_norm: float, stopped: str, run: str) -> list[Finding]:
+def of_training(rows: Rows, clip_norm: float, stopped: str, updates: int, run: str) -> list[Finding]:
     """What the rows of `metrics.jsonl` tell.
 
     Args:
         rows: logged updates and validations.
         clip_norm: of the gradient.
         stopped: why the training ended, empty where that is not known.
+        updates: how many were made; not each is logged.
         run: the run folder, for commands.
     """
-    return [*_ended(rows, stopped, run), *_validation(rows, stopped), *_gradient(rows, clip_norm)]
+    return [*_ended(stopped, updates, run), *_validation(rows, stopped, updates, run), *_gradient(rows, clip_norm)]
 
 
 def of_units(kl: Sequence[float], active: int, threshold: float, unit: str = "nats per step") -> list[Finding]:
@@ -74,16 +75,15 @@ def of_baselines(nll: float, baselines: Mapping[str, float]) -> list[Finding]:
     return [Finding(what, "Train for longer, or look at the curves for what holds the training back.")]
 
 
-def _ended(rows: Rows, stopped: str, run: str) -> list[Finding]:
+def _ended(stopped: str, updates: int, run: str) -> list[Finding]:
     words = {"max-time": "by its time limit", "signal": "by a signal", "observer": "by its observer"}
     if stopped not in words:
         return []
-    last = max((int(row["step"]) for row in rows), default=0)
     advice = f"pyro-vrnn train --resume {run} continues it."
-    return [Finding(f"The training was stopped {words[stopped]} after update {last:,}.", advice)]
+    return [Finding(f"The training was stopped {words[stopped]} after update {updates:,}.", advice)]
 
 
-def _validation(rows: Rows, stopped: str) -> list[Finding]:
+def _validation(rows: Rows, stopped: str, updates: int, run: str) -> list[Finding]:
     found = [(int(row["step"]), float(row["valid_nll_per_step"])) for row in rows if "valid_nll_per_step" in row]
     if not found:
         what = "It has not been validated, so there is no best checkpoint."
@@ -102,8 +102,18 @@ def _validation(rows: Rows, stopped: str) -> list[Finding]:
         step = values[-2] - values[-1]
         if step > max(0.01 * fall, 1e-3):
             what = f"Validation was still falling at the end, by {step:.3f} nats per step since the one before."
-            return [Finding(what, "Train for longer (training.epochs).")]
+            return [Finding(what, _longer(stopped, updates, run))]
     return []
+
+
+def _longer(stopped: str, updates: int, run: str) -> str:
+    """How to train for longer, by what ended the training."""
+    more = {
+        "epochs": f"pyro-vrnn train --resume {run} --epochs N, with N above the epochs that are done",
+        "max-steps": f"pyro-vrnn train --resume {run} --max-steps N, with N above {updates:,}",
+        "max-time": f"pyro-vrnn train --resume {run}, with another --max-time or without one",
+    }
+    return f"Train for longer: {more[stopped]}."
 
 
 def _gradient(rows: Rows, clip_norm: float) -> list[Finding]:

@@ -128,6 +128,8 @@ class Grid:
     """What was trained: a word, and its value."""
     failures: Sequence[tuple[str, str]]
     """Of which run, and what."""
+    notes: Sequence[str]
+    """On settings: those that a model does not have, and those that were chosen by the data."""
     parts: Sequence[Part]
     settings: Table
     runs: Table

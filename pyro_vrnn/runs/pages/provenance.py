@@ -10,8 +10,9 @@ from typing import Any
 
 from pyro_vrnn import weights
 from pyro_vrnn.media.pages.findings import Finding
-from pyro_vrnn.runs.folder import read_environment
+from pyro_vrnn.runs.folder import read_environment, updates_of
 from pyro_vrnn.runs.trained import Trained
+from pyro_vrnn.system.durations import duration
 
 
 def facts(run: Trained, rows: list[dict[str, Any]], stopped: str) -> list[tuple[str, str]]:
@@ -22,28 +23,12 @@ def facts(run: Trained, rows: list[dict[str, Any]], stopped: str) -> list[tuple[
         ("model", f"{config.model.name}, {config.model.likelihood} output, {count:,} parameters"),
         ("objective", f"{config.objective.name}, K={config.objective.particles}"),
         ("data", f"{config.data.path} ({form.kind}, {form.support}, {form.x_dim} columns of x)"),
-        ("training", f"{updates(rows):,} updates" + (f", stopped by {stopped}" if stopped else "")),
+        ("training", f"{updates_of(run.folder, rows):,} updates" + (f", stopped by {stopped}" if stopped else "")),
         ("seed", str(config.training.seed)),
         ("checkpoint", run.step_folder.name),
     ]
     seconds = last.get("seconds")
     return found if seconds is None else [*found, ("time", f"{duration(float(seconds))} of training")]
-
-
-def updates(rows: list[dict[str, Any]]) -> int:
-    """The number of the last logged update."""
-    return max((int(row["step"]) for row in rows), default=0)
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words: seconds, minutes or hours."""
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 120
-        else f"{seconds / 60:.0f} min"
-        if seconds < 7200
-        else f"{seconds / 3600:.1f} h"
-    )
 
 
 def diagnostics(folder: Path) -> list[Finding]:
@@ -79,7 +64,7 @@ def commands(run: Trained, rows: list[dict[str, Any]], stopped: str, num: int, s
     if (start := read_environment(run.folder).get("init_from")) is not None:
         command += ["--init-from", str(start)]
     if stopped in ("max-time", "signal", "observer"):
-        command += ["--max-steps", str(updates(rows))]
+        command += ["--max-steps", str(updates_of(run.folder, rows))]
     return [shlex.join(command), shlex.join(["pyro-vrnn", "report", again, "--num", str(num), "--seed", str(seed)])]
 
 

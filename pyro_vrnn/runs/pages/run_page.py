@@ -11,7 +11,7 @@ import tomli_w
 from pyro_vrnn.media.pages import figures, findings, report
 from pyro_vrnn.media.pages.findings import Finding
 from pyro_vrnn.media.pages.report import Figure, Page
-from pyro_vrnn.runs.folder import read_environment, read_metrics, read_stop
+from pyro_vrnn.runs.folder import read_environment, read_metrics, read_stop, updates_of
 from pyro_vrnn.runs.pages import latents, provenance, scores
 from pyro_vrnn.runs.pages.pieces import pieces
 from pyro_vrnn.runs.trained import Trained
@@ -57,7 +57,7 @@ def page(run: Trained, num: int, seed: int, progress: Callable[[int, int], None]
     """All that the page says; see `write`."""
     rows, config = read_metrics(run.folder), run.config
     stopped, clip = read_stop(run.folder), config.training.clip_norm
-    told = findings.of_training(rows, clip, stopped, shlex.quote(run.named))
+    told = findings.of_training(rows, clip, stopped, updates_of(run.folder, rows), shlex.quote(run.named))
     told += provenance.diagnostics(run.folder)
     measured, dataset = scores.validated(run, rows), None
     charts: list[Figure] = []

@@ -11,6 +11,7 @@ from pyro_vrnn.data.dataset import SequenceDataset
 from pyro_vrnn.objectives import make_objective
 from pyro_vrnn.objectives.evaluation import Evaluation, evaluate
 from pyro_vrnn.programs import Stacked
+from pyro_vrnn.runs.folder import best_validation
 from pyro_vrnn.runs.trained import Trained
 
 Scores = list[tuple[str, str, str]]
@@ -50,10 +51,9 @@ def measure(
 
 def validated(run: Trained, rows: list[dict[str, Any]]) -> Scores:
     """The best validation."""
-    found = [row for row in rows if "valid_nll_per_step" in row]
-    if not found:
+    best, bound = best_validation(rows, run.state), run.config.validated
+    if best is None:
         return []
-    best, bound = min(found, key=lambda row: float(row["valid_nll_per_step"])), run.config.validated
     unit = f"nats per step ({bound.name}, K={bound.particles}), at update {best['step']:,}"
     return [("best NLL on validation", f"{best['valid_nll_per_step']:.4f}", unit)]
 

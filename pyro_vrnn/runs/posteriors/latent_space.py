@@ -182,7 +182,8 @@ def interpolate(
 
     Args:
         run: of a model with one z per sequence (vrae).
-        first, second, more: sequences of the split (number or id), or files of the kind that the model draws.
+        first, second, more: sequences of the split (number or id), or files of the kind that the model draws, of which
+            as much is read as a window of the data has; `run.say` is told.
         split: where they are.
         points: how many, both ends included.
         steps: of each piece; as long as the first sequence by default.
@@ -231,6 +232,7 @@ def interpolate(
         "split": split,
         "points": points,
         "steps": length,
+        "steps_read": [len(x) for x in given],
         "seed": seed,
     }
     write_json(about, {"schema": 1, "files": [f.name for f in files], "run": run.named, **facts})
@@ -240,8 +242,14 @@ def interpolate(
 def _given(run: Trained, name: str, split: str) -> Tensor:
     """A sequence of the split, or a file, of which a model of windows reads as much as a window. [T, X]."""
     if Path(name).suffix and Path(name).exists():
-        found = run.encoding.of_values(media.read(run.format, Path(name)))
-        return torch.from_numpy(found[: run.format.sequence_steps or None])  # its z is about so many steps
+        found = run.encoding.of_values(run.read_file(Path(name)))
+        most = run.format.sequence_steps
+        if 0 < most < len(found):  # its z is about so many steps
+            run.say(
+                f"note: {name}: its first {most} of {len(found)} steps are read, as many as a window of the data has"
+            )
+            return torch.from_numpy(found[:most])
+        return torch.from_numpy(found)
     dataset = run.data(split=split)
     return torch.from_numpy(dataset[dataset.find(name)])
 

@@ -341,6 +341,19 @@ def test_a_table_for_a_model_is_matched_by_name(tmp_path: Path) -> None:
     assert read_one(tmp_path / "t.ts", ["a", "b"], 2).tolist() == [[1, 3], [2, 4]]
 
 
+def test_of_several_sequences_the_first_is_read_and_that_is_said(tmp_path: Path) -> None:
+    said: list[str] = []
+    (tmp_path / "t.csv").write_text("sequence,a\nv,1\nu,2\nv,3\n")
+    assert read_one(tmp_path / "t.csv", ["a"], 1, say=said.append).tolist() == [[1], [3]]
+    (tmp_path / "t.ts").write_text("@classLabel true u\n@data\n1,2:u\n3,4:u\n")
+    assert read_one(tmp_path / "t.ts", ["a"], 1, say=said.append).tolist() == [[1], [2]]
+    assert said[0] == f"note: {tmp_path}/t.csv: of its 2 sequences the first, 'v', is read"
+    assert len(said) == 2
+    (tmp_path / "t.csv").write_text("a\n1\n")
+    read_one(tmp_path / "t.csv", ["a"], 1, say=said.append)
+    assert len(said) == 2
+
+
 MUTANTS = 1000
 
 

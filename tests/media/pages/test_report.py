@@ -144,9 +144,23 @@ def test_sound_is_turned_down_and_cut() -> None:
     ],
 )
 def test_what_is_unusual_is_told(rows: list[dict[str, Any]], stopped: str, says: list[str]) -> None:
-    found = findings.of_training(rows, 5.0, stopped, "runs/x")
+    found = findings.of_training(rows, 5.0, stopped, 30, "runs/x")
     assert len(found) == len(says)
     assert all(said in one.what and one.advice.endswith(".") for one, said in zip(found, says, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("stopped", "says"),
+    [
+        ("epochs", "--resume runs/x --epochs N, with N above the epochs that are done."),
+        ("max-steps", "--resume runs/x --max-steps N, with N above 1,234."),
+        ("max-time", "--resume runs/x, with another --max-time or without one."),
+    ],
+)
+def test_how_to_train_for_longer_is_told_by_what_ended_the_training(stopped: str, says: str) -> None:
+    told = findings.of_training(validated(9, 8, 7), 5.0, stopped, 1234, "runs/x")[-1]
+    assert "still falling" in told.what
+    assert told.advice.endswith(says)
 
 
 def test_idle_units_and_better_baselines_are_told() -> None:
