@@ -10,6 +10,9 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
+LONGEST = 2500
+"""Characters of a message, in whose middle more is left out: a damaged file may have one word of a megabyte."""
+
 
 class UserError(ValueError):
     """Base: a message, what to do about it, and the file it is about.
@@ -25,6 +28,8 @@ class UserError(ValueError):
 
     def __init__(self, message: str, hint: str = "", path: str | Path | None = None) -> None:
         self.message = one_line(message)
+        if len(self.message) > LONGEST:
+            self.message = f"{self.message[: LONGEST - 503]} … {self.message[-500:]}"
         super().__init__(self.message)
         self.hint = ""
         self.path = None if path is None else str(path)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pickle
 import traceback
 
-from pyro_vrnn.system.errors import ConfigError, DataError
+import pytest
+
+from pyro_vrnn.system.errors import LONGEST, ConfigError, DataError, UserError
 
 
 def test_the_hint_is_in_the_traceback() -> None:
@@ -27,3 +29,15 @@ def test_more_to_say_is_behind_the_hint() -> None:
         error.also("")
         error.also("saved")
         assert (error.hint, error.__notes__[-1]) == (hint, "hint: saved")
+
+
+@pytest.mark.fault(63)
+@pytest.mark.parametrize("kind", [UserError, ConfigError, DataError])
+def test_words_of_a_hostile_file_stay_one_short_line(kind: type[UserError]) -> None:
+    error = kind("a name: \x1b[31m\nerror: all is well\x00" + "x" * 10_000 + ": not a number")
+    assert str(error) == error.message
+    assert error.message.isprintable()
+    assert error.message.startswith(r"a name: \x1b[31m\nerror: all is well\x00xxx")
+    assert error.message.endswith("xxx: not a number")
+    assert len(error.message) == LONGEST
+    assert kind("é " * 1000).message == "é " * 1000
