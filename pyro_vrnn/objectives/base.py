@@ -51,6 +51,12 @@ class Objective(ABC):
     def bound(self, log_weights: Tensor, nll: Tensor, kl: Tensor) -> Tensor:
         """The bound at beta = 1 for each sequence, nats. All three are [draws, B]; the result is [B]."""
 
+    def equip(self, net: SequenceModel) -> None:  # noqa: B027  (most need nothing more)
+        """Give a fresh network what this objective trains beside model and guide."""
+
+    def check(self, net: SequenceModel) -> None:  # noqa: B027  (most take every network)
+        """ConfigError where a network has not what this bound needs."""
+
     def tensor_loss(self, net: SequenceModel) -> Estimator:
         """The loss of `loss` as an estimator that does not wait for the device, as a CUDA graph needs it."""
         own = self.loss(net)

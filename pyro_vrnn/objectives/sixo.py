@@ -1,0 +1,159 @@
+"""SIXO: the particle filter's bound with a twist, which is learned by telling futures apart.
+
+Lawson, Raventos, Warrington & Linderman (2022, arXiv:2206.05952). The weight of step t is
+
+    p(z_t | state_{t-1}) p(x_t | ·) / q(z_t | ·) * r(state_t, x_{t+1:T}) / r(state_{t-1}, x_{t:T}),   r_0 = r_T = 1
+
+and the product of the mean weights is an unbiased estimate of p(x) for every r (programs/particle_filter.py). The best
+r is p(x_{t+1:T} | state_t) up to a factor of x, which is a ratio of densities (their section 3.2, SIXO-DRE):
+
+    r = p(state_t, x_{t+1:T}) / (p(state_t) p(x_{t+1:T}))
+
+So r is learned as a classifier's odds, on sequences that are drawn from the model itself: a state with its own future
+is from above the line, with another sequence's future from below it.
+
+    loss = sum over t < T of softplus(-log r(state_t, own future)) + softplus(log r(state_t, another's future))
+
+Model and guide are trained by the bound, in which r is fixed and the choice of ancestors has no gradient (as in FIVO);
+the twist by this loss alone. The bound's own gradient for r (SIXO-u) needs the score of the choice of ancestors, whose
+variance is large; without that score it points the other way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from pyro_vrnn.data.batch import Batch
+from pyro_vrnn.models.base import SequenceModel
+from pyro_vrnn.objectives.estimators import Estimator
+from pyro_vrnn.objectives.fivo import Filter
+from pyro_vrnn.programs.markov import register
+from pyro_vrnn.programs.particle_filter import Lookahead, Resampling, particle_filter
+from pyro_vrnn.programs.twist import Twist, add_twist, dream, future, lookahead, twist_of
+from pyro_vrnn.programs.weights import Side
+from pyro_vrnn.system.errors import ConfigError, at_least
+
+
+def density_ratio(net: SequenceModel, twist: Twist, batch: Batch) -> Tensor:
+    """The classifier's loss on sequences drawn from the model, nats, summed over them and their steps.
+
+    Args:
+        net: the model.
+        twist: its own.
+        batch: says how many, and how long.
+    """
+    training = net.training
+    net.eval()  # sequences of the model, not of the model with dropout
+    drawn, states = dream(net, batch)  # [T, B, ·]
+    net.train(training)
+    b = future(net, twist, drawn)[:-1]  # [T - 1, B, H]; r_T is 1
+    states = tuple(part[:-1] for part in states)
+    own, others = twist(states, b), twist(states, b.roll(1, dims=1))  # [T - 1, B]
+    return (softplus(-own) + softplus(others)).sum()
+
+
+class Twisted(Estimator):
+    """SIXO: minus the twisted filter's log-evidence; the twist's gradient is the classifier's.
+
+    The value is the bound's alone: a number to compare with FIVO's.
+
+    Args:
+        net: with a twist.
+        twist: its own.
+        particles: K.
+        threshold, resampling: of the filter.
+        only: whether the twist alone is trained; the bound then has no gradient.
+    """
+
+    keeps_terms = True
+
+    def __init__(
+        self,
+        net: SequenceModel,
+        twist: Twist,
+        particles: int,
+        threshold: float,
+        resampling: Resampling,
+        *,
+        only: bool = False,
+    ) -> None:
+        super().__init__(particles)
+        self.net, self.twist, self.only = net, twist, only
+        self.threshold, self.resampling = threshold, resampling
+
+    def differentiable_loss(self, model: Side, guide: Side, batch: Batch, beta: float | Tensor = 1.0) -> Tensor:
+        """The filter runs the network's arrows itself: `model` and `guide` say one whole path, with no choice in it."""
+        register(self.twist if self.only else self.net)
+        with torch.no_grad() if self.only else nullcontext():
+            found = particle_filter(
+                self.net,
+                batch,
+                self.num_particles,
+                threshold=self.threshold,
+                resampling=self.resampling,
+                twist=lookahead(self.net, self.twist, batch, fixed=True),
+            )
+        kl = found.kl.sum(0)
+        self.terms = -found.log_evidence.detach() - kl, kl
+        ratio = density_ratio(self.net, self.twist, batch)
+        return ratio - ratio.detach() - found.log_evidence.sum()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SixoObjective(Filter):
+    """The particle filter's bound with a learned lookahead (a twist): particles are kept that suit what is to come."""
+
+    name: Literal["sixo"] = "sixo"
+    twist_dim: int = 128
+    """Width of the twist's recurrent network and of its two hidden layers."""
+    twist_only: bool = False
+    """Whether model and guide stay as they are, as `--init-from` gives them, and the twist alone learns."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("objective.twist_dim", self.twist_dim, 1)
+
+    def loss(self, net: SequenceModel) -> Twisted:
+        """`Twisted`: Pyro has no such ELBO."""
+        return Twisted(net, self._twist(net), self.particles, self.threshold, self.resampling, only=self.twist_only)
+
+    @property
+    def graph_refusal(self) -> str:
+        """Sequences are drawn from the model in every update, and not all likelihoods can do that in a graph."""
+        return "objective.name=sixo"
+
+    def equip(self, net: SequenceModel) -> None:
+        """Give the network its twist, and hold the rest if that alone is to be trained."""
+        if self.twist_only:
+            net.requires_grad_(False)
+        add_twist(net, self.twist_dim)
+
+    def check(self, net: SequenceModel) -> None:
+        """ConfigError unless it has a z for every step, and a twist."""
+        self._twist(net)
+
+    def twist(self, net: SequenceModel) -> Callable[[Batch], Lookahead]:
+        """The network's own."""
+        return partial(lookahead, net, self._twist(net))
+
+    def _twist(self, net: SequenceModel) -> Twist:
+        if not (net.per_step and net.latent_dim):
+            raise ConfigError(
+                "objective 'sixo': the model has no z for every step, so no particle's future differs from another's",
+                "use --objective iwae, or a model such as dmm, srnn, storn or vrnn",
+            )
+        if (found := twist_of(net)) is None:
+            raise ConfigError(
+                "objective 'sixo': this run has no twist, which is what looks ahead",
+                "train one on it first: pyro-vrnn train RUN/config.toml --init-from RUN --objective sixo "
+                "--set objective.twist_only=true; then evaluate that run",
+            )
+        return found
