@@ -12,7 +12,7 @@ r is p(x_{t+1:T} | state_t) up to a factor of x, which is a ratio of densities (
 So r is learned as a classifier's odds, on sequences that are drawn from the model itself: a state with its own future
 is from above the line, with another sequence's future from below it.
 
-    loss = sum over t < T of softplus(-log r(state_t, own future)) + softplus(log r(state_t, another's future))
+    loss = mean over t < T of softplus(-log r(state_t, own future)) + softplus(log r(state_t, another's future))
 
 Model and guide are trained by the bound, in which r is fixed and the choice of ancestors has no gradient (as in FIVO);
 the twist by this loss alone. The bound's own gradient for r (SIXO-u) needs the score of the choice of ancestors, whose
@@ -22,7 +22,6 @@ variance is large; without that score it points the other way.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -43,12 +42,12 @@ from pyro_vrnn.system.errors import ConfigError, at_least
 
 
 def density_ratio(net: SequenceModel, twist: Twist, batch: Batch) -> Tensor:
-    """The classifier's loss on sequences drawn from the model, nats, summed over them and their steps.
+    """The classifier's loss on sequences drawn from the model, nats per step; 2 log 2 where r is 1.
 
     Args:
         net: the model.
         twist: its own.
-        batch: says how many, and how long.
+        batch: says how many, and how long. With a single step there is no future to tell apart: 0.
     """
     training = net.training
     net.eval()  # sequences of the model, not of the model with dropout
@@ -57,54 +56,56 @@ def density_ratio(net: SequenceModel, twist: Twist, batch: Batch) -> Tensor:
     b = future(net, twist, drawn)[:-1]  # [T - 1, B, H]; r_T is 1
     states = tuple(part[:-1] for part in states)
     own, others = twist(states, b), twist(states, b.roll(1, dims=1))  # [T - 1, B]
-    return (softplus(-own) + softplus(others)).sum()
+    return (softplus(-own) + softplus(others)).sum() / max(1, own.numel())
 
 
 class Twisted(Estimator):
     """SIXO: minus the twisted filter's log-evidence; the twist's gradient is the classifier's.
 
-    The value is the bound's alone: a number to compare with FIVO's.
-
-    Args:
-        net: with a twist.
-        twist: its own.
-        particles: K.
-        threshold, resampling: of the filter.
-        only: whether the twist alone is trained; the bound then has no gradient.
+    The value is the bound's alone, to be compared with FIVO's.
     """
 
     keeps_terms = True
 
     def __init__(
-        self,
-        net: SequenceModel,
-        twist: Twist,
-        particles: int,
-        threshold: float,
-        resampling: Resampling,
-        *,
-        only: bool = False,
+        self, net: SequenceModel, twist: Twist, particles: int, threshold: float, resampling: Resampling
     ) -> None:
         super().__init__(particles)
-        self.net, self.twist, self.only = net, twist, only
-        self.threshold, self.resampling = threshold, resampling
+        self.net, self.twist, self.threshold, self.resampling = net, twist, threshold, resampling
 
     def differentiable_loss(self, model: Side, guide: Side, batch: Batch, beta: float | Tensor = 1.0) -> Tensor:
         """The filter runs the network's arrows itself: `model` and `guide` say one whole path, with no choice in it."""
-        register(self.twist if self.only else self.net)
-        with torch.no_grad() if self.only else nullcontext():
-            found = particle_filter(
-                self.net,
-                batch,
-                self.num_particles,
-                threshold=self.threshold,
-                resampling=self.resampling,
-                twist=lookahead(self.net, self.twist, batch, fixed=True),
-            )
+        register(self.net)
+        found = particle_filter(
+            self.net,
+            batch,
+            self.num_particles,
+            threshold=self.threshold,
+            resampling=self.resampling,
+            twist=lookahead(self.net, self.twist, batch, fixed=True),
+        )
         kl = found.kl.sum(0)
         self.terms = -found.log_evidence.detach() - kl, kl
-        ratio = density_ratio(self.net, self.twist, batch)
+        ratio = batch.scored_steps * density_ratio(self.net, self.twist, batch)
         return ratio - ratio.detach() - found.log_evidence.sum()
+
+
+class DensityRatio(Estimator):
+    """The classifier's loss alone: a twist for a model that stays as it is."""
+
+    keeps_terms = True
+
+    def __init__(self, net: SequenceModel, twist: Twist) -> None:
+        super().__init__(1)
+        self.net, self.twist = net, twist
+
+    def differentiable_loss(self, model: Side, guide: Side, batch: Batch, beta: float | Tensor = 1.0) -> Tensor:
+        """Nats per step, times the steps of the batch."""
+        register(self.twist)
+        ratio = density_ratio(self.net, self.twist, batch)
+        steps = batch.scored.sum(0)  # [B]
+        self.terms = ratio.detach() * steps, torch.zeros_like(ratio).expand(batch.size)
+        return ratio * batch.scored_steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,15 +116,19 @@ class SixoObjective(Filter):
     twist_dim: int = 128
     """Width of the twist's recurrent network and of its two hidden layers."""
     twist_only: bool = False
-    """Whether model and guide stay as they are, as `--init-from` gives them, and the twist alone learns."""
+    """Whether model and guide stay as they are, as `--init-from` gives them, and the twist alone learns. The loss of a
+    training row is then the classifier's, 2 log 2 at first; what is validated is the bound."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least("objective.twist_dim", self.twist_dim, 1)
 
-    def loss(self, net: SequenceModel) -> Twisted:
-        """`Twisted`: Pyro has no such ELBO."""
-        return Twisted(net, self._twist(net), self.particles, self.threshold, self.resampling, only=self.twist_only)
+    def loss(self, net: SequenceModel) -> Twisted | DensityRatio:
+        """`Twisted`: Pyro has no such ELBO; or the classifier's loss, if the twist alone learns."""
+        twist = self._twist(net)
+        if self.twist_only:
+            return DensityRatio(net, twist)
+        return Twisted(net, twist, self.particles, self.threshold, self.resampling)
 
     @property
     def graph_refusal(self) -> str:
