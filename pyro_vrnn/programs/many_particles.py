@@ -146,7 +146,7 @@ def _step(net: SequenceModel, state: State, z: Tensor, features: Tensor, chosen:
 
 
 def _continued(chosen: Tensor, after: State) -> _Distinct:
-    """The same where the states after this step of all particles, each part [K, B, ·], are known already."""
+    """See `_step`, where the states after this step of all particles, each part [K, B, ·], are known already."""
     kept, owner, index, count = _once(chosen)
     return _Distinct(tuple(_kept(part, kept) for part in after), owner, index, count)
 

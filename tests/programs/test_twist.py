@@ -55,3 +55,18 @@ def test_the_estimate_is_unbiased_with_any_twist(resampling: str) -> None:
     assert float(found.log_evidence.mean()) < float(exact(batch))
     wrong = (found.log_evidence + random_twist(2, (torch.ones(1, 1),)) - exact(batch)).exp()  # a twist not taken back
     assert abs(float(wrong.mean()) - 1) > 10 * float(wrong.std()) / n**0.5
+
+
+def test_the_bounds_gradient_without_the_score_of_the_choice_of_ancestors_leads_away_from_the_best_twist() -> None:
+    """Why the twist is not trained by it: the bound rises from r = 1 to the best r, and this gradient says it falls."""
+    net, batch = LinearGaussian().double(), wide(simulate([12] * 10, seed=5), 200)
+    best, bounds, slopes = Messages(batch).twist, [], []
+    for share in (0.0, 0.5, 1.0):
+        power = torch.tensor(share, dtype=torch.float64, requires_grad=True)
+        torch.manual_seed(0)
+        twist = lambda t, state, power=power: power * best(t, state)  # noqa: E731
+        bound = particle_filter(net, batch, 4, threshold=1.0, twist=twist).log_evidence.mean()
+        bounds.append(float(bound.detach()))
+        slopes.append(float(torch.autograd.grad(bound, power)[0]))
+    assert bounds[0] < bounds[1] < bounds[2]
+    assert slopes[0] < slopes[1] < -0.3
