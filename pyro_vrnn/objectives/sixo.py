@@ -158,7 +158,7 @@ class SixoObjective(Filter):
         if (found := twist_of(net)) is None:
             raise ConfigError(
                 "objective 'sixo': this run has no twist, which is what looks ahead",
-                "train one on it first: pyro-vrnn train --init-from RUN --objective sixo "
+                "train one on it first: pyro-vrnn train --init-from RUN --objective sixo --particles 16 "
                 "--set objective.twist_only=true; then evaluate that run",
             )
         return found

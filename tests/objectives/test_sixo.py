@@ -229,7 +229,19 @@ def test_settings_out_of_range() -> None:
             SixoObjective(**settings)  # type: ignore[arg-type]
 
 
-def test_unscored_first_steps_and_carried_state() -> None:
+@torch.no_grad()
+def test_sequences_in_chunks_have_their_own_futures() -> None:
+    """What bounds the memory: so few sequences at once that all particles' widest layer fits."""
+    net, batch = equipped(make_net(), "sixo"), make_batch()
+    objective = SixoObjective(particles=9)
+    torch.manual_seed(0)
+    chunks, _ = sequence_bounds(Stacked(net), batch, objective, values_at_once=1)
+    torch.manual_seed(0)
+    rows = [sequence_bounds(Stacked(net), batch.rows(slice(i, i + 1)), objective)[0] for i in range(batch.size)]
+    torch.testing.assert_close(chunks, torch.cat(rows), rtol=1e-12, atol=0)
+
+
+def test_unscored_first_steps() -> None:
     """Steps that are only read weigh nothing but p / q; the estimate is as far from the truth with r as without."""
     net, batch = LinearGaussian().double(), simulate([6])
     given = replace(wide(batch, 20_000), given=torch.full((20_000,), 2), scored_steps=-1)
