@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import torch
 from pyro.infer import ELBO
-from torch import Tensor
+from torch import Tensor, nn
 
 from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.models.base import SequenceModel
@@ -53,6 +53,10 @@ class Objective(ABC):
 
     def equip(self, net: SequenceModel) -> None:  # noqa: B027  (most need nothing more)
         """Give a fresh network what this objective trains beside model and guide."""
+
+    def learner(self, net: SequenceModel) -> nn.Module:
+        """The part of the network whose parameters are trained: most train all of it."""
+        return net
 
     def check(self, net: SequenceModel) -> None:  # noqa: B027  (most take every network)
         """ConfigError where a network has not what this bound needs."""

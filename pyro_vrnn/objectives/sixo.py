@@ -5,7 +5,7 @@ Lawson, Raventos, Warrington & Linderman (2022, arXiv:2206.05952). The weight of
     p(z_t | state_{t-1}) p(x_t | ·) / q(z_t | ·) * r(state_t, x_{t+1:T}) / r(state_{t-1}, x_{t:T}),   r_0 = r_T = 1
 
 and the product of the mean weights is an unbiased estimate of p(x) for every r (programs/particle_filter.py). The best
-r is p(x_{t+1:T} | state_t) up to a factor of x, which is a ratio of densities (their section 3.2, SIXO-DRE):
+r is p(x_{t+1:T} | state_t) up to a factor of x, which is a ratio of densities (SIXO-DRE):
 
     r = p(state_t, x_{t+1:T}) / (p(state_t) p(x_{t+1:T}))
 
@@ -27,7 +27,7 @@ from functools import partial
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from pyro_vrnn.data.batch import Batch
@@ -136,10 +136,12 @@ class SixoObjective(Filter):
         return "objective.name=sixo"
 
     def equip(self, net: SequenceModel) -> None:
-        """Give the network its twist, and hold the rest if that alone is to be trained."""
-        if self.twist_only:
-            net.requires_grad_(False)
+        """Give the network its twist."""
         add_twist(net, self.twist_dim)
+
+    def learner(self, net: SequenceModel) -> nn.Module:
+        """The whole network, or its twist alone."""
+        return self._twist(net) if self.twist_only else net
 
     def check(self, net: SequenceModel) -> None:
         """ConfigError unless it has a z for every step, and a twist."""

@@ -152,7 +152,7 @@ def _continued(chosen: Tensor, after: State) -> _Distinct:
 
 
 def _once(chosen: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Whom particles continue from, each once: their places among all K B, sequences, who has which [K, B], counts [U]."""
+    """Whom particles continue from, each once: places among all K B, sequences, who has which [K, B], counts [U]."""
     size = chosen.shape[1]
     flat = chosen * size + torch.arange(size, device=chosen.device)
     kept, index, count = flat.unique(return_inverse=True, return_counts=True)

@@ -7,7 +7,7 @@ The product over time of the mean weights is an unbiased estimate of p(x) (Maddi
 With a twist r(state_t, x_{t+1:T}) the weight of step t is p(z_t) p(x_t) / q(z_t) * r_t / r_{t-1}, where r_0 = r_T = 1:
 particles are kept that suit what is still to come, and what they gained or lost by it is taken back at the next step.
 The estimate is unbiased whatever r is; the best r is p(x_{t+1:T} | state_t), up to a factor that is of x alone
-(Lawson et al. 2022, arXiv:2206.05952, section 2). Without one r is 1: the plain filter.
+(Lawson et al. 2022, arXiv:2206.05952). Without one r is 1: the plain filter.
 Shapes: K particles, B sequences, T steps, widths X, Z.
 """
 

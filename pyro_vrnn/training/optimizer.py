@@ -19,17 +19,17 @@ from pyro_vrnn.system.errors import NumericsError
 
 
 class TorchOptim(PyroOptim):
-    """Drives a torch optimiser over all parameters of a network that are trained.
+    """Drives a torch optimiser over all parameters of a network.
 
     Args:
-        net: its parameters, in the module's own order; those that ask for no gradient stay as they are.
+        net: its parameters, in the module's own order.
         make: parameters -> optimiser.
         clip_norm: largest global norm of the gradient, after the division by `divide_by`.
     """
 
     def __init__(self, net: nn.Module, make: Callable[[list[Tensor]], Optimizer], clip_norm: float) -> None:
         super().__init__(make, {})
-        self.params: list[Tensor] = [p for p in net.parameters() if p.requires_grad]
+        self.params: list[Tensor] = list(net.parameters())
         self.inner, self.clip_norm = make(self.params), clip_norm
         self.divide_by = 1.0
         """The loss is a sum over the batch; set to its number of steps before each SVI step, the gradient is per step.

@@ -100,6 +100,8 @@ def test_only_the_twist_learns_if_that_is_asked() -> None:
     net, batch = make_net(), make_batch()
     objective = SixoObjective(particles=3, twist_only=True)
     objective.equip(net)
+    assert objective.learner(net) is twist(net)
+    assert SixoObjective().learner(net) is net
     value, grads = grads_of(objective.loss(net), net, batch)
     assert grads
     assert all(is_twist(key) for key in grads)
