@@ -21,7 +21,8 @@ variance is large; without that score it points the other way.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -35,10 +36,21 @@ from pyro_vrnn.models.base import SequenceModel
 from pyro_vrnn.objectives.estimators import Estimator
 from pyro_vrnn.objectives.fivo import Filter
 from pyro_vrnn.programs.markov import register
-from pyro_vrnn.programs.particle_filter import Lookahead, Resampling, particle_filter
+from pyro_vrnn.programs.particle_filter import Filtered, Lookahead, Resampling, particle_filter
 from pyro_vrnn.programs.twist import Twist, add_twist, dream, future, lookahead, twist_of
 from pyro_vrnn.programs.weights import Side
 from pyro_vrnn.system.errors import ConfigError, at_least
+
+
+@contextmanager
+def without_dropout(net: nn.Module) -> Iterator[None]:
+    """The network in evaluation mode, and afterwards as it was."""
+    training = net.training
+    net.eval()
+    try:
+        yield
+    finally:
+        net.train(training)
 
 
 def density_ratio(net: SequenceModel, twist: Twist, batch: Batch) -> Tensor:
@@ -49,10 +61,8 @@ def density_ratio(net: SequenceModel, twist: Twist, batch: Batch) -> Tensor:
         twist: its own.
         batch: says how many, and how long. With a single step there is no future to tell apart: 0.
     """
-    training = net.training
-    net.eval()  # sequences of the model, not of the model with dropout
-    drawn, states = dream(net, batch)  # [T, B, ·]
-    net.train(training)
+    with without_dropout(net):
+        drawn, states = dream(net, batch)  # [T, B, ·]
     b = future(net, twist, drawn)[:-1]  # [T - 1, B, H]; r_T is 1
     states = tuple(part[:-1] for part in states)
     own, others = twist(states, b), twist(states, b.roll(1, dims=1))  # [T - 1, B]
@@ -76,7 +86,14 @@ class Twisted(Estimator):
     def differentiable_loss(self, model: Side, guide: Side, batch: Batch, beta: float | Tensor = 1.0) -> Tensor:
         """The filter runs the network's arrows itself: `model` and `guide` say one whole path, with no choice in it."""
         register(self.net)
-        found = particle_filter(
+        found = self.filtered(batch)
+        self.terms = parts(found)
+        ratio = batch.scored_steps * density_ratio(self.net, self.twist, batch)
+        return ratio - ratio.detach() - found.log_evidence.sum()
+
+    def filtered(self, batch: Batch) -> Filtered:
+        """What the twisted filter says of a batch."""
+        return particle_filter(
             self.net,
             batch,
             self.num_particles,
@@ -84,28 +101,38 @@ class Twisted(Estimator):
             resampling=self.resampling,
             twist=lookahead(self.net, self.twist, batch, fixed=True),
         )
-        kl = found.kl.sum(0)
-        self.terms = -found.log_evidence.detach() - kl, kl
-        ratio = batch.scored_steps * density_ratio(self.net, self.twist, batch)
-        return ratio - ratio.detach() - found.log_evidence.sum()
 
 
-class DensityRatio(Estimator):
-    """The classifier's loss alone: a twist for a model that stays as it is."""
+class TwistAlone(Estimator):
+    """The classifier's loss alone, nats per step times the steps of the batch: a twist for a model that stays as it is.
+
+    NLL and KL are the twisted filter's, which runs where they are asked for: it would be most of an update.
+    """
 
     keeps_terms = True
 
-    def __init__(self, net: SequenceModel, twist: Twist) -> None:
-        super().__init__(1)
-        self.net, self.twist = net, twist
+    def __init__(self, bound: Twisted) -> None:
+        super().__init__(bound.num_particles)
+        self.bound = bound
 
     def differentiable_loss(self, model: Side, guide: Side, batch: Batch, beta: float | Tensor = 1.0) -> Tensor:
-        """Nats per step, times the steps of the batch."""
-        register(self.twist)
-        ratio = density_ratio(self.net, self.twist, batch)
-        steps = batch.scored.sum(0)  # [B]
-        self.terms = ratio.detach() * steps, torch.zeros_like(ratio).expand(batch.size)
-        return ratio * batch.scored_steps
+        """Neither `model` nor `guide` is run."""
+        register(self.bound.twist)
+        self.terms = partial(self.measured, batch)
+        return batch.scored_steps * density_ratio(self.bound.net, self.bound.twist, batch)
+
+    @torch.no_grad()
+    def measured(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """NLL and KL of a batch; the random numbers of the training are left as they were. [B], [B]."""
+        devices = [batch.lengths.device] if batch.lengths.is_cuda else []
+        with torch.random.fork_rng(devices=devices), without_dropout(self.bound.net):
+            return parts(self.bound.filtered(batch))
+
+
+def parts(found: Filtered) -> tuple[Tensor, Tensor]:
+    """NLL and KL, whose sum is minus the bound. [B], [B]."""
+    kl = found.kl.sum(0)
+    return -found.log_evidence.detach() - kl, kl
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,19 +143,17 @@ class SixoObjective(Filter):
     twist_dim: int = 128
     """Width of the twist's recurrent network and of its two hidden layers."""
     twist_only: bool = False
-    """Whether model and guide stay as they are, as `--init-from` gives them, and the twist alone learns. The loss of a
-    training row is then the classifier's, 2 log 2 at first; what is validated is the bound."""
+    """Whether model and guide stay as they are, as `--init-from` gives them, and the twist alone learns. The loss of
+    training is then the classifier's, 2 log 2 nats per step at first; NLL, KL and what is validated are the bound's."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least("objective.twist_dim", self.twist_dim, 1)
 
-    def loss(self, net: SequenceModel) -> Twisted | DensityRatio:
+    def loss(self, net: SequenceModel) -> Twisted | TwistAlone:
         """`Twisted`: Pyro has no such ELBO; or the classifier's loss, if the twist alone learns."""
-        twist = self._twist(net)
-        if self.twist_only:
-            return DensityRatio(net, twist)
-        return Twisted(net, twist, self.particles, self.threshold, self.resampling)
+        bound = Twisted(net, self._twist(net), self.particles, self.threshold, self.resampling)
+        return TwistAlone(bound) if self.twist_only else bound
 
     @property
     def graph_refusal(self) -> str:
