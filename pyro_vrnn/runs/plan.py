@@ -223,6 +223,12 @@ def _check_model(settings: RunConfig, net: SequenceModel) -> None:
         )
     for bound in (settings.objective, settings.validated):
         bound.check(net)
+    if settings.objective.learner(net) is not net and settings.validated.name != settings.objective.name:
+        raise ConfigError(
+            f"training.valid_objective={training.valid_objective!r}: model and guide stay as they are, so this bound "
+            "would be the same at every validation",
+            "leave it out, or add --set training.valid_objective=own",
+        )
     if settings.objective.needs_steps and not (net.per_step and net.latent_dim):
         raise ConfigError(
             f"{settings.objective.needs_steps}: {name!r} has no z for every step, so it would only add a constant",

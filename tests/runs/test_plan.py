@@ -29,6 +29,11 @@ REFUSED = {
     "sixo-carry": ("rolls", ["objective.name=sixo", "data.window=8", "data.carry=true"], "particles are not carried"),
     "sixo-vrae": ("rolls", ["model.name=vrae", "objective.name=sixo"], "no z for every step"),
     "sixo-valid": ("rolls", ["training.valid_objective=sixo"], "has no twist"),
+    "twist-elbo": (
+        "rolls",
+        ["objective.name=sixo", "objective.twist_only=true", "training.valid_objective=elbo"],
+        "the same at every validation",
+    ),
     "replay-carry": ("rolls", ["training.replay=hard", "data.window=8", "data.carry=true"], "the state before it"),
     "free-bits-vrae": ("rolls", ["model.name=vrae", "objective.free_bits=0.5"], "objective.free_bits"),
     "likelihood": ("tones", ["model.likelihood=bernoulli"], "is for binary data"),
