@@ -42,14 +42,15 @@ class Filtered:
     log_evidence: Tensor
     """An estimate of log p(x), in expectation below it: FIVO's bound. Nats, [B]."""
     increments: Tensor
-    """What each step adds to it: estimates of log p(x_t | x_{<t}). Zero after a sequence's end. [T, B]"""
+    """What each step adds to it: estimates of log p(x_t | x_{<t}); with a twist the first foresees the others, and only
+    their sum is an estimate. Zero after a sequence's end. [T, B]"""
     ess: Tensor
     """Effective sample size after weighing, before drawing anew; from 1 to K. [T, B]"""
     resampled: Tensor
     """Where particles were drawn anew, bool. [T, B]"""
     mean: Tensor
-    """E[z_t | x_{<=t}] (with a smoothing guide too: what is ahead decides where particles go, not what they weigh).
-    [T, B, Z]"""
+    """E[z_t | x_{<=t}] (with a smoothing guide too: what is ahead decides where particles go, not what they weigh; a
+    twist weighs it too, and the mean is nearer to E[z_t | x]). [T, B, Z]"""
     kl: Tensor
     """KL(q_t || p_t), mean over the particles. [T, B]"""
     log_ancestors: Tensor
