@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from small import make_net
+from small import make_net, suits
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -41,7 +41,7 @@ def make_trainer(*sets: str, graphs: bool, seed: int = 0) -> Trainer:
     """As on a GPU, but that nothing is captured; or as ever."""
     base = ["model.hidden_dim=8", "model.network_dims=8", "data.batch_size=5"]
     config = resolve(sets=[*base, *sets]).config
-    net = make_net(*[s for s in sets if s.startswith("model.")], dtype=torch.float32)
+    net = make_net(*[s for s in sets if s.startswith(("model.", "objective.name="))], dtype=torch.float32)
     trainer = Trainer(config, net, CPU)
     if graphs:
         trainer.state.optim.inner = torch.optim.AdamW(
@@ -61,4 +61,4 @@ def settings(objective: str) -> list[str]:
     return [f"objective.name={objective}", f"objective.particles={3 if OBJECTIVES[objective].weighted else 1}"]
 
 
-PAIRS = [(m, o) for m in MODELS for o in OBJECTIVES if m != "rnn" or not OBJECTIVES[o].weighted]
+PAIRS = [(m, o) for m in MODELS for o in OBJECTIVES if suits(m, o)]

@@ -5,6 +5,8 @@ z_1 ~ N(0, 1);  z_t ~ N(a z_{t-1}, q²);  x_t ~ N(c z_t, r²);   guide: z_t ~ N(
 
 from __future__ import annotations
 
+import math
+
 import pyro.distributions as dist
 import torch
 from pyro.distributions import Distribution
@@ -151,3 +153,60 @@ def simulate(lengths: list[int], seed: int = 0) -> Batch:
                 z = A * z + Q * torch.randn((), generator=generator, dtype=torch.float64)
             x[t, b, 0] = C * z + R * torch.randn((), generator=generator, dtype=torch.float64)
     return Batch(torch.tensor(lengths), x)
+
+
+class Messages:
+    """Backward messages of the chain: log p(x_{t+1:T} | z_t) = -P z² / 2 + h z + c, all [T, B]."""
+
+    def __init__(self, batch: Batch) -> None:
+        assert batch.x is not None
+        x, zero = batch.x[..., 0], torch.zeros(batch.size, dtype=torch.float64)
+        rows = [(zero, zero, zero)] * batch.steps
+        for t in reversed(range(1, batch.steps)):  # 0-based: from the message of t to that of t - 1
+            precision, linear, constant = self.with_x(rows[t], x[t])
+            scale = 1 + precision * Q**2
+            new = (
+                A**2 * precision / scale,
+                A * linear / scale,
+                constant - scale.log() / 2 + linear**2 * Q**2 / scale / 2,
+            )
+            there = batch.alive[t]
+            rows[t - 1] = tuple(torch.where(there, a, zero) for a in new)
+        self.rows, self.x = rows, x
+
+    @staticmethod
+    def with_x(row: tuple[Tensor, ...], x_t: Tensor) -> tuple[Tensor, ...]:
+        precision, linear, constant = row
+        constant = constant - x_t**2 / R**2 / 2 - math.log(2 * math.pi * R**2) / 2
+        return precision + C**2 / R**2, linear + C * x_t / R**2, constant
+
+    def twist(self, t: int, state: State) -> Tensor:
+        """The best one, with its factor of x: log p(x_{t+1:T} | z_t)."""
+        precision, linear, constant = self.rows[t]
+        z = state[0][..., 0]
+        return -precision * z**2 / 2 + linear * z + constant
+
+
+class Smoothing(LinearGaussian):
+    """The chain with the guide that is exact: q(z_t | z_{t-1}, x) = p(z_t | z_{t-1}, x_{t:T})."""
+
+    def p_z(self, state: State) -> Distribution:
+        """The oracle's, whose 0.6 is a float32."""
+        z, first = state
+        return dist.Normal(A * z, Q + (1 - Q) * first).to_event(1)
+
+    def encode(self, batch: Batch, features: Tensor) -> Tensor:
+        found = Messages(batch)
+        rows = [found.with_x(row, x)[:2] for row, x in zip(found.rows, found.x, strict=True)]
+        return torch.stack([torch.stack(row, -1) for row in rows])  # [T, B, 2]
+
+    def q_z(self, state: State, e_t: Tensor) -> Distribution:
+        p = self.p_z(state).base_dist
+        prior = 1 / p.scale**2
+        var = 1 / (prior + e_t[..., :1])
+        return dist.Normal(var * (prior * p.loc + e_t[..., 1:]), var.sqrt()).to_event(1)
+
+
+def wide(batch: Batch, repeats: int) -> Batch:
+    assert batch.x is not None
+    return Batch(batch.lengths.repeat(repeats), batch.x.repeat(1, repeats, 1))

@@ -15,6 +15,7 @@ from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.data.format import DataFormat
 from pyro_vrnn.data.writer import write_sequences
 from pyro_vrnn.models import MODELS, SequenceModel
+from pyro_vrnn.objectives import OBJECTIVES
 from pyro_vrnn.runs.run import build_net
 
 B, T, X, Z, H = 5, 7, 11, 3, 13
@@ -68,6 +69,23 @@ def make_net(*sets: str, dtype: torch.dtype = torch.float64, seed: int = 0) -> S
     with torch.no_grad():
         for p in net.parameters():
             p.copy_(torch.randn_like(p) * 0.4)
+    return net
+
+
+def suits(model: str, objective: str) -> bool:
+    """Whether a bound can be had of a model: a weighted one needs z, and a twisted one a z for every step."""
+    cls, latent = MODELS[model], MODELS[model].Config.latent
+    return (latent or not OBJECTIVES[objective].weighted) and (cls.per_step or objective != "sixo")
+
+
+def equipped(net: SequenceModel, objective: str) -> SequenceModel:
+    """The network with what this objective trains beside it, if anything; the weights of that are random too."""
+    before = {id(p) for p in net.parameters()}
+    OBJECTIVES[objective](name=objective, particles=2).equip(net)
+    with torch.no_grad():
+        for p in net.parameters():
+            if id(p) not in before:
+                p.copy_(torch.randn_like(p) * 0.4)
     return net
 
 

@@ -23,7 +23,7 @@ def evaluate(
     data: Annotated[str | None, typer.Option(metavar="FILE.h5|NAME", help="Other data of the same kind.")] = None,
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
     objective: Annotated[
-        str | None, typer.Option(help="elbo, elbo-mc, iwae, fivo, …: as in train; default: elbo.")
+        str | None, typer.Option(help="elbo, elbo-mc, iwae, fivo, sixo, …: as in train; default: elbo.")
     ] = None,
     particles: Annotated[
         str | None,

@@ -30,7 +30,7 @@ def train(
     likelihood: Annotated[str | None, typer.Option(help="Which output distribution.")] = None,
     objective: Annotated[
         str | None,
-        typer.Option(help="The bound to train: elbo, elbo-mc, stl, iwae, dreg, elbo-mk, ciwae, renyi, fivo."),
+        typer.Option(help="The bound to train: elbo, elbo-mc, stl, iwae, dreg, elbo-mk, ciwae, renyi, fivo, sixo."),
     ] = None,
     particles: Annotated[int | None, typer.Option(help="Samples of z for each sequence, K.")] = None,
     program: Annotated[

@@ -51,7 +51,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Sequenc
             hidden_dim: width of the recurrent state.
             likelihood: the distribution of a step, such as gaussian, gmm or bernoulli; by default what the values
                 suggest: bernoulli for bool, and for uint8 of 0 and 1.
-            objective: the bound that is trained: elbo, elbo-mc, iwae, renyi, ciwae, dreg, stl, fivo, …
+            objective: the bound that is trained: elbo, elbo-mc, iwae, renyi, ciwae, dreg, stl, fivo, sixo, …
             particles: samples of z for each sequence, K.
             epochs: passes over the training sequences, at most.
             max_steps: updates, at most.

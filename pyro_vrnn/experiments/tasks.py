@@ -168,7 +168,7 @@ def _planned(experiment: Experiment, arm: Arm, say: Callable[[str], None]) -> Pl
         say(f"arm {arm.name!r}: {note}")
     first = plan(resolved.config, say=say)
     for bound in experiment.evaluate:
-        make_objective(bound.objective, bound.particles, first.settings.objective)  # refuses what it cannot be
+        make_objective(bound.objective, bound.particles, first.settings.objective).check(first.net)  # what it cannot be
         if not first.info.splits[bound.split].sequences:
             raise DataError(f"{first.info.path}: the {bound.split} split is empty", "evaluate another split")
     tasks = []

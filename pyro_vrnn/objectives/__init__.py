@@ -15,6 +15,7 @@ All are functions of the same log-weights, one per particle and *sequence* (neve
 | ciwae   | (1 - mix) mean_k log w_k + mix log mean_k w_k              | Rainforth et al. 2018                   |
 | renyi   | log (mean_k w_k^(1-alpha)) / (1-alpha)                     | Li & Turner 2016                        |
 | fivo    | log-evidence of a particle filter                          | Maddison et al. 2017, arXiv:1705.09279  |
+| sixo    | the same, with particles that suit their future kept       | Lawson et al. 2022, arXiv:2206.05952    |
 
 beta < 1 inside an importance weight tends to log of the integral of q^(1-beta) p^beta p(x | z) dz: no bound. So
 the weighted objectives have no KL weight to set (anneal `ciwae` instead). What is reported is always at beta = 1.
@@ -28,6 +29,7 @@ from pyro_vrnn.objectives.base import Annealed, Objective, Weighted
 from pyro_vrnn.objectives.elbo import ElboMCObjective, ElboObjective, STLObjective
 from pyro_vrnn.objectives.fivo import FivoObjective
 from pyro_vrnn.objectives.importance import CiwaeObjective, DregObjective, IwaeObjective, MKObjective, RenyiObjective
+from pyro_vrnn.objectives.sixo import SixoObjective
 from pyro_vrnn.system.errors import choose
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "Objective",
     "RenyiObjective",
     "STLObjective",
+    "SixoObjective",
     "Weighted",
     "make_objective",
 ]
@@ -56,6 +59,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "fivo": FivoObjective,
     "iwae": IwaeObjective,
     "renyi": RenyiObjective,
+    "sixo": SixoObjective,
     "stl": STLObjective,
 }
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import torch
 from pyro.infer import ELBO
-from torch import Tensor
+from torch import Tensor, nn
 
 from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.models.base import SequenceModel
@@ -50,6 +50,16 @@ class Objective(ABC):
     @abstractmethod
     def bound(self, log_weights: Tensor, nll: Tensor, kl: Tensor) -> Tensor:
         """The bound at beta = 1 for each sequence, nats. All three are [draws, B]; the result is [B]."""
+
+    def equip(self, net: SequenceModel) -> None:  # noqa: B027  (most need nothing more)
+        """Give a fresh network what this objective trains beside model and guide."""
+
+    def learner(self, net: SequenceModel) -> nn.Module:
+        """The part of the network whose parameters are trained: most train all of it."""
+        return net
+
+    def check(self, net: SequenceModel) -> None:  # noqa: B027  (most take every network)
+        """ConfigError where a network has not what this bound needs."""
 
     def tensor_loss(self, net: SequenceModel) -> Estimator:
         """The loss of `loss` as an estimator that does not wait for the device, as a CUDA graph needs it."""

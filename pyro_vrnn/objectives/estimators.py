@@ -39,8 +39,8 @@ class Estimator(ELBO):
 
     def __init__(self, particles: int) -> None:
         super().__init__(num_particles=particles, vectorize_particles=True, max_plate_nesting=1)
-        self.terms: tuple[Tensor, Tensor] | None = None
-        """NLL and KL of each sequence in the last run, means over the particles. [B]"""
+        self.terms: tuple[Tensor, Tensor] | Callable[[], tuple[Tensor, Tensor]] | None = None
+        """NLL and KL of each sequence in the last run, means over the particles; or what computes them. [B]"""
 
     @abstractmethod
     def differentiable_loss(self, model: Side, guide: Side, batch: Batch, beta: float | Tensor = 1.0) -> Tensor:
@@ -66,7 +66,8 @@ class Estimator(ELBO):
 
 def own_terms(loss: ELBO) -> tuple[Tensor, Tensor] | None:
     """NLL and KL of each sequence, [B] each, of the last run of an estimator that keeps them; else None."""
-    return loss.terms if isinstance(loss, Estimator) and loss.keeps_terms else None
+    found = loss.terms if isinstance(loss, Estimator) and loss.keeps_terms else None
+    return found() if callable(found) else found
 
 
 class TensorLoss(Estimator):

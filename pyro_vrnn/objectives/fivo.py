@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -18,7 +19,7 @@ from pyro_vrnn.objectives.estimators import (
 )
 from pyro_vrnn.programs import Program
 from pyro_vrnn.programs.many_particles import log_evidence
-from pyro_vrnn.programs.particle_filter import Resampling
+from pyro_vrnn.programs.particle_filter import Lookahead, Resampling
 from pyro_vrnn.system.errors import ConfigError
 
 VALUES_IN_CACHE = 500_000
@@ -26,23 +27,58 @@ VALUES_IN_CACHE = 500_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class FivoObjective(Weighted):
-    """The particle filter's bound: particles that have gone wrong are dropped on the way."""
+class Filter(Weighted):
+    """What the bounds of a particle filter share: when and how particles are drawn anew, and the estimate."""
 
-    name: Literal["fivo"] = "fivo"
     stepwise: ClassVar[bool] = True
     carries_state: ClassVar[bool] = False
     threshold: float = 0.5
     """Particles are drawn anew when their effective number is below this share of K."""
     resampling: Resampling = "systematic"
     """How ancestors are drawn; systematic has less variance."""
-    score: bool = False
-    """Whether the gradient has the score of the choice of ancestors, which makes it unbiased; of much variance."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.threshold <= 1:
             raise ConfigError(f"objective.threshold={self.threshold}: must be in [0, 1]", "0 never resamples: IWAE")
+
+    @abstractmethod
+    def twist(self, net: SequenceModel) -> Callable[[Batch], Lookahead | None]:
+        """What weighs the future of a batch's particles, if anything does."""
+
+    def estimate(
+        self, program: Program, batch: Batch, *, values_at_once: int, progress: Callable[[int], None]
+    ) -> tuple[Tensor, Tensor]:
+        """Estimate by the particle filter, which needs all particles at once: sequences go in chunks."""
+        most = values_at_once if batch.lengths.is_cuda else min(values_at_once, VALUES_IN_CACHE)
+        size = max(1, most // (self.particles * widest(program)))
+        twist, bounds, kls = self.twist(program.net), [], []
+        for start in range(0, batch.size, size):
+            part = batch.rows(slice(start, start + size))
+            bound, kl = log_evidence(
+                program.net,
+                part,
+                self.particles,
+                threshold=self.threshold,
+                resampling=self.resampling,
+                twist=twist(part),
+            )
+            bounds.append(bound)
+            kls.append(kl)
+            progress(self.particles * min(start + size, batch.size) // batch.size)
+        return torch.cat(bounds), torch.cat(kls)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FivoObjective(Filter):
+    """The particle filter's bound: particles that have gone wrong are dropped on the way."""
+
+    name: Literal["fivo"] = "fivo"
+    score: bool = False
+    """Whether the gradient has the score of the choice of ancestors, which makes it unbiased; of much variance."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.score and self.threshold != 1:
             raise ConfigError(
                 f"objective.score with objective.threshold={self.threshold}: whether to resample is a choice too, "
@@ -65,19 +101,6 @@ class FivoObjective(Weighted):
         """torch.multinomial asks the device whether its weights are good."""
         return "objective.resampling=multinomial" if self.resampling == "multinomial" else ""
 
-    def estimate(
-        self, program: Program, batch: Batch, *, values_at_once: int, progress: Callable[[int], None]
-    ) -> tuple[Tensor, Tensor]:
-        """Estimate by the particle filter, which needs all particles at once: sequences go in chunks."""
-        most = values_at_once if batch.lengths.is_cuda else min(values_at_once, VALUES_IN_CACHE)
-        size = max(1, most // (self.particles * widest(program)))
-        bounds, kls = [], []
-        for start in range(0, batch.size, size):
-            part = batch.rows(slice(start, start + size))
-            bound, kl = log_evidence(
-                program.net, part, self.particles, threshold=self.threshold, resampling=self.resampling
-            )
-            bounds.append(bound)
-            kls.append(kl)
-            progress(self.particles * min(start + size, batch.size) // batch.size)
-        return torch.cat(bounds), torch.cat(kls)
+    def twist(self, net: SequenceModel) -> Callable[[Batch], None]:
+        """Nothing: FIVO's particles are weighed by what is past."""
+        return lambda batch: None

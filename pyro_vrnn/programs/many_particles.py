@@ -3,7 +3,8 @@
 Particles that were drawn anew from the same ancestor share their state, and with it prior and posterior of the next z.
 With weights as uneven as those of music, a thousand particles have some two hundred different states; prior, posterior
 and transition are computed for these alone, and the particles read them by number. The draws are the readable
-filter's, in the same order, so that the numbers are the same to rounding.
+filter's, in the same order, so that the numbers are the same to rounding. A twist weighs the states after each step,
+before it is known who is continued from: then the transition is computed for all particles.
 Shapes: K particles, B sequences, T steps, U different states (at most K B), widths X, Z.
 """
 
@@ -21,7 +22,7 @@ from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.models.base import SequenceModel, expand
 from pyro_vrnn.models.networks import State
 from pyro_vrnn.programs.markov import seen_by_guide
-from pyro_vrnn.programs.particle_filter import Resampling, choose_ancestors, particle_filter
+from pyro_vrnn.programs.particle_filter import Lookahead, Resampling, choose_ancestors, particle_filter
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,13 @@ class _Distinct:
 
 @torch.no_grad()
 def log_evidence(
-    net: SequenceModel, batch: Batch, particles: int, *, threshold: float = 0.5, resampling: Resampling = "systematic"
+    net: SequenceModel,
+    batch: Batch,
+    particles: int,
+    *,
+    threshold: float = 0.5,
+    resampling: Resampling = "systematic",
+    twist: Lookahead | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The filter's estimate of log p(x) of each sequence and the sum over its steps of KL(q_t || p_t), nats. [B], [B].
 
@@ -50,7 +57,7 @@ def log_evidence(
         net: in evaluation mode.
         batch: whole sequences.
         particles: K.
-        threshold, resampling: see `particle_filter`.
+        threshold, resampling, twist: see `particle_filter`.
     """
     lead = torch.Size([particles, batch.size])
     features = net.features(batch.read)  # [T, B, F]
@@ -59,9 +66,10 @@ def log_evidence(
     start, columns = net.begin(batch), torch.arange(batch.size, device=features.device)
     at = _Distinct(start, columns, columns.expand(lead), torch.full_like(columns, particles))
     if not all(_normal(side) for side in (net.q_z(start, e[0]), net.p_z(start))):
-        found = particle_filter(net, batch, particles, threshold=threshold, resampling=resampling)
+        found = particle_filter(net, batch, particles, threshold=threshold, resampling=resampling, twist=twist)
         return found.log_evidence, found.kl.sum(0)
     log_w, evidence = features.new_zeros(lead), features.new_zeros(batch.size)
+    log_r = torch.zeros_like(log_w)
     kl_sum = torch.zeros_like(evidence)
     for t, (x_t, alive, scored) in enumerate(zip(batch.x, batch.alive, batch.scored, strict=True)):
         z, log_ratio, kl = _draw(net, at, e[t])
@@ -70,7 +78,12 @@ def log_evidence(
         if batch.observed is not None:
             p_x = net.likelihood.observed(p_x, batch.observed[t])
         log_px = p_x.log_prob(x_t)
-        log_w = log_w + torch.where(alive, torch.where(scored, log_px, 0.0) + log_ratio, 0.0)
+        step, after = torch.where(scored, log_px, 0.0) + log_ratio, None
+        if twist is not None:
+            after = expand(net.next(state, z, features[t]), lead)
+            before, log_r = log_r, torch.where(batch.lengths > t + 1, twist(t, after), 0.0)
+            step = step + (log_r - before)
+        log_w = log_w + torch.where(alive, step, 0.0)
         kl_sum = kl_sum + torch.where(alive, kl, 0.0)
         total = evidence + torch.logsumexp(log_w, 0) - math.log(particles)
         if t == batch.steps - 1:
@@ -82,7 +95,8 @@ def log_evidence(
             drawn, _ = choose_ancestors(log_w, resampling)
             chosen = torch.where(anew, drawn, chosen)
             evidence, log_w = torch.where(anew, total, evidence), torch.where(anew, 0.0, log_w)
-        at = _step(net, state, z, features[t], chosen)
+            log_r = log_r.gather(0, chosen)
+        at = _continued(chosen, after) if after is not None else _step(net, state, z, features[t], chosen)
     return total, kl_sum
 
 
@@ -125,10 +139,26 @@ def _step(net: SequenceModel, state: State, z: Tensor, features: Tensor, chosen:
         features: of x_t, [B, F].
         chosen: whom each particle of the next step continues from, [K, B].
     """
-    size = chosen.shape[1]
-    flat = chosen * size + torch.arange(size, device=chosen.device)  # the place of each among all K B
-    kept, index, count = flat.unique(return_inverse=True, return_counts=True)  # [U], [K, B], [U]
-    owner = kept % size
-    before = tuple(part.flatten(0, 1).index_select(0, kept) for part in state)
-    after = net.next(before, z.flatten(0, 1).index_select(0, kept), features[owner])
+    kept, owner, index, count = _once(chosen)
+    before = tuple(_kept(part, kept) for part in state)
+    after = net.next(before, _kept(z, kept), features[owner])
     return _Distinct(expand(after, torch.Size([len(kept)])), owner, index, count)
+
+
+def _continued(chosen: Tensor, after: State) -> _Distinct:
+    """See `_step`, where the states after this step of all particles, each part [K, B, ·], are known already."""
+    kept, owner, index, count = _once(chosen)
+    return _Distinct(tuple(_kept(part, kept) for part in after), owner, index, count)
+
+
+def _once(chosen: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Whom particles continue from, each once: places among all K B, sequences, who has which [K, B], counts [U]."""
+    size = chosen.shape[1]
+    flat = chosen * size + torch.arange(size, device=chosen.device)
+    kept, index, count = flat.unique(return_inverse=True, return_counts=True)
+    return kept, kept % size, index, count
+
+
+def _kept(values: Tensor, kept: Tensor) -> Tensor:
+    """[K, B, D] -> [U, D]."""
+    return values.flatten(0, 1).index_select(0, kept)

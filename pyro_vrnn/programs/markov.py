@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pyro
 import torch
 from pyro import poutine
-from torch import Tensor
+from torch import Tensor, nn
 
 from pyro_vrnn.data.batch import Batch, marked
 from pyro_vrnn.models.base import SequenceModel
@@ -26,7 +26,7 @@ def annealed(beta: float | Tensor) -> Iterator[None]:
         yield
 
 
-def register(net: SequenceModel) -> None:
+def register(net: nn.Module) -> None:
     """`pyro.module` under one name for both programs, so that SVI finds the parameters.
 
     Raises:

@@ -23,6 +23,7 @@ from pyro_vrnn.data.kinds import KINDS
 from pyro_vrnn.data.schema import DataInfo, read_info
 from pyro_vrnn.models import SequenceModel, build
 from pyro_vrnn.models.likelihoods import LIKELIHOODS
+from pyro_vrnn.programs.twist import is_twist
 from pyro_vrnn.runs.content import Content, content_of, find_data
 from pyro_vrnn.runs.folder import read_config
 from pyro_vrnn.system.errors import CheckpointError, ConfigError, DataError
@@ -123,14 +124,27 @@ def plan(
         random = torch.get_rng_state()
     if origin is not None and source is not None:
         _check_same_model(origin, settings)
-        checkpoint.expect(net.state_dict(), checkpoint.load(source).model, source, "the file of weights")
+        checkpoint.expect(net.state_dict(), first_weights(net, source), source, "the file of weights")
     return Plan(settings, info, content_of(path), train, valid, net, random, source)
 
 
 def build_net(settings: RunConfig) -> SequenceModel:
     """The network of a complete configuration, with fresh weights."""
     assert settings.format is not None
-    return build(settings.model, settings.format.x_dim, missing=settings.format.missing)
+    net = build(settings.model, settings.format.x_dim, missing=settings.format.missing)
+    settings.objective.equip(net)
+    return net
+
+
+def first_weights(net: SequenceModel, source: Path) -> dict[str, Tensor]:
+    """The weights of another run's checkpoint for a new run, whose objective may have a twist where that one's had not.
+
+    A twist that is new stays as it is, and one that nothing asks for is left out.
+    """
+    theirs, ours = checkpoint.load(source).model, net.state_dict()
+    if not any(is_twist(key) for key in theirs):
+        return theirs | {key: value for key, value in ours.items() if is_twist(key)}
+    return theirs if any(is_twist(key) for key in ours) else {k: v for k, v in theirs.items() if not is_twist(k)}
 
 
 def _check_missing(settings: RunConfig, info: DataInfo) -> None:
@@ -206,6 +220,14 @@ def _check_model(settings: RunConfig, net: SequenceModel) -> None:
         raise ConfigError(
             f"data.dither with likelihood {settings.model.likelihood!r}: it gives 16-bit steps a probability already",
             "leave data.dither out, or choose a density such as gaussian or gmm",
+        )
+    for bound in (settings.objective, settings.validated):
+        bound.check(net)
+    if settings.objective.learner(net) is not net and settings.validated.name != settings.objective.name:
+        raise ConfigError(
+            f"training.valid_objective={training.valid_objective!r}: model and guide stay as they are, so this bound "
+            "would be the same at every validation",
+            "leave it out, or add --set training.valid_objective=own",
         )
     if settings.objective.needs_steps and not (net.per_step and net.latent_dim):
         raise ConfigError(

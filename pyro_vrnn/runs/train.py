@@ -31,7 +31,7 @@ from pyro_vrnn.runs.folder import (
     write_content,
     write_environment,
 )
-from pyro_vrnn.runs.plan import Plan, plan
+from pyro_vrnn.runs.plan import Plan, first_weights, plan
 from pyro_vrnn.runs.run import Run, load
 from pyro_vrnn.system.errors import CheckpointError, ConfigError, UserError
 from pyro_vrnn.system.files import write_bytes
@@ -188,7 +188,7 @@ def _train(plan: Plan, ranks: Ranks, watch: LoggingObserver, request: _Request) 
     )
     net.fit_start(known)
     if plan.init_from is not None:
-        checkpoint.load_weights(net, checkpoint.load(plan.init_from).model, plan.init_from)
+        checkpoint.load_weights(net, first_weights(net, plan.init_from), plan.init_from)
         _set_units(net, settings)  # the other run's came with its weights
     with owned(out, request.overwrite and not request.resuming) if leads else nullcontext():
         if leads:

@@ -68,7 +68,7 @@ class TrainingState:
         learning_rate, on_device = training.learning_rate, device.type == "cuda"
         self.program: Markov | Stacked = PROGRAMS[training.program](net)
         self.optim = TorchOptim(
-            net,
+            config.objective.learner(net),
             lambda params: torch.optim.AdamW(
                 params,
                 lr=torch.tensor(learning_rate, device=device) if on_device else learning_rate,

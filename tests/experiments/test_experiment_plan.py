@@ -165,6 +165,9 @@ def test_what_train_would_refuse_is_refused_before_anything_begins(tmp_path: Pat
         planned(experiment(text + 'settings.model.likelihood = "gaussian"\n', out=tmp_path / "out"))
     with pytest.raises(ConfigError, match=r"arm 'bad' starts from 'good', whose model\.latent_dim is another"):
         planned(experiment(text + 'init_from = "good"\nsettings.model.latent_dim = 2\n', out=tmp_path / "out"))
+    looks = text.replace("[settings]", 'evaluate = [{ objective = "sixo" }]\n[settings]')
+    with pytest.raises(ConfigError, match="arm 'good': objective 'sixo': this run has no twist"):
+        planned(experiment(looks, out=tmp_path / "out"))
     with pytest.raises(DataError, match=r"arm 'bad': .*no such data file"):
         planned(experiment(text + 'settings.data.path = "none.h5"\n', out=tmp_path / "out"))
     assert not (tmp_path / "out").exists()

@@ -9,6 +9,7 @@ import pytest
 import torch
 from heads import CHAINS, D, data_moments, make, points, width
 from pyro import poutine
+from small import equipped
 from torch import Tensor
 
 from pyro_vrnn.config import resolve
@@ -16,7 +17,9 @@ from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.models.likelihoods import LIKELIHOODS, BivariateMixturePen, LogisticMixture
 from pyro_vrnn.models.vrnn import VRNN, VRNNConfig
 from pyro_vrnn.objectives import OBJECTIVES
+from pyro_vrnn.objectives.sixo import density_ratio
 from pyro_vrnn.programs import PROGRAMS
+from pyro_vrnn.programs.twist import twist_of
 from pyro_vrnn.runs.sampling import draw, log_joint
 from pyro_vrnn.system.errors import ConfigError
 
@@ -319,6 +322,16 @@ def test_a_model_scores_what_it_has_drawn(name: str) -> None:
     assert drawn.x.shape == (7, 5, width(name))
     torch.testing.assert_close(log_joint(net, drawn.x, drawn.z), drawn.log_prob, rtol=1e-10, atol=1e-10)
     assert torch.isfinite(draw(net, 5, 7, temperature=0.3).x).all()
+
+
+@every
+def test_a_twist_learns_from_what_is_drawn_from_it(name: str) -> None:
+    net = equipped(small_vrnn(name), "sixo")
+    twist = twist_of(net)
+    assert twist is not None
+    density_ratio(net, twist, Batch(torch.tensor([5, 3]))).backward()
+    grads = [p.grad for p in twist.parameters()]
+    assert all(grad is not None and grad.isfinite().all() and grad.abs().max() > 0 for grad in grads)
 
 
 @every

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small import make_net, write_small
+from small import equipped, make_net, write_small
 
 from pyro_vrnn.data.dataset import SequenceDataset, collate
 from pyro_vrnn.objectives import OBJECTIVES, ElboObjective, IwaeObjective
@@ -40,7 +40,7 @@ def test_one_sequence_has_no_error() -> None:
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_every_sequence_is_scored_once_whatever_the_batches(dataset: SequenceDataset, name: str) -> None:
     """Batches of 1 and of all: the same bound within its Monte Carlo error (other random numbers)."""
-    net = make_net(dtype=torch.float32)
+    net = equipped(make_net(dtype=torch.float32), name)
     with torch.no_grad():
         for p in net.parameters():
             p.mul_(0.3)  # prior and posterior near each other: small errors

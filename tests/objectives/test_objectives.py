@@ -8,7 +8,7 @@ import pyro
 import pytest
 import torch
 from oracle import LinearGaussian, exact, simulate
-from small import make_batch, make_net
+from small import equipped, make_batch, make_net
 
 from pyro_vrnn.objectives import OBJECTIVES, ElboObjective, IwaeObjective, Objective, RenyiObjective
 from pyro_vrnn.objectives.evaluation import sequence_bounds
@@ -95,7 +95,7 @@ def test_one_weight_a_sequence(program: str) -> None:
 @pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_the_trained_loss_is_minus_the_reported_bound(name: str, program: str) -> None:
-    net, batch = make_net(), make_batch()
+    net, batch = equipped(make_net(), name), make_batch()
     objective = OBJECTIVES[name](name=name, particles=5)
     pair = PROGRAMS[program](net)
     torch.manual_seed(4)

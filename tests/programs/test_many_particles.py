@@ -6,23 +6,26 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small import X, make_batch, make_net, variants
+from small import X, equipped, make_batch, make_net, suits, variants
 
 from pyro_vrnn.models.base import SequenceModel
 from pyro_vrnn.models.masked import Masked
 from pyro_vrnn.programs import many_particles, particle_filter
 from pyro_vrnn.programs.many_particles import log_evidence
 from pyro_vrnn.programs.particle_filter import Resampling
+from pyro_vrnn.programs.twist import lookahead, twist_of
 
 
 @torch.no_grad()
 def both(net: SequenceModel, *, resampling: Resampling = "systematic", **options: float) -> None:
     net.eval()
     batch = replace(make_batch([9, 4, 7]), given=torch.tensor([1, 0, 0]))
+    own = twist_of(net)
+    twist = None if own is None else lookahead(net, own, batch)
     torch.manual_seed(0)
-    found = particle_filter(net, batch, 23, resampling=resampling, **options)
+    found = particle_filter(net, batch, 23, resampling=resampling, twist=twist, **options)
     torch.manual_seed(0)
-    bound, kl = log_evidence(net, batch, 23, resampling=resampling, **options)
+    bound, kl = log_evidence(net, batch, 23, resampling=resampling, twist=twist, **options)
     torch.testing.assert_close(bound, found.log_evidence)
     torch.testing.assert_close(kl, found.kl.sum(0))
 
@@ -30,12 +33,15 @@ def both(net: SequenceModel, *, resampling: Resampling = "systematic", **options
 @pytest.mark.parametrize("sets", variants(), ids=lambda sets: " ".join(s.removeprefix("model.") for s in sets))
 def test_equals_the_readable_filter(sets: tuple[str, ...]) -> None:
     both(make_net(*sets))
+    if suits(sets[0].removeprefix("model.name="), "sixo"):
+        both(equipped(make_net(*sets), "sixo"))
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("resampling", ["systematic", "multinomial"])
 def test_equals_it_whenever_and_however_particles_are_drawn_anew(resampling: Resampling, threshold: float) -> None:
     both(make_net("model.name=dmm"), resampling=resampling, threshold=threshold)
+    both(equipped(make_net("model.name=dmm"), "sixo"), resampling=resampling, threshold=threshold)
 
 
 @torch.no_grad()

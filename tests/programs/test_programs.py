@@ -7,7 +7,7 @@ import pytest
 import torch
 from pyro import poutine
 from pyro.distributions import Distribution
-from small import LENGTHS, B, T, X, make_batch, make_net, variants
+from small import LENGTHS, B, T, X, equipped, make_batch, make_net, suits, variants
 
 from pyro_vrnn.data.batch import Batch
 from pyro_vrnn.fast import loop_of
@@ -36,7 +36,9 @@ VARIANTS = [pytest.param(v, id=",".join(s.partition(".")[2] for s in v)) for v i
 @pytest.mark.parametrize("sets", VARIANTS)
 def test_programs_agree(sets: tuple[str, ...], name: str, particles: int) -> None:
     cls = OBJECTIVES[name]
-    net, batch = make_net(*sets), make_batch()
+    if name == "sixo" and not suits(sets[0].removeprefix("model.name="), name):
+        pytest.skip("it has no z for every step, and is refused")
+    net, batch = equipped(make_net(*sets), name), make_batch()
     beta = 1.0 if cls.weighted else 0.3
     objective = cls(name=name, particles=particles)
     loss_m, grads_m = loss_and_grads("markov", objective, net, batch, beta)

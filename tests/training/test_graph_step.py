@@ -321,7 +321,9 @@ def test_a_fault_is_found_before_an_ordinary_update(monkeypatch: pytest.MonkeyPa
         assert trainer.state.at.step == 4
 
 
-@pytest.mark.parametrize("sets", [settings("fivo"), settings("stl"), settings("dreg"), ["training.program=markov"]])
+@pytest.mark.parametrize(
+    "sets", [settings("fivo"), settings("sixo"), settings("stl"), settings("dreg"), ["training.program=markov"]]
+)
 def test_bf16_is_refused_where_networks_run_step_by_step(sets: list[str]) -> None:
     with pytest.raises(ConfigError, match="bf16"):
         resolve(sets=[*sets, "training.precision=bf16"])
@@ -338,6 +340,7 @@ def test_bf16_is_refused_where_networks_run_step_by_step(sets: list[str]) -> Non
         (["training.scheduled_sampling=0.1"], "scheduled_sampling"),
         (["objective.name=ciwae", "objective.particles=3", "objective.mix_start=0.1", "objective.mix_steps=5"], "mix"),
         (["objective.name=fivo", "objective.particles=3", "objective.resampling=multinomial"], "multinomial"),
+        (settings("sixo"), "sixo"),
     ],
     ids=lambda v: "-".join(v) if isinstance(v, list) else "",
 )
