@@ -87,7 +87,7 @@ def run() -> int:
     """Run the tests of all faults, keep how they ended, and return pytest's exit code."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-m", "fault", f"--junitxml={report}"]
+        command = [sys.executable, "-m", "pytest", "-n", "2", "-m", "fault", f"--junitxml={report}"]
         code = subprocess.run(command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False).returncode
         ended = defaultdict(Counter)
         for case in ElementTree.parse(report).getroot().iter("testcase"):
