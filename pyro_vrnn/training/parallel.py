@@ -94,7 +94,7 @@ class Ranks:
         return found
 
     def reseed(self, seed: int) -> None:
-        """Begin the random numbers of an update; those of rank 0 just go on.
+        """Begin the random numbers of an update; those of rank 0 continue.
 
         A checkpoint keeps the state of rank 0's random numbers; the others draw theirs anew in every update, so that a
         resumed run draws the same.
