@@ -68,7 +68,7 @@ def evaluate(
     from pyro_vrnn import runs
     from pyro_vrnn.cli.console import counting
     from pyro_vrnn.data.baselines import baselines
-    from pyro_vrnn.objectives import OBJECTIVES
+    from pyro_vrnn.objectives import OBJECTIVES, make_objective
 
     of_bounds = {"--objective": objective, "--repeats": repeats, "--batch-size": batch_size, "--against": against}
     if drift is not None:
@@ -86,6 +86,12 @@ def evaluate(
         raise ConfigError("--season is of --forecast", "evaluate RUN --forecast 12 --season 12")
     dataset = loaded.data(data, split)
     other = None if against is None else runs.load(against, device=device, say=out.say)
+    bound = make_objective(objective, counts[-1], loaded.config.objective)
+    if other is not None:
+        if other.encoding != loaded.encoding:  # a density of other units is another number
+            hint = "compare runs whose data files were prepared alike"
+            raise ConfigError(f"--against {against}: it was trained on values of other units or symbols", hint)
+        bound.check(other.net)
     curve = []
     for k in counts:
         what = f"{objective} on {split}" + (f", K={k}" if len(counts) > 1 else "")
@@ -111,12 +117,9 @@ def evaluate(
         out.say(f"note: more particles only average {objective}; iwae and fivo are tighter the more they have")
     pair: dict[str, Any] = {}
     if other is not None:
-        if other.encoding != loaded.encoding:  # a density of other units is another number
-            hint = "compare runs whose data files were prepared alike"
-            raise ConfigError(f"--against {against}: it was trained on values of other units or symbols", hint)
         with counting(out.console(), f"{objective} of {against} on {split}", quiet=out.quiet) as progress:
-            path = dataset.info.path
-            theirs = other.evaluate(split, objective, counts[-1], data=path, progress=progress, **options)
+            path = dataset.info.path  # and by the very same bound: the other may have been trained with another K
+            theirs = other.evaluate(split, bound, data=path, progress=progress, **options)
         pair = {"against": _against(other, found, theirs, rows)}
     limit, files = _curve(loaded, curve, rows) if len(counts) > 1 else (None, [])
     form = loaded.format
@@ -154,8 +157,10 @@ def _against(other: Run, ours: Evaluation, theirs: Evaluation, rows: list[tuple[
 
     found = paired(ours, theirs)
     rows.append(("other run", f"{theirs.nll_per_step:.4f}", f"nats per step; {other.named}"))
-    interval = f"{found.low:+.4f} to {found.high:+.4f}"
-    rows.append(("difference", f"{found.difference:+.4f}", f"nats per step; 95% over sequences: {interval}"))
+    interval = "no interval of one sequence"
+    if found.low is not None and found.high is not None:
+        interval = f"95% over sequences: {found.low:+.4f} to {found.high:+.4f}"
+    rows.append(("difference", f"{found.difference:+.4f}", f"nats per step; {interval}"))
     better = f"of {found.sequences} sequences are better by this run"
     rows.append(("", str(found.sequences_better), better))
     bound = {key: getattr(theirs, key) for key in ("nll_per_step", "stderr", "kl_per_step")}

@@ -17,7 +17,7 @@ from pyro_vrnn.data.batching import Piece, epoch_plan, pieces
 from pyro_vrnn.experiments.plan import Arm, Bound, Experiment
 from pyro_vrnn.objectives import make_objective
 from pyro_vrnn.runs.folder import read_config
-from pyro_vrnn.runs.plan import Plan, plan
+from pyro_vrnn.runs.plan import Plan, check_start, plan
 from pyro_vrnn.system.errors import CheckpointError, ConfigError, DataError, UserError
 from pyro_vrnn.system.files import unlinked
 from pyro_vrnn.training import checkpoint
@@ -167,6 +167,7 @@ def _planned(experiment: Experiment, arm: Arm, say: Callable[[str], None]) -> Pl
     for note in resolved.notes:
         say(f"arm {arm.name!r}: {note}")
     first = plan(resolved.config, say=say)
+    check_start(first, started=arm.init_from is not None)
     for bound in experiment.evaluate:
         make_objective(bound.objective, bound.particles, first.settings.objective).check(first.net)  # what it cannot be
         if not first.info.splits[bound.split].sequences:

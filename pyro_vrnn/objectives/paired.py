@@ -19,10 +19,10 @@ class Difference:
 
     difference: float
     """Sum of the differences over all steps, as `nll_per_step` is."""
-    low: float
+    low: float | None
     """The 95% interval's lower end: the bootstrap over sequences, percentiles of 10,000 resamples (Efron 1979). It
-    says what other sequences of the same kind would do, not other seeds of a training."""
-    high: float
+    says what other sequences of the same kind would do, not other seeds of a training. None of a single sequence."""
+    high: float | None
     """Its upper end."""
     sequences_better: int
     """Of how many sequences the first model's bound is better."""
@@ -54,10 +54,12 @@ def paired(first: Evaluation, second: Evaluation, *, seed: int = 0) -> Differenc
             "name a file that both can score: --data FILE",
         )
     nll, steps = ours.nll - theirs.nll, ours.steps
+    mean, better = float(nll.sum() / steps.sum()), int((nll < 0).sum())
+    if len(nll) == 1:  # each resample would be the same
+        return Difference(mean, None, None, better, 1)
     random, means = np.random.default_rng(seed), []
     for _ in range(RESAMPLES // AT_ONCE):
         chosen = random.integers(len(nll), size=(AT_ONCE, len(nll)))
         means.append(nll[chosen].sum(1) / steps[chosen].sum(1))
     low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
-    mean = float(nll.sum() / steps.sum())
-    return Difference(mean, float(low), float(high), int((nll < 0).sum()), len(nll))
+    return Difference(mean, float(low), float(high), better, len(nll))

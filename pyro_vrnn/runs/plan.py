@@ -147,6 +147,22 @@ def first_weights(net: SequenceModel, source: Path) -> dict[str, Tensor]:
     return theirs if any(is_twist(key) for key in ours) else {k: v for k, v in theirs.items() if not is_twist(k)}
 
 
+def check_start(found: Plan, *, started: bool) -> None:
+    """ConfigError where an objective trains a part of the network alone, and nobody has trained the rest.
+
+    Args:
+        found: of the run.
+        started: whether it has weights to start from, another run's or its own.
+    """
+    objective = found.settings.objective
+    if not started and objective.learner(found.net) is not found.net:
+        raise ConfigError(
+            f"objective {objective.name!r} by these settings leaves model and guide as they are, and without "
+            "--init-from they are random",
+            "add --init-from RUN, whose model and guide are trained",
+        )
+
+
 def _check_missing(settings: RunConfig, info: DataInfo) -> None:
     """ConfigError where values are missing within a step that the likelihood can only score as a whole."""
     likelihood = settings.model.likelihood

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pyro_vrnn import weights
-from pyro_vrnn.objectives import make_objective
+from pyro_vrnn.objectives import Objective, make_objective
 from pyro_vrnn.objectives.evaluation import Evaluation, evaluate
 from pyro_vrnn.programs import Stacked
 from pyro_vrnn.runs import forecasting, imputing, reconstruction, sampling
@@ -38,7 +38,7 @@ class Run(Trained):
     def evaluate(
         self,
         split: str = "test",
-        objective: str = "elbo",
+        objective: str | Objective = "elbo",
         particles: int | None = None,
         *,
         data: str | os.PathLike[str] | None = None,
@@ -49,16 +49,19 @@ class Run(Trained):
     ) -> Evaluation:
         """A bound on log p(x) of a split, at beta = 1; see `evaluation.Evaluation`.
 
+        `objective` is a name, or a bound with all its settings, which `particles` does not change.
         With `repeats` it is estimated so many times with seeds that follow each other; the mean is reported.
 
         Raises:
             ConfigError: an unknown objective or split, or particles it cannot take.
             DataError: see `data`.
         """
+        if isinstance(objective, str):
+            objective = make_objective(objective, particles, self.config.objective)
         return evaluate(
             Stacked(self.net),
             self.data(data, split),
-            make_objective(objective, particles, self.config.objective),
+            objective,
             split=split,
             batch_size=batch_size,
             seed=check_seed(seed),

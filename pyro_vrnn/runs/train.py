@@ -31,7 +31,7 @@ from pyro_vrnn.runs.folder import (
     write_content,
     write_environment,
 )
-from pyro_vrnn.runs.plan import Plan, first_weights, plan
+from pyro_vrnn.runs.plan import Plan, check_start, first_weights, plan
 from pyro_vrnn.runs.run import Run, load
 from pyro_vrnn.system.errors import CheckpointError, ConfigError, UserError
 from pyro_vrnn.system.files import write_bytes
@@ -93,6 +93,7 @@ def train(
             preparing=resolved.preparing,
             say=watch.said,
         )
+        check_start(planned, started=request.resuming or request.init_from is not None)
         for note in resolved.notes:
             watch.said(f"note: {note}")
         # The caller's random numbers stay the caller's.
@@ -125,6 +126,7 @@ def check(
         preparing=resolved.preparing,
         say=say,
     )
+    check_start(planned, started=request.resuming or request.init_from is not None)
     if request.resuming:
         for change in _changes(request, planned):
             say(change)

@@ -46,6 +46,7 @@ def _diagnosed(trainer: Trainer, batch: Batch | None, run: Path) -> Iterator[Non
         for p in state.net.parameters():
             p.grad = None
         torch.set_rng_state(random)
+        state.ranks.reseed(state.config.training.seed + state.at.step)  # the noise of the update
         mine = f"-rank-{state.ranks.rank}" if state.ranks.rank else ""
         path = run / "diagnostics" / f"step-{state.at.step + 1}{mine}.json"
         path.parent.mkdir(exist_ok=True)

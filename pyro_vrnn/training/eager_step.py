@@ -46,9 +46,10 @@ class EagerStep(Step):
         training, at, optim = state.config.training, state.at, state.optim
         beta, learning_rate, keep = state.schedule()
         state.config.objective.move(self.loss, at.step)
+        state.ranks.reseed(training.seed + at.step)  # before noise is drawn, which is an update's own too
         if batch is not None:
             batch = fed(state, batch)
-        steps = state.ranks.begin(0 if batch is None else batch.scored_steps, seed=training.seed + at.step)
+        steps = state.ranks.begin(0 if batch is None else batch.scored_steps)
         optim.divide_by = steps
         optim.set_learning_rate(learning_rate)
         recorder = Recorder() if log or training.replay != "none" else None

@@ -236,7 +236,7 @@ class _Fit:
         if not self.trainer.state.is_finite():
             return "the checkpoints before it stand"
         try:
-            self.save()
+            self.save(best=self.at.best_step == self.at.step)  # it may have been validated, and not yet saved as such
         except Exception as error:  # the one that brought us here is raised; this one is told beside it
             return f"the checkpoints before it stand (saving failed: {error})"
         return "the state before it is saved"

@@ -93,21 +93,26 @@ class Ranks:
             found: list[float] = total.tolist()
         return found
 
-    def begin(self, value: float, *, seed: int) -> float:
-        """A sum over the ranks at the start of an update: from here on, a rank that does not answer soon hangs.
+    def reseed(self, seed: int) -> None:
+        """Begin the random numbers of an update; those of rank 0 continue.
+
+        A checkpoint keeps the state of rank 0's random numbers; the others draw theirs anew in every update, so that a
+        resumed run draws the same.
 
         Args:
-            value: what is added up.
-            seed: of the run and the update. A checkpoint keeps the state of rank 0's random numbers; the others draw
-                theirs anew in every update, so that a resumed run draws the same.
+            seed: of the run and the update.
+        """
+        if self.rank:
+            torch.manual_seed(seed + 1_000_003 * self.rank)
+
+    def begin(self, value: float) -> float:
+        """A sum over the ranks at the start of an update: from here on, a rank that does not answer soon hangs.
 
         Raises:
             ResourceError: another rank has ended, or does not answer within `PATIENCE`.
         """
         total, unhurried = self.add(value, self.clock.unhurried)  # all wait equally long, or they would not meet
         self.clock.begin(unhurried)
-        if self.rank:
-            torch.manual_seed(seed + 1_000_003 * self.rank)
         return total
 
     def add_gradients(self, parameters: Sequence[Tensor]) -> None:

@@ -117,7 +117,26 @@ def test_evaluate_against_another_run(
     assert "+0.0000" in capsys.readouterr().out
     assert call("evaluate", run, "--drift", 3, "--against", run) == 2
     assert call("evaluate", run, "--against", "digits-pen") == 2
-    assert "other units or symbols" in capsys.readouterr().err
+    captured = capsys.readouterr()
+    assert "other units or symbols" in captured.err
+    assert captured.out == ""  # said before anything was scored
+
+
+def test_both_runs_are_scored_by_the_very_same_bound(
+    data: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That of the first run, also where the other was trained by it with other settings."""
+    options = ["--data", data, "--init-from", run, "--max-steps", 1, "--lr", 1e-12, "--quiet", "--device", "cpu"]
+    more = ["--objective", "renyi", "--particles", 5, "--set", "objective.alpha=0.01"]
+    assert call("train", *options, "--out", tmp_path / "same", *more) == 0
+    capsys.readouterr()
+    numbers = []
+    for first, other in ((run, tmp_path / "same"), (tmp_path / "same", run)):
+        assert call("evaluate", first, "--objective", "renyi", "--against", other, "--json") == 0
+        found = answer(capsys)
+        assert found["against"]["difference"] == pytest.approx(0, abs=1e-6)  # the same weights
+        numbers.append(found["nll_per_step"])
+    assert numbers[0] != pytest.approx(numbers[1], abs=1e-3)
 
 
 def test_evaluate_by_the_number_of_particles(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -56,3 +56,11 @@ def test_other_sequences_are_refused() -> None:
     steps = np.array([3, 4])
     with pytest.raises(DataError, match="different sequences"):
         paired(evaluation(steps * 1.0, steps), evaluation(steps * 1.0, steps[::-1].copy()))
+
+
+def test_a_single_sequence_has_a_difference_and_no_interval() -> None:
+    steps = np.array([4])
+    found = paired(evaluation(steps * 1.0, steps), evaluation(steps * 1.5, steps))
+    assert (found.difference, found.sequences_better, found.sequences) == (-0.5, 1, 1)
+    assert found.low is None
+    assert found.high is None

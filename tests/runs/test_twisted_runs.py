@@ -12,6 +12,8 @@ from small import write_small
 
 import pyro_vrnn as pv
 from pyro_vrnn import cli, runs
+from pyro_vrnn.experiments.parsing import parse
+from pyro_vrnn.experiments.tasks import planned
 from pyro_vrnn.programs.twist import is_twist, twist_of
 from pyro_vrnn.system.errors import CheckpointError, ConfigError
 
@@ -101,3 +103,32 @@ def test_training_by_it_with_validation_by_another_bound(data: Path, tmp_path: P
     for model, says in (("vrae", "no z for every step"), ("rnn", "no latent variables")):
         with pytest.raises(ConfigError, match=says):
             fit(data, tmp_path / "b", model=model, **TWIST)
+
+
+def test_a_twist_alone_needs_a_model_that_is_trained(
+    data: Path, plain: runs.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["train", "--data", str(data), "--out", str(tmp_path / "a"), "--objective", "sixo", "--particles", "3"]
+    asked += [
+        "--max-steps",
+        "1",
+        "--set",
+        "objective.twist_only=true",
+        "--set",
+        "objective.twist_dim=7",
+        "--device",
+        "cpu",
+        "--json",
+    ]
+    for more in ([], ["--dry-run"]):
+        assert cli._run([*asked, *more]) == 2
+        assert "without --init-from they are random" in json.loads(capsys.readouterr().out)["error"]["message"]
+    assert not (tmp_path / "a").exists()
+    assert cli._run([*asked[:-1], "--dry-run", "--init-from", str(plain.folder)]) == 0
+    text = {"experiment": {"title": "A", "updates": 2, "seeds": [0]}, "settings": {"data.path": str(data)}}
+    first = {"name": "plain", "settings": {"model.name": "dmm"}}
+    learned = {"model.name": "dmm", "objective.name": "sixo", "objective.twist_only": True}
+    twist = {"name": "twist", "settings": learned}
+    with pytest.raises(ConfigError, match=r"arm 'twist': .* they are random"):
+        planned(parse({**text, "arm": [first, twist]}, "name"))
+    assert len(planned(parse({**text, "arm": [first, {**twist, "init_from": "plain"}]}, "name"))) == 2

@@ -122,6 +122,7 @@ import sys
 import pyro_vrnn as pv
 data, out = sys.argv[1:]
 small = {"model.hidden_dim": 5, "model.network_dims": [4], "model.latent_dim": 3, "training.log_every": 1}
+small |= {"training.input_noise": 0.3, "training.scheduled_sampling": 0.3, "training.scheduled_steps": 1}
 for run, steps in (("whole", 9), ("stopped", 4), ("stopped", 9)):
     pv.train("jsb-vrnn", data=data, out=f"{out}/{run}", batch_size=3, settings=small, max_steps=steps, resume="auto")
 """

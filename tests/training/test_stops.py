@@ -117,3 +117,18 @@ def test_a_kill_before_the_stop_was_looked_at(data: Path, tmp_path: Path, monkey
     assert (state["best_step"], state["best_nll"], state["scheduled_nll"]) == (7, 1.0, 4.0)
     assert (tmp_path / "a" / "checkpoints" / "step-00000005").is_dir()  # the one before LATEST stays
     assert pv.load(run.folder).state == state
+
+
+class Fails(Observer):
+    def logged(self, row: dict[str, Any]) -> None:
+        if row["step"] == 10 and "valid_nll_per_step" in row:
+            raise RuntimeError("no connection")
+
+
+def test_an_observer_that_fails_at_the_best_validation_loses_nothing(data: Path, tmp_path: Path) -> None:
+    """What is saved then says that it is the best, and so does BEST, also before anybody resumes it."""
+    with pytest.raises(RuntimeError, match="no connection"):
+        fit(data, tmp_path / "a", max_steps=12, observer=Fails())
+    state = checkpoint.newest(tmp_path / "a")[1].state
+    assert (state["step"], state["best_step"], state["best_nll"]) == (10, 10, 3.0)
+    assert best(tmp_path / "a") == "step-00000010"
