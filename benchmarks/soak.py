@@ -166,11 +166,11 @@ def forked(do: Callable[[Path], object], folder: Path, at: int | None, seconds: 
     """
     child = os.fork()
     if child == 0:
-        count = 0
+        count, own = 0, os.getpid()
 
         def killing(event: str, arguments: tuple[Any, ...]) -> None:
             nonlocal count
-            if event in EVENTS and str(folder) in str(arguments[0]):
+            if os.getpid() == own and event in EVENTS and str(folder) in str(arguments[0]):
                 count += 1
                 if count == at:
                     os.kill(os.getpid(), signal.SIGKILL)

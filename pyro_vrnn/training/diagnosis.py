@@ -36,7 +36,7 @@ def settled(trainer: Trainer, run: Path) -> None:
 @contextmanager
 def _diagnosed(trainer: Trainer, batch: Batch | None, run: Path) -> Iterator[None]:
     state = trainer.state
-    random = torch.get_rng_state()
+    random, before = torch.get_rng_state(), trainer.state.at.step
     try:
         yield
     except NumericsError as error:
@@ -46,7 +46,7 @@ def _diagnosed(trainer: Trainer, batch: Batch | None, run: Path) -> Iterator[Non
         for p in state.net.parameters():
             p.grad = None
         torch.set_rng_state(random)
-        state.ranks.reseed(state.config.training.seed + state.at.step)  # the noise of the update
+        state.ranks.reseed(state.config.training.seed, state.at.step)  # the noise of the update
         mine = f"-rank-{state.ranks.rank}" if state.ranks.rank else ""
         path = run / "diagnostics" / f"step-{state.at.step + 1}{mine}.json"
         path.parent.mkdir(exist_ok=True)
@@ -60,9 +60,10 @@ def _diagnosed(trainer: Trainer, batch: Batch | None, run: Path) -> Iterator[Non
             path,
         ) from error
     except Exception:
-        # The update was not made: what is saved now continues with the numbers that it was to draw. (On a CPU: a GPU's
+        # Was the update not made, what is saved now continues with the numbers that it was to draw. (On a CPU: a GPU's
         # errors may be of an update before, and its generator is not read at every update for that.)
-        torch.set_rng_state(random)
+        if state.at.step == before:
+            torch.set_rng_state(random)
         raise
 
 

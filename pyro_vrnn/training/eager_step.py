@@ -46,7 +46,7 @@ class EagerStep(Step):
         training, at, optim = state.config.training, state.at, state.optim
         beta, learning_rate, keep = state.schedule()
         state.config.objective.move(self.loss, at.step)
-        state.ranks.reseed(training.seed + at.step)  # before noise is drawn, which is an update's own too
+        state.ranks.reseed(training.seed, at.step)  # before noise is drawn, which is an update's own too
         if batch is not None:
             batch = fed(state, batch)
         steps = state.ranks.begin(0 if batch is None else batch.scored_steps)

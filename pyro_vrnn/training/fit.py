@@ -143,18 +143,21 @@ class _Fit:
         return stopped
 
     def _steps(self, stop: Stop, max_seconds: float | None) -> str:
-        at, plan = self.at, self.plan(self.at.epoch)
+        at, plan, ranks = self.at, self.plan(self.at.epoch), self.trainer.state.ranks
         while at.position < len(plan):
             if self.training.max_steps and at.step >= self.training.max_steps:
                 return "max-steps"
             following = plan[at.position + 1] if at.position + 1 < len(plan) else None
             batch, indices = self.batch(plan[at.position], following)
-            # Pyro's checks cost up to 30% of a step: on for the very first, when a mistake would show.
-            with pyro.validation_enabled(at.step == 0):
-                log = (at.step + 1) % self.training.log_every == 0
-                row = guarded(self.trainer, batch, self.run, log=log, indices=indices)
-            at.position += 1
-            at.sequences += len(indices) if self.trainer.state.ranks.world == 1 else len(plan[at.position - 1].indices)
+            made, log = at.step, (at.step + 1) % self.training.log_every == 0
+            try:
+                # Pyro's checks cost up to 30% of a step: on for the very first, when a mistake would show.
+                with pyro.validation_enabled(at.step == 0):
+                    row = guarded(self.trainer, batch, self.run, log=log, indices=indices)
+            finally:
+                if at.step > made:  # it counts, though what is measured after it may have failed
+                    at.position += 1
+                    at.sequences += len(indices) if ranks.world == 1 else len(plan[at.position - 1].indices)
             self.watch.stepped(at.step)
             if row is not None:
                 now = time.monotonic()
@@ -164,15 +167,12 @@ class _Fit:
                 self.last = now, at.step
                 self.write(row)
             over = max_seconds is not None and self.seconds() >= max_seconds
-            ranks = self.trainer.state.ranks
             asked, late, enough = ranks.add(stop.signal is not None, over, self.watch.asked)  # by any of them
             if asked:
                 stop.signal = stop.signal or signal.SIGTERM
                 return "signal"
-            if late:
-                return "max-time"
-            if enough:
-                return "observer"
+            if late or enough:
+                return "max-time" if late else "observer"
             if time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
                 settled(self.trainer, self.run)
                 self.save()

@@ -12,6 +12,7 @@ by their steps, and it hooks a module's `forward`, which a model of arrows does 
 from __future__ import annotations
 
 import atexit
+import hashlib
 import math
 import os
 import re
@@ -49,7 +50,8 @@ class Clock:
     began: float = 0.0
     """When all had begun the update at hand, by this process's monotonic clock."""
     slowest: float = math.inf
-    """Seconds that the slowest update of this process took; before the first, which has much to prepare, infinite."""
+    """Seconds that the slowest update of this process took, but for the first, which has much to prepare; infinite
+    before its end."""
 
     def begin(self, unhurried: float) -> None:
         """All ranks have begun an update; so many of them have seen slow ones."""
@@ -58,7 +60,7 @@ class Clock:
     def end(self) -> None:
         """All gradients are added up."""
         took = time.monotonic() - self.began
-        self.slowest = took if self.slowest == math.inf else max(self.slowest, took)
+        self.slowest = 0.0 if self.slowest == math.inf else max(self.slowest, took)
 
     @property
     def unhurried(self) -> bool:
@@ -93,17 +95,19 @@ class Ranks:
             found: list[float] = total.tolist()
         return found
 
-    def reseed(self, seed: int) -> None:
+    def reseed(self, seed: int, step: int) -> None:
         """Begin the random numbers of an update; those of rank 0 continue.
 
         A checkpoint keeps the state of rank 0's random numbers; the others draw theirs anew in every update, so that a
         resumed run draws the same.
 
         Args:
-            seed: of the run and the update.
+            seed: of the run.
+            step: the number of the update.
         """
-        if self.rank:
-            torch.manual_seed(seed + 1_000_003 * self.rank)
+        if self.rank:  # a hash, for a sum would give one run's next update what another seed's has now
+            digest = hashlib.blake2b(f"{seed} {step} {self.rank}".encode(), digest_size=7).digest()
+            torch.manual_seed(int.from_bytes(digest))
 
     def begin(self, value: float) -> float:
         """A sum over the ranks at the start of an update: from here on, a rank that does not answer soon hangs.

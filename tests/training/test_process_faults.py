@@ -143,27 +143,33 @@ def test_a_row_that_a_kill_cut_off_is_not_continued(data: Path, tmp_path: Path) 
 
 
 @pytest.mark.fault(17)
+@pytest.mark.parametrize(("where", "made"), [("_loss_and_grads", 3), ("row", 4)])
 def test_what_is_saved_after_an_error_draws_what_it_was_to_draw(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, made: int
 ) -> None:
-    """The error comes after the update's random numbers; the run then goes on as if there had been none."""
-    fit(data, tmp_path / "whole", max_steps=6)
-    step, calls = EagerStep._loss_and_grads, []
+    """The error comes after the update's random numbers, or after the update; the run goes on as if there were none.
 
-    def fails(self: EagerStep, *given: Any, **more: Any) -> float:
-        found = step(self, *given, **more)
+    What was not logged is lost; no batch is trained on twice.
+    """
+    fit(data, tmp_path / "whole", max_steps=6)
+    way, calls = getattr(EagerStep, where), []
+
+    def fails(self: EagerStep, *given: Any, **more: Any) -> Any:
+        found = way(self, *given, **more)
         calls.append(found)
         if len(calls) == 4:
             raise RuntimeError("out of memory")
         return found
 
-    monkeypatch.setattr(EagerStep, "_loss_and_grads", fails)
+    monkeypatch.setattr(EagerStep, where, fails)
     with pytest.raises(RuntimeError, match="out of memory"):
         fit(data, tmp_path / "a", max_steps=6)
     monkeypatch.undo()
-    assert checkpoint.newest(tmp_path / "a")[1].state["step"] == 3
+    state = checkpoint.newest(tmp_path / "a")[1].state
+    assert (state["step"], state["position"]) == (made, made)
     fit(data, tmp_path / "a", max_steps=6)
-    assert losses(tmp_path / "a") == losses(tmp_path / "whole")
+    whole = losses(tmp_path / "whole")
+    assert losses(tmp_path / "a") == whole[:3] + whole[made:]
 
 
 @pytest.mark.fault(5)
