@@ -126,7 +126,8 @@ def train(
     else:
         picture = make_folder(run.folder / "figures") / "training.png"
         star = None if best is None else (result.best_step, result.best_nll)
-        curves.training_curves(runs.read_metrics(run.folder), picture, run.folder.name, star)
+        rows = run.config.objective.drawn(runs.read_metrics(run.folder))
+        curves.training_curves(rows, picture, run.folder.name, star)
         out.print(f"curves: {picture}")
         if result.stopped == "max-time":
             out.print(f"more: pyro-vrnn train --resume {run.folder}, with another --max-time or without one")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from pyro.infer import ELBO
@@ -57,6 +57,10 @@ class Objective(ABC):
     def learner(self, net: SequenceModel) -> nn.Module:
         """The part of the network whose parameters are trained: most train all of it."""
         return net
+
+    def drawn(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Rows of metrics as their curves are drawn: beside validation, so without a loss that is no bound."""
+        return [dict(row) for row in rows]
 
     def check(self, net: SequenceModel) -> None:  # noqa: B027  (most take every network)
         """ConfigError where a network has not what this bound needs."""

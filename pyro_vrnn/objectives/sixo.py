@@ -21,11 +21,11 @@ variance is large; without that score it points the other way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -167,6 +167,10 @@ class SixoObjective(Filter):
     def learner(self, net: SequenceModel) -> nn.Module:
         """The whole network, or its twist alone."""
         return self._twist(net) if self.twist_only else net
+
+    def drawn(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """See Objective: the loss of a twist alone is a classifier's, on another scale."""
+        return [{k: v for k, v in row.items() if k != "loss" or not self.twist_only} for row in rows]
 
     def check(self, net: SequenceModel) -> None:
         """ConfigError unless it has a z for every step, and a twist."""

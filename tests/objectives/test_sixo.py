@@ -254,3 +254,12 @@ def test_unscored_first_steps() -> None:
         twisted = particle_filter(net, given, 8, threshold=1.0, twist=best).log_evidence.exp()
     error = float((plain.var() + twisted.var()).sqrt()) / 20_000**0.5
     assert abs(float(plain.mean() - twisted.mean())) < 4 * error
+
+
+def test_the_classifiers_loss_is_not_drawn_as_a_bound() -> None:
+    rows = [{"step": 1, "loss": 1.386, "nll": 5.0, "kl": 2.0}, {"step": 1, "valid_nll_per_step": 7.0}]
+    assert SixoObjective(particles=4).drawn(rows) == rows
+    assert SixoObjective(particles=4, twist_only=True).drawn(rows) == [
+        {k: v for k, v in rows[0].items() if k != "loss"},
+        rows[1],
+    ]

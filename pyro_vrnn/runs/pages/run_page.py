@@ -85,7 +85,7 @@ def page(run: Trained, num: int, seed: int, progress: Callable[[int, int], None]
         facts=provenance.facts(run, rows, stopped),
         findings=told,
         scores=measured,
-        curves=figures.training_curves(rows, clip, run.net.latent_dim > 0),
+        curves=figures.training_curves(run.config.objective.drawn(rows), clip, run.net.latent_dim > 0),
         samples=shown,
         samples_words=about,
         posterior=charts,
