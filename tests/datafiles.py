@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from pyro_vrnn.data.reader import read_ids, read_split
 from pyro_vrnn.data.schema import SPLITS, Array, DataInfo, open_data, read_info
 from pyro_vrnn.data.writer import write_sequences
-from pyro_vrnn.system.errors import DataError
+from pyro_vrnn.system.errors import DataError, one_line
 
 QUICK = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -52,7 +52,7 @@ def refused(path: Path) -> DataError:
     """The error that reading all of the file gives."""
     with pytest.raises(DataError) as error:
         contents(path)
-    assert str(path) in error.value.message
+    assert one_line(str(path)) in error.value.message
     assert error.value.path == str(path)
     assert error.value.hint
     return error.value

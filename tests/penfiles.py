@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import json
 import os
@@ -181,6 +182,8 @@ def watching() -> Iterator[list[tuple[str, str]]]:
     if not _hooked:
         sys.addaudithook(_hook)
         _hooked = True
+    for name in ("raw_unicode_escape", "unicode_escape", "latin-1"):
+        codecs.lookup(name)  # Python reads a codec's own file when it is first asked for
     _watched = []
     try:
         yield _watched

@@ -32,7 +32,7 @@ MARK = b"pyro-vrnn "
 """The journal's first bytes, before its key."""
 USED = {
     **{"samples": int, "clipped": int, "peak": float, "loud": bool, "endless": bool},
-    **{"low": int, "high": int, "full_scale": int},
+    **{"low": int, "high": int, "full_scale": int, "rate": int},
 }
 LEFT = {"because": str, "no_sound": bool}
 
