@@ -33,8 +33,8 @@ from pyro_vrnn.system.errors import ConfigError, ResourceError
 T = TypeVar("T")
 PATIENCE = timedelta(minutes=30)
 """How long a rank waits for another, which may be preparing data, saving, or busy in an observer."""
-IN_AN_UPDATE, SLACK = timedelta(seconds=25), 20
-"""How long a rank waits, on CPUs, for another one's gradient once all have begun the same update: 25 s, if that is 20
+IN_AN_UPDATE, SLACK = timedelta(seconds=20), 20
+"""How long a rank waits, on CPUs, for another one's gradient once all have begun the same update: 20 s, if that is 20
 times as long as any update before took, and `PATIENCE` where updates are slower. torchrun gives a process that hangs
 30 s more before it kills it."""
 
