@@ -227,7 +227,7 @@ def test_who_is_waited_for_and_how_long() -> None:
     """Slow updates are no hang; the first, which has much to prepare, is waited for and says nothing of the others."""
     clock = parallel.Clock(short=object())  # type: ignore[arg-type]
     assert clock.unhurried
-    for seconds, unhurried in ((9.0, False), (0.1, False), (1.0, False), (2.0, True), (0.1, True)):
+    for seconds, unhurried in ((9.0, False), (0.1, False), (0.8, False), (2.0, True), (0.1, True)):
         clock.begin(clock.unhurried)
         clock.began -= seconds
         clock.end()
