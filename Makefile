@@ -39,7 +39,7 @@ venv: $(READY)
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("error: pyro-vrnn needs Python 3.11 or newer; $(PYTHON) is %d.%d\nhint: make venv PYTHON=/path/to/python3.12" % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[chess,chorales,map,netcdf,arviz,estimators,tensorboard,wandb,optuna,docs,dev]'
+	$(BIN)/python -m pip install -q --no-compile --disable-pip-version-check -c constraints.txt -e '.[chess,chorales,map,netcdf,arviz,estimators,tensorboard,wandb,optuna,docs,dev]'
 	@touch $(READY)
 
 demo: venv

@@ -77,26 +77,27 @@ def test_a_model_from_outside_is_used_by_the_commands(tmp_path: Path) -> None:
     data, run = write_small(tmp_path / "d.h5"), tmp_path / "run"
     environment = os.environ | {"PYTHONPATH": f"{package}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
 
-    def call(*argv: str) -> dict[str, Any]:
-        done = subprocess.run(
-            [sys.executable, "-m", "pyro_vrnn", *argv, "--json"],
-            capture_output=True,
-            text=True,
-            env=environment,
-            cwd=tmp_path,
-            check=False,
-        )
-        found: dict[str, Any] = json.loads(done.stdout)
-        assert done.returncode == 0, found
-        return found
-
     settings = ["--model", points[2], "--data", str(data), "--set", "model.latent_dim=3", "--set", "model.hidden_dim=8"]
-    assert call("train", *settings, "--max-steps", "6", "--out", str(run))["steps"] == 6
-    found = call("evaluate", str(run), "--objective", "fivo", "--particles", "4")
-    assert found["bound"] == "fivo"
-    assert found["nll_per_step"] < 20
-    assert len(call("sample", str(run), "--num", "2", "--steps", "5")["files"]) > 2
-    assert call("train", "--resume", str(run), "--max-steps", "8")["steps"] == 8
+    commands = [
+        ["train", *settings, "--max-steps", "6", "--out", str(run)],
+        ["evaluate", str(run), "--objective", "fivo", "--particles", "4"],
+        ["sample", str(run), "--num", "2", "--steps", "5"],
+        ["train", "--resume", str(run), "--max-steps", "8"],
+    ]
+    one_after_another = "import json, sys; from pyro_vrnn import cli; [cli._run(c) for c in json.loads(sys.argv[1])]"
+    done = subprocess.run(
+        [sys.executable, "-c", one_after_another, json.dumps([[*command, "--json"] for command in commands])],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=tmp_path,
+        check=False,
+    )
+    trained, evaluated, sampled, resumed = (json.loads(line) for line in done.stdout.splitlines())
+    assert (trained["steps"], resumed["steps"]) == (6, 8)
+    assert evaluated["bound"] == "fivo"
+    assert evaluated["nll_per_step"] < 20
+    assert len(sampled["files"]) > 2
 
 
 class Entry:

@@ -1,4 +1,4 @@
-"""The first 20 losses of every shipped recipe, as commit e10dff2 had them: a refactor changes none of them.
+"""The first losses of every shipped recipe, as commit e10dff2 had them: a refactor changes none of them.
 
 tests/fixtures/first_losses.json was written by that commit on the machine that CI runs on. `python
 tests/project/test_first_losses.py OUT.json` writes the same for this tree, to compare two trees to the last digit.
@@ -28,6 +28,9 @@ from pyro_vrnn import cli
 from pyro_vrnn.config import recipes
 
 STEPS = 20
+"""So many losses are written for each recipe."""
+COMPARED = 8
+"""So many show a changed draw or setting, in a third of the time."""
 SOURCES = {
     "chorales": "chorales",
     "jsb_chorales": "pianoroll {data}/pianoroll/jsb_chorales.npz",
@@ -62,7 +65,8 @@ class _Enough(Exception):
 class _Watch:
     """An observer that stops a training after some losses."""
 
-    def __init__(self) -> None:
+    def __init__(self, count: int) -> None:
+        self.count = count
         self.losses: list[float] = []
 
     def opened(self, run: Path, settings: Any) -> None:
@@ -83,7 +87,7 @@ class _Watch:
     def logged(self, row: dict[str, Any]) -> None:
         if "loss" in row:
             self.losses.append(row["loss"])
-        if len(self.losses) == STEPS:
+        if len(self.losses) == self.count:
             raise _Enough
 
 
@@ -96,9 +100,9 @@ def unfused() -> Iterator[None]:
         yield
 
 
-def first_losses(recipe: str, data: Path, out: Path) -> list[float]:
+def first_losses(recipe: str, data: Path, out: Path, count: int) -> list[float]:
     """Of a fresh run with all of the recipe's own settings."""
-    watch = _Watch()
+    watch = _Watch(count)
     with unfused(), pytest.raises(_Enough):
         pv.train(recipe, data=data, out=out, observer=watch, settings={"training.log_every": 1})  # type: ignore[arg-type]
     return watch.losses
@@ -126,9 +130,9 @@ def test_first_losses(recipe: str, shared: Path, tmp_path: Path, tmp_path_factor
     base = tmp_path_factory.getbasetemp()
     folder = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # that all workers have in common
     data = prepared(recipe, shared, folder)
-    found = first_losses(recipe, data, tmp_path / "run")
+    found = first_losses(recipe, data, tmp_path / "run", COMPARED)
     # Other processors' kernels add up in another order; a changed draw or setting is off in the second digit.
-    assert found == pytest.approx(EXPECTED[recipe], rel=1e-4)
+    assert found == pytest.approx(EXPECTED[recipe][:COMPARED], rel=1e-4)
 
 
 def _main(out: Path) -> None:
@@ -138,7 +142,7 @@ def _main(out: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for recipe in EXPECTED:
             data = prepared(recipe, shared, Path(folder))
-            found[recipe] = first_losses(recipe, data, Path(folder) / "runs" / recipe)
+            found[recipe] = first_losses(recipe, data, Path(folder) / "runs" / recipe, STEPS)
     out.write_text(json.dumps(found, indent=0), encoding="utf-8")
 
 
