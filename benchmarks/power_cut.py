@@ -275,7 +275,7 @@ def fault(run: Path, saved: int) -> str:
 
 
 def replay(recorder: Recorder, run: Path, subsets: int, seed: int = 0, every: int = 1) -> tuple[int, list[str]]:
-    """Cut the power everywhere, or at each `every`-th moment alone; how many folders were looked at, and what was wrong."""
+    """Cut the power everywhere, or at each `every`-th moment; how many folders were looked at, what was wrong."""
     chance, count, wrong = random.Random(seed), 0, []
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as scratch:
         folder = Path(scratch) / "disk"

@@ -55,11 +55,17 @@ def free_folder(name: str) -> Path:
 
 
 def check_folder(out: Path, *, resume: str, overwrite: bool) -> bool:
-    """Whether there is a run in `out` to continue; ConfigError before any work if `out` cannot be used."""
+    """Whether there is a run in `out` to continue.
+
+    Raises:
+        ConfigError: before any work, `out` cannot be used.
+        CheckpointError: a file of the run there is a symbolic link.
+    """
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out}: is a file", "choose another --out", out)
     if not out.exists() or not any(f.name != ".lock" for f in out.iterdir()):
         return False
+    checkpoint.check_links(out)
     ours = (out / "config.toml").is_file() and (out / "environment.json").is_file()
     ours = ours or _begun(out)
     if not ours:

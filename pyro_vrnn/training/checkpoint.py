@@ -28,6 +28,7 @@ from pyro_vrnn.system.files import cannot_write, sync_folder, write_bytes, write
 SCHEMA = 1
 FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
 MANIFEST = "MANIFEST.json"
+RUN_FILES = ("config.toml", "environment.json", "metrics.jsonl", "metrics.csv", "log.txt", "checkpoints")
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,8 @@ def load(step_folder: Path) -> Checkpoint:
     Raises:
         CheckpointError: naming the file and what is wrong with it.
     """
+    if step_folder.is_symlink():
+        raise CheckpointError(f"{step_folder}: is a symbolic link", _DAMAGED, step_folder)
     _expect_regular(step_folder / MANIFEST)
     manifest = _read_json(step_folder / MANIFEST, limit=1 << 16)
     schema = manifest.get("schema")
@@ -147,7 +150,7 @@ def find(path: Path, which: str = "BEST") -> tuple[Path, Path]:
     A folder of that name in the current one goes before the shipped model.
 
     Raises:
-        CheckpointError: no run there, or it has no such checkpoint.
+        CheckpointError: no run there, it has no such checkpoint, or a file of it is a symbolic link.
     """
     shadow = weights.hidden(path)
     path = weights.folder_of(path)
@@ -155,7 +158,9 @@ def find(path: Path, which: str = "BEST") -> tuple[Path, Path]:
         known = f"or the name of a shipped model, which `pyro-vrnn models` lists: {', '.join(weights.names())}"
         raise CheckpointError(f"{path}: no such run", f"a run is a folder that `pyro-vrnn train` wrote, {known}", path)
     if (path / MANIFEST).is_file() and path.parent.name == "checkpoints":
+        check_links(path.parent.parent)
         return path.parent.parent, path
+    check_links(path)
     if not (path / "config.toml").is_file():
         raise CheckpointError(
             f"{path}: not a run folder (no config.toml)",
@@ -172,6 +177,18 @@ def find(path: Path, which: str = "BEST") -> tuple[Path, Path]:
     if name is None:
         raise CheckpointError(f"{path}: no checkpoint yet", "let `pyro-vrnn train` reach its first validation", path)
     return path, folder / name
+
+
+def check_links(run: Path) -> None:
+    """Whether a run's own files lie in its folder: a run that somebody sent reads, and changes, no other.
+
+    Raises:
+        CheckpointError: one of them is a symbolic link.
+    """
+    for path in (run / name for name in RUN_FILES):
+        if path.is_symlink():
+            message = f"{path}: is a symbolic link, and those in a run's folder are not followed"
+            raise CheckpointError(message, "put what it leads to in its place", path)
 
 
 def newest(run: Path) -> tuple[Path, Checkpoint, list[str]]:

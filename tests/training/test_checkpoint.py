@@ -9,13 +9,15 @@ import random
 import resource
 import shutil
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+import pyro_vrnn as pv
 from pyro_vrnn.system.errors import CheckpointError, ResourceError
 from pyro_vrnn.training import checkpoint
 from pyro_vrnn.training.checkpoint import Checkpoint
@@ -177,6 +179,43 @@ def test_a_symlink_is_not_followed(run: Path, tmp_path: Path) -> None:
     shutil.move(step / "model.safetensors", tmp_path / "elsewhere")
     (step / "model.safetensors").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(CheckpointError, match="not a regular file"):
+        checkpoint.load(step)
+
+
+@pytest.mark.fault(28)
+@pytest.mark.parametrize("name", checkpoint.RUN_FILES)
+def test_a_run_that_was_sent_has_no_links(run: Path, tmp_path: Path, name: str) -> None:
+    """They would be read, written to or emptied by a training that continues."""
+    sent, outside = Path(shutil.copytree(run, tmp_path / "sent")), tmp_path / "outside"
+    step = checkpoint.find(sent, "LATEST")[1].name
+    if (sent / name).exists():
+        (sent / name).rename(outside)
+    else:
+        outside.write_text("mine")
+    held = {path: path.read_bytes() for path in (outside, *outside.rglob("*")) if path.is_file()}
+    (sent / name).symlink_to(outside)
+    asked: list[Callable[[], Any]] = [
+        lambda: checkpoint.find(sent),
+        lambda: pv.load(sent),
+        lambda: pv.train(resume=str(sent), max_steps=9),
+        lambda: pv.train("chorales-vrnn", out=sent, overwrite=True),
+    ]
+    if name != "checkpoints":
+        asked.append(lambda: checkpoint.find(sent / "checkpoints" / step))
+    for ask in asked:
+        with pytest.raises(CheckpointError, match="is a symbolic link"):
+            ask()
+    assert held == {path: path.read_bytes() for path in held}
+    (tmp_path / "link").symlink_to(run)
+    assert checkpoint.find(tmp_path / "link")[0] == tmp_path / "link"  # the folder itself may be one
+
+
+@pytest.mark.fault(28)
+def test_a_step_folder_is_no_link(run: Path, tmp_path: Path) -> None:
+    step = checkpoint.find(run, "LATEST")[1]
+    step.rename(tmp_path / "elsewhere")
+    step.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(CheckpointError, match="is a symbolic link"):
         checkpoint.load(step)
 
 
