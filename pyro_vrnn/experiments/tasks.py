@@ -93,6 +93,10 @@ def planned(experiment: Experiment, say: Callable[[str], None] = lambda message:
         CheckpointError: the folder holds a run of an arm with other settings, or a longer one.
     """
     found = [_by_name(experiment, arm, say) for arm in experiment.arms]
+    for bound in experiment.evaluate:
+        if not any(bound in task.bounds for one in found for task in one.tasks):
+            with _named(found[0].arm):  # which tells why
+                _check_bound(bound, found[0].plan)
     found = _validated_alike(experiment, found, say)
     models = {one.arm.name: one.plan.settings.to_dict()["model"] for one in found}
     for one in found:
@@ -168,8 +172,15 @@ def _planned(experiment: Experiment, arm: Arm, say: Callable[[str], None]) -> Pl
         say(f"arm {arm.name!r}: {note}")
     first = plan(resolved.config, say=say)
     check_start(first, started=arm.init_from is not None)
+    bounds, notes = [], list(resolved.notes)
     for bound in experiment.evaluate:
-        make_objective(bound.objective, bound.particles, first.settings.objective).check(first.net)  # what it cannot be
+        try:
+            _check_bound(bound, first)
+        except ConfigError as error:  # what this one cannot be
+            notes.append(f"is not scored by {bound.title}: {error.message}")
+            say(f"arm {arm.name!r} {notes[-1]}")
+        else:
+            bounds.append(bound)
         if not first.info.splits[bound.split].sequences:
             raise DataError(f"{first.info.path}: the {bound.split} split is empty", "evaluate another split")
     tasks = []
@@ -186,12 +197,17 @@ def _planned(experiment: Experiment, arm: Arm, say: Callable[[str], None]) -> Pl
             seed=seed,
             folder=experiment.out / "runs" / arm.name / f"seed-{seed}",
             resolved=dataclasses.replace(resolved, config=settings, notes=()),
-            bounds=experiment.evaluate,
+            bounds=tuple(bounds),
             content=first.content.sha256,
             seconds=amount if length is not None and length.unit == "seconds" else None,
         )
         tasks.append(task)
-    return Planned(arm, first, tuple(tasks), resolved.notes)
+    return Planned(arm, first, tuple(tasks), tuple(notes))
+
+
+def _check_bound(bound: Bound, of: Plan) -> None:
+    """ConfigError where the runs of a plan cannot have this bound."""
+    make_objective(bound.objective, bound.particles, of.settings.objective).check(of.net)
 
 
 def epoch_pieces(plan: Plan, seed: int, epoch: int) -> list[Piece]:

@@ -188,3 +188,17 @@ def test_arms_of_different_bounds_are_validated_by_one(tmp_path: Path) -> None:
     assert {one.plan.settings.validated.name for one in planned(experiment(own, out=tmp_path / "b"))} == {"elbo"}
     alike = text.replace('settings.objective = { name = "iwae", particles = 3 }', "times = 3")
     assert {one.plan.settings.validated.name for one in planned(experiment(alike, out=tmp_path / "c"))} == {"elbo"}
+
+
+def test_a_bound_that_not_all_arms_can_have(tmp_path: Path) -> None:
+    """sixo needs a twist: the arm without is told, and not scored by it; where no arm has one, it is refused."""
+    head = '[experiment]\nseeds = [0]\nupdates = 2\nevaluate = [{ objective = "sixo", particles = 3 }]\n[settings]\n'
+    head += f'model.name = "dmm"\ndata.path = "{write_small(tmp_path / "d.h5")}"\n'
+    plain, twisted = '[[arm]]\nname = "elbo"\n', '[[arm]]\nname = "sixo"\nsettings.objective.name = "sixo"\n'
+    said: list[str] = []
+    found = planned(experiment(head + plain + twisted, out=tmp_path / "a"), said.append)
+    assert [[bound.title for bound in one.tasks[0].bounds] for one in found] == [[], ["test sixo K=3"]]
+    assert "is not scored by test sixo K=3: objective 'sixo': this run has no twist" in found[0].notes[-1]
+    assert f"arm 'elbo' {found[0].notes[-1]}" in said
+    with pytest.raises(ConfigError, match="arm 'elbo': objective 'sixo': this run has no twist"):
+        planned(experiment(head + plain, out=tmp_path / "b"))
