@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed
+from torch.distributed.rendezvous import rendezvous
 
 from pyro_vrnn.system.devices import device as pick_device
 from pyro_vrnn.system.errors import ConfigError, ResourceError
@@ -33,6 +34,8 @@ from pyro_vrnn.system.errors import ConfigError, ResourceError
 T = TypeVar("T")
 PATIENCE = timedelta(minutes=30)
 """How long a rank waits for another, which may be preparing data, saving, or busy in an observer."""
+MEETING = timedelta(minutes=5)
+"""How long a rank waits for the others to start."""
 IN_AN_UPDATE, SLACK = timedelta(seconds=20), 20
 """How long a rank waits, on CPUs, for another one's gradient once all have begun the same update: 20 s, if that is 20
 times as long as any update before took, and `PATIENCE` where updates are slower. torchrun gives a process that hangs
@@ -188,6 +191,7 @@ def joined(name: str) -> Iterator[Ranks]:
 
     Raises:
         ConfigError, DeviceError: see devices.py.
+        ResourceError: another process has not come.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
@@ -204,10 +208,23 @@ def joined(name: str) -> Iterator[Ranks]:
         where = pick_device(f"cuda:{os.environ['LOCAL_RANK']}")
         torch.cuda.set_device(where)
     if not distributed.is_initialized():
-        distributed.init_process_group("nccl" if where.type == "cuda" else "gloo", timeout=PATIENCE)
+        _meet("nccl" if where.type == "cuda" else "gloo")
         atexit.register(distributed.destroy_process_group)  # torch cannot make a second one by the same rendezvous
     short = _short() if where.type == "cpu" else None
     yield Ranks(distributed.get_rank(), world, where, Clock(short))
+
+
+def _meet(backend: str) -> None:
+    """Make the group of all ranks: as init_process_group does, which would wait for them with `PATIENCE` too."""
+    try:
+        store, rank, size = next(rendezvous("env://", timeout=MEETING))
+    except distributed.DistError as error:
+        minutes = MEETING.total_seconds() / 60
+        message = f"rank {os.environ['RANK']}: not all processes have started within {minutes:g} minutes"
+        raise ResourceError(message, "start all of them at once, as torchrun does") from error
+    store.set_timeout(PATIENCE)
+    store = distributed.PrefixStore("default_pg", store)  # type: ignore[attr-defined]  # documented, but not in __all__
+    distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
 
 
 @cache

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from small import write_small
 
 import pyro_vrnn as pv
 from pyro_vrnn.runs.folder import read_metrics
+from pyro_vrnn.system.errors import ResourceError
 from pyro_vrnn.training import parallel
 from pyro_vrnn.training.parallel import Ranks
 
@@ -221,6 +223,21 @@ def test_a_rank_that_is_gone_or_hangs_ends_all(data: Path, tmp_path: Path, how: 
     more = pv.train(resume=tmp_path / "run", max_steps=3)
     assert more.result is not None
     assert more.result.steps == 3
+
+
+@pytest.mark.fault(19)
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_a_rank_that_never_starts_is_not_waited_for_long(rank: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when another one is killed before they have met: torch would wait half an hour."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    world = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    for name, value in world.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(parallel, "MEETING", timedelta(seconds=1))
+    with pytest.raises(ResourceError, match=f"rank {rank}: not all processes have started"), parallel.joined("cpu"):
+        pass
 
 
 def test_who_is_waited_for_and_how_long() -> None:
