@@ -163,6 +163,7 @@ def _seconds(text: str | None) -> float | None:
 def _dry_run(resolved: Any, device: str, **asked: Any) -> dict[str, Any]:
     """Show what a training would be made of."""
     from pyro_vrnn.data.description import describe
+    from pyro_vrnn.programs.twist import size
     from pyro_vrnn.runs.train import check
     from pyro_vrnn.system.devices import device as pick_device
 
@@ -171,12 +172,12 @@ def _dry_run(resolved: Any, device: str, **asked: Any) -> dict[str, Any]:
     for note in resolved.notes:
         out.say(f"note: {note}")
     print_description(planned.info.path, describe(planned.info.path))
-    settings, count = planned.settings, planned.parameters
-    out.print(*settings.to_toml().splitlines(), f"# {count:,} parameters, on {where}; nothing was trained")
+    settings = planned.settings
+    out.print(*settings.to_toml().splitlines(), f"# {size(planned.net)}, on {where}; nothing was trained")
     return {
         "schema": 1,
         "dry_run": True,
         "config": settings.to_dict(),
-        "parameters": count,
+        "parameters": planned.parameters,
         "device": str(where),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 
+from pyro_vrnn.programs.twist import size
 from pyro_vrnn.runs import Run
 from pyro_vrnn.runs.folder import best_validation, read_metrics, read_stop, updates_of
 
@@ -13,9 +14,8 @@ def table(run: Run) -> str:
     config = run.config
     rows = read_metrics(run.folder)
     best = best_validation(rows, run.state)
-    count = sum(p.numel() for p in run.net.parameters())
     found = [
-        ("model", f"{config.model.name}, {config.model.likelihood} output, {count:,} parameters"),
+        ("model", f"{config.model.name}, {config.model.likelihood} output, {size(run.net)}"),
         ("objective", f"{config.objective.name}, K={config.objective.particles}"),
         ("weights", f"of update {int(run.state['step']):,}, the best in validation"),
     ]

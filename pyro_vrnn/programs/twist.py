@@ -63,6 +63,20 @@ def is_twist(key: str) -> bool:
     return key.startswith(f"{NAME}.")
 
 
+def sizes(net: nn.Module) -> tuple[int, int]:
+    """How many numbers model and guide learn, and how many a twist, which neither of them uses."""
+    found = [0, 0]
+    for key, parameter in net.named_parameters():
+        found[is_twist(key)] += parameter.numel()
+    return found[0], found[1]
+
+
+def size(net: nn.Module) -> str:
+    """`sizes` in words."""
+    own, twist = sizes(net)
+    return f"{own:,} parameters" + (f", and {twist:,} of the twist" if twist else "")
+
+
 def add_twist(net: SequenceModel, hidden_dim: int) -> None:
     """Give a network a twist of this width H, r = 1 at first. The random numbers outside are left as they were."""
     with torch.no_grad(), torch.random.fork_rng(devices=[]):

@@ -23,7 +23,7 @@ from pyro_vrnn.data.kinds import KINDS
 from pyro_vrnn.data.schema import DataInfo, read_info
 from pyro_vrnn.models import SequenceModel, build
 from pyro_vrnn.models.likelihoods import LIKELIHOODS
-from pyro_vrnn.programs.twist import is_twist
+from pyro_vrnn.programs.twist import is_twist, sizes
 from pyro_vrnn.runs.content import Content, content_of, find_data
 from pyro_vrnn.runs.folder import read_config
 from pyro_vrnn.system.errors import CheckpointError, ConfigError, DataError
@@ -58,8 +58,8 @@ class Plan:
 
     @property
     def parameters(self) -> int:
-        """How many numbers the network learns."""
-        return sum(p.numel() for p in self.net.parameters())
+        """How many numbers model and guide learn."""
+        return sizes(self.net)[0]
 
     @property
     def origin(self) -> str | None:

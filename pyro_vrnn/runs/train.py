@@ -18,6 +18,7 @@ from pyro_vrnn.data.schema import DataInfo
 from pyro_vrnn.loggers import loggers
 from pyro_vrnn.models import SequenceModel
 from pyro_vrnn.models.base import Statistics
+from pyro_vrnn.programs.twist import size
 from pyro_vrnn.runs.content import Content
 from pyro_vrnn.runs.folder import (
     LoggingObserver,
@@ -214,7 +215,7 @@ def _train(plan: Plan, ranks: Ranks, watch: LoggingObserver, request: _Request) 
         what = "pieces" if plan.train.cut else "sequences"
         watch.said(
             f"{settings.model.name} by {settings.objective.name} on {plan.info.path.name}: "
-            f"{plan.parameters:,} parameters, {len(plan.train)} {what}, {where}; {out}"
+            f"{size(plan.net)}, {len(plan.train)} {what}, {where}; {out}"
         )
         first = trainer.state.at.step
         try:

@@ -14,7 +14,7 @@ import pyro_vrnn as pv
 from pyro_vrnn import cli, runs
 from pyro_vrnn.experiments.parsing import parse
 from pyro_vrnn.experiments.tasks import planned
-from pyro_vrnn.programs.twist import is_twist, twist_of
+from pyro_vrnn.programs.twist import is_twist, size, sizes, twist_of
 from pyro_vrnn.system.errors import CheckpointError, ConfigError
 
 TWIST = {"objective": "sixo", "particles": 3}
@@ -48,6 +48,12 @@ def test_the_twist_alone_learns_and_resumes_to_the_last_bit(data: Path, plain: r
         assert is_twist(key) or torch.equal(value, before[key]), key
     twist = twist_of(run.net)
     assert twist is not None
+    own, its = sizes(run.net)  # a twist is not counted as the model's
+    assert (own, its) == (sizes(plain.net)[0], sum(p.numel() for p in twist.parameters()))
+    assert size(plain.net) == f"{own:,} parameters"
+    assert f"dmm by sixo on small.h5: {own:,} parameters, and {its:,} of the twist" in (
+        tmp_path / "whole" / "log.txt"
+    ).read_text("utf-8")
     assert float(twist.log_r.weight.detach().abs().max()) > 0
     rows = [row for row in losses(tmp_path / "whole") if "loss" in row]
     assert rows[0]["loss"] == pytest.approx(1.3863, abs=1e-3)  # 2 log 2: it cannot tell futures apart yet

@@ -10,6 +10,7 @@ from typing import Any
 
 from pyro_vrnn import weights
 from pyro_vrnn.media.pages.findings import Finding
+from pyro_vrnn.programs.twist import size
 from pyro_vrnn.runs.folder import read_environment, updates_of
 from pyro_vrnn.runs.trained import Trained
 from pyro_vrnn.system.durations import duration
@@ -18,9 +19,8 @@ from pyro_vrnn.system.durations import duration
 def facts(run: Trained, rows: list[dict[str, Any]], stopped: str) -> list[tuple[str, str]]:
     """What the run is, in words and values."""
     config, form, last = run.config, run.format, rows[-1] if rows else {}
-    count = sum(p.numel() for p in run.net.parameters())
     found = [
-        ("model", f"{config.model.name}, {config.model.likelihood} output, {count:,} parameters"),
+        ("model", f"{config.model.name}, {config.model.likelihood} output, {size(run.net)}"),
         ("objective", f"{config.objective.name}, K={config.objective.particles}"),
         ("data", f"{config.data.path} ({form.kind}, {form.support}, {form.x_dim} columns of x)"),
         ("training", f"{updates_of(run.folder, rows):,} updates" + (f", stopped by {stopped}" if stopped else "")),
