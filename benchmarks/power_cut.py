@@ -275,11 +275,13 @@ def fault(run: Path, saved: int) -> str:
 
 
 def replay(recorder: Recorder, run: Path, subsets: int, seed: int = 0, every: int = 1) -> tuple[int, list[str]]:
-    """Cut the power everywhere, or at each `every`-th moment; how many folders were looked at, what was wrong."""
+    """Cut the power everywhere, or at one of `every` moments; how many folders were looked at, what was wrong."""
     chance, count, wrong = random.Random(seed), 0, []
+    moments = [*enumerate(recorder.moments)]
+    chosen = moments if every == 1 else chance.sample(moments, len(moments) // every)
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as scratch:
         folder = Path(scratch) / "disk"
-        for number, moment in [*enumerate(recorder.moments)][::every]:
+        for number, moment in chosen:
             differ = any(lasting != seen for lasting, seen in moment.held.values())
             for lost in {*losses(moment, subsets, chance)}:
                 for what in ("old", "half", "zeros", "all") if differ else ("all",):

@@ -115,9 +115,11 @@ def _section(experiment: Experiment, section: Section, outcomes: Outcomes, costs
     limits = _limits(rows, update)
     names = [one.arm.name for one in arms]
     reference = experiment.reference if experiment.reference in names else names[0]
+    common = (b.title for b in experiment.evaluate if all(b in task.bounds for one in arms for task in one.tasks))
+    kl_by = next(common, None)
     values: dict[str, dict[str, dict[int, float]]] = {}  # quantity -> arm -> seed -> value
     for task, own in rows.items():
-        for quantity, value in _values(task, own, outcomes[task] or {}, limits, update[task.arm]).items():
+        for quantity, value in _values(task, own, outcomes[task] or {}, limits, update[task.arm], kl_by).items():
             values.setdefault(quantity, {name: {} for name in names})[task.arm][task.seed] = value
     if TIMED in limits:
         values.setdefault(TIMED, {name: {} for name in names})
@@ -172,9 +174,14 @@ _COUNTED = {"updates": "step", "sequences": "sequences"}
 
 
 def _values(
-    task: Task, rows: Rows, outcome: Mapping[str, Any], limits: Mapping[str, float], update: float | None
+    task: Task,
+    rows: Rows,
+    outcome: Mapping[str, Any],
+    limits: Mapping[str, float],
+    update: float | None,
+    kl_by: str | None,
 ) -> dict[str, float]:
-    """All that is reported of a run."""
+    """All that is reported of a run; its KL is that of one bound, by title."""
     # A longer length continues a run without the row of its look at the end, which may be what BEST is.
     looks = [outcome["best"]["valid_nll_per_step"], *(row["valid_nll_per_step"] for row in rows)]
     found: dict[str, float | None] = {"valid": min(looks)}
@@ -186,7 +193,7 @@ def _values(
         found[TIMED] = best_until(rows, "step", limits[TIMED] / update * (1 + TIMING_NOISE))
     for title, bound in outcome["bounds"].items():
         found[title] = bound["nll_per_step"]
-    first = outcome["bounds"].get(task.bounds[0].title)
+    first = outcome["bounds"].get(kl_by) if kl_by is not None else None
     if first is not None and task.config.model.latent:
         found["kl"] = first["kl_per_step"]
     return {key: value for key, value in found.items() if value is not None}

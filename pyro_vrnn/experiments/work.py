@@ -13,7 +13,7 @@ from typing import Any
 import filelock
 
 from pyro_vrnn.experiments.tasks import Task
-from pyro_vrnn.runs.folder import OURS, read_environment, read_metrics
+from pyro_vrnn.runs.folder import read_environment, read_metrics
 from pyro_vrnn.runs.run import load
 from pyro_vrnn.runs.train import train
 from pyro_vrnn.system.errors import CheckpointError, NumericsError
@@ -193,7 +193,9 @@ def _wait_for(folder: Path) -> None:
 
 def _clear(folder: Path) -> None:
     """Remove what a run left that was killed before its first checkpoint; never anything that a run does not write."""
-    if folder.is_dir() and all(child.name in (*OURS, ".lock") or child.suffix == ".tmp" for child in folder.iterdir()):
+    if folder.is_dir() and all(
+        child.name in (*checkpoint.OURS, ".lock") or child.suffix == ".tmp" for child in folder.iterdir()
+    ):
         shutil.rmtree(folder)
 
 

@@ -25,25 +25,6 @@ from pyro_vrnn.system.version import __version__
 from pyro_vrnn.training import checkpoint
 from pyro_vrnn.training.observer import Observer
 
-OURS = (
-    "config.toml",
-    "environment.json",
-    "metrics.jsonl",
-    "metrics.csv",
-    "log.txt",
-    "checkpoints",
-    "samples",
-    "reconstructions",
-    "interpolations",
-    "latents",
-    "figures",
-    "diagnostics",
-    "tensorboard",
-    "wandb",
-    "report.html",
-)
-"""What a run folder holds; `--overwrite` removes nothing else."""
-
 
 def free_folder(name: str) -> Path:
     """runs/NAME, or the first of runs/NAME-2, … that is free."""
@@ -104,7 +85,7 @@ def owned(out: Path, empty: bool) -> Iterator[None]:
     try:
         if empty:
             for child in out.iterdir():
-                if child.name in OURS:
+                if child.name in checkpoint.OURS:  # and nothing else
                     shutil.rmtree(child) if child.is_dir() and not child.is_symlink() else child.unlink()
         yield
     finally:

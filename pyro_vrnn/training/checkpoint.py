@@ -28,7 +28,12 @@ from pyro_vrnn.system.files import cannot_write, sync_folder, write_bytes, write
 SCHEMA = 1
 FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
 MANIFEST = "MANIFEST.json"
-RUN_FILES = ("config.toml", "environment.json", "metrics.jsonl", "metrics.csv", "log.txt", "checkpoints")
+OURS = (
+    *("config.toml", "environment.json", "metrics.jsonl", "metrics.csv", "log.txt", "checkpoints"),
+    *("samples", "reconstructions", "interpolations", "imputed", "forecasts", "latents", "figures", "diagnostics"),
+    *("tensorboard", "wandb", "report.html"),
+)
+"""What a run folder holds."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +100,7 @@ def load(step_folder: Path) -> Checkpoint:
     Raises:
         CheckpointError: naming the file and what is wrong with it.
     """
-    if step_folder.is_symlink():
-        raise CheckpointError(f"{step_folder}: is a symbolic link", _DAMAGED, step_folder)
+    _expect_own(step_folder)
     _expect_regular(step_folder / MANIFEST)
     manifest = _read_json(step_folder / MANIFEST, limit=1 << 16)
     schema = manifest.get("schema")
@@ -176,6 +180,7 @@ def find(path: Path, which: str = "BEST") -> tuple[Path, Path]:
     name = next((n for n in there if n is not None and (folder / n).is_dir()), None)
     if name is None:
         raise CheckpointError(f"{path}: no checkpoint yet", "let `pyro-vrnn train` reach its first validation", path)
+    _expect_own(folder / name)
     return path, folder / name
 
 
@@ -185,7 +190,7 @@ def check_links(run: Path) -> None:
     Raises:
         CheckpointError: one of them is a symbolic link.
     """
-    for path in (run / name for name in RUN_FILES):
+    for path in (run / name for name in (*OURS, ".lock")):
         if path.is_symlink():
             message = f"{path}: is a symbolic link, and those in a run's folder are not followed"
             raise CheckpointError(message, "put what it leads to in its place", path)
@@ -316,6 +321,11 @@ def _object(content: bytes, path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CheckpointError(f"{path}: not a JSON object", _DAMAGED, path)
     return value
+
+
+def _expect_own(step_folder: Path) -> None:
+    if step_folder.is_symlink():
+        raise CheckpointError(f"{step_folder}: is a symbolic link", _DAMAGED, step_folder)
 
 
 def _expect_regular(path: Path) -> None:

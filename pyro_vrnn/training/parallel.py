@@ -218,10 +218,13 @@ def _meet(backend: str) -> None:
     """Make the group of all ranks: as init_process_group does, which would wait for them with `PATIENCE` too."""
     try:
         store, rank, size = next(rendezvous("env://", timeout=MEETING))
+        # torchrun's own process holds the store, so that a rank reaches it before the others have come.
+        store.set(f"pyro_vrnn/{rank}", "here")
+        store.wait([f"pyro_vrnn/{other}" for other in range(size)], MEETING)
     except distributed.DistError as error:
-        minutes = MEETING.total_seconds() / 60
-        message = f"rank {os.environ['RANK']}: not all processes have started within {minutes:g} minutes"
-        raise ResourceError(message, "start all of them at once, as torchrun does") from error
+        waited = f"rank {os.environ['RANK']}: not all processes have met ({str(error).splitlines()[0]})"
+        hint = f"start all of them at once, as torchrun does: {MEETING.total_seconds() / 60:g} minutes are waited"
+        raise ResourceError(waited, hint) from error
     store.set_timeout(PATIENCE)
     store = distributed.PrefixStore("default_pg", store)  # type: ignore[attr-defined]  # documented, but not in __all__
     distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)

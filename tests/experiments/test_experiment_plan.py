@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from small import write_audio, write_like, write_small
 
+from pyro_vrnn import cli
 from pyro_vrnn.experiments import shipped
 from pyro_vrnn.experiments.parsing import parse, read
 from pyro_vrnn.experiments.plan import Experiment
@@ -200,5 +202,11 @@ def test_a_bound_that_not_all_arms_can_have(tmp_path: Path) -> None:
     assert [[bound.title for bound in one.tasks[0].bounds] for one in found] == [[], ["test sixo K=3"]]
     assert "is not scored by test sixo K=3: objective 'sixo': this run has no twist" in found[0].notes[-1]
     assert f"arm 'elbo' {found[0].notes[-1]}" in said
+    file = tmp_path / "some.toml"
+    file.write_text(head + plain + twisted)
+    assert cli._run(["experiment", str(file), "--out", str(tmp_path / "c"), "--quiet", "--device", "cpu"]) == 0
+    results = json.loads((tmp_path / "c" / "results.json").read_text("utf-8"))
+    assert {run["arm"]: list(run["bounds"]) for run in results["runs"]} == {"elbo": [], "sixo": ["test sixo K=3"]}
+    assert "KL per step" not in (tmp_path / "c" / "table.md").read_text("utf-8")  # by no bound that both have
     with pytest.raises(ConfigError, match="arm 'elbo': objective 'sixo': this run has no twist"):
         planned(experiment(head + plain, out=tmp_path / "b"))

@@ -78,22 +78,29 @@ def test_a_model_from_outside_is_used_by_the_commands(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": f"{package}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
 
     settings = ["--model", points[2], "--data", str(data), "--set", "model.latent_dim=3", "--set", "model.hidden_dim=8"]
-    commands = [
-        ["train", *settings, "--max-steps", "6", "--out", str(run)],
+    one_after_another = "import json, sys; from pyro_vrnn import cli; [cli._run(c) for c in json.loads(sys.argv[1])]"
+
+    def call(*commands: list[str]) -> list[dict[str, Any]]:
+        """In a process that has not seen the model before."""
+        done = subprocess.run(
+            [sys.executable, "-c", one_after_another, json.dumps([[*command, "--json"] for command in commands])],
+            capture_output=True,
+            text=True,
+            env=environment,
+            cwd=tmp_path,
+            check=False,
+        )
+        found = [json.loads(line) for line in done.stdout.splitlines()]
+        assert len(found) == len(commands), done.stderr
+        assert not any("error" in one for one in found), found
+        return found
+
+    (trained,) = call(["train", *settings, "--max-steps", "6", "--out", str(run)])
+    evaluated, sampled, resumed = call(
         ["evaluate", str(run), "--objective", "fivo", "--particles", "4"],
         ["sample", str(run), "--num", "2", "--steps", "5"],
         ["train", "--resume", str(run), "--max-steps", "8"],
-    ]
-    one_after_another = "import json, sys; from pyro_vrnn import cli; [cli._run(c) for c in json.loads(sys.argv[1])]"
-    done = subprocess.run(
-        [sys.executable, "-c", one_after_another, json.dumps([[*command, "--json"] for command in commands])],
-        capture_output=True,
-        text=True,
-        env=environment,
-        cwd=tmp_path,
-        check=False,
     )
-    trained, evaluated, sampled, resumed = (json.loads(line) for line in done.stdout.splitlines())
     assert (trained["steps"], resumed["steps"]) == (6, 8)
     assert evaluated["bound"] == "fivo"
     assert evaluated["nll_per_step"] < 20

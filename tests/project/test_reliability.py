@@ -62,7 +62,7 @@ def test_what_is_wrong_is_told(reliability: ModuleType, monkeypatch: pytest.Monk
 
 @pytest.mark.fault(45)
 def test_a_power_cut_at_any_moment(reliability: ModuleType, tmp_path: Path) -> None:
-    """A short form of `make power-cut`: the last changes that were not synced are lost, at every third moment."""
+    """A short form of `make power-cut`: the last changes that were not synced are lost, at a third of the moments."""
     import power_cut
     from small import write_small
 

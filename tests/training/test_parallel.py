@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 from small import write_small
+from torch.distributed import TCPStore
 
 import pyro_vrnn as pv
 from pyro_vrnn.runs.folder import read_metrics
@@ -226,18 +227,24 @@ def test_a_rank_that_is_gone_or_hangs_ends_all(data: Path, tmp_path: Path, how: 
 
 
 @pytest.mark.fault(19)
-@pytest.mark.parametrize("rank", ["0", "1"])
-def test_a_rank_that_never_starts_is_not_waited_for_long(rank: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("by", ["hand, 0", "hand, 1", "torchrun"])
+def test_a_rank_that_never_starts_is_not_waited_for_long(by: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As when another one is killed before they have met: torch would wait half an hour."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    world = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    for name, value in world.items():
+        port = free.getsockname()[1]
+    rank = by[-1] if by.startswith("hand") else "1"
+    world, held = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2"}, []
+    if by == "torchrun":  # its own process holds the store
+        held.append(TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False))
+        world["TORCHELASTIC_USE_AGENT_STORE"] = "True"
+    for name, value in (world | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(parallel, "MEETING", timedelta(seconds=1))
-    with pytest.raises(ResourceError, match=f"rank {rank}: not all processes have started"), parallel.joined("cpu"):
+    began = time.monotonic()
+    with pytest.raises(ResourceError, match=f"rank {rank}: not all processes have met"), parallel.joined("cpu"):
         pass
+    assert 0.9 < time.monotonic() - began < 20
 
 
 def test_who_is_waited_for_and_how_long() -> None:
