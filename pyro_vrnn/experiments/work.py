@@ -18,6 +18,7 @@ from pyro_vrnn.runs.run import load
 from pyro_vrnn.runs.train import train
 from pyro_vrnn.system.errors import CheckpointError, NumericsError
 from pyro_vrnn.system.files import make_folder, write_json
+from pyro_vrnn.system.run_files import OURS
 from pyro_vrnn.training import checkpoint
 from pyro_vrnn.training.observer import Observer
 from pyro_vrnn.training.signals import Interrupted, Stop
@@ -193,9 +194,7 @@ def _wait_for(folder: Path) -> None:
 
 def _clear(folder: Path) -> None:
     """Remove what a run left that was killed before its first checkpoint; never anything that a run does not write."""
-    if folder.is_dir() and all(
-        child.name in (*checkpoint.OURS, ".lock") or child.suffix == ".tmp" for child in folder.iterdir()
-    ):
+    if folder.is_dir() and all(child.name in (*OURS, ".lock") or child.suffix == ".tmp" for child in folder.iterdir()):
         shutil.rmtree(folder)
 
 

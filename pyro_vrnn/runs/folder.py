@@ -21,6 +21,7 @@ from pyro_vrnn.loggers.rows import read_rows
 from pyro_vrnn.runs.content import Content
 from pyro_vrnn.system.errors import CheckpointError, ConfigError
 from pyro_vrnn.system.files import cannot_write, sync_folder, write_json
+from pyro_vrnn.system.run_files import OURS, check_links
 from pyro_vrnn.system.version import __version__
 from pyro_vrnn.training import checkpoint
 from pyro_vrnn.training.observer import Observer
@@ -46,7 +47,7 @@ def check_folder(out: Path, *, resume: str, overwrite: bool) -> bool:
         raise ConfigError(f"{out}: is a file", "choose another --out", out)
     if not out.exists() or not any(f.name != ".lock" for f in out.iterdir()):
         return False
-    checkpoint.check_links(out)
+    check_links(out)
     ours = (out / "config.toml").is_file() and (out / "environment.json").is_file()
     ours = ours or _begun(out)
     if not ours:
@@ -85,7 +86,7 @@ def owned(out: Path, empty: bool) -> Iterator[None]:
     try:
         if empty:
             for child in out.iterdir():
-                if child.name in checkpoint.OURS:  # and nothing else
+                if child.name in OURS:  # and nothing else
                     shutil.rmtree(child) if child.is_dir() and not child.is_symlink() else child.unlink()
         yield
     finally:

@@ -24,16 +24,11 @@ from torch import Tensor, nn
 from pyro_vrnn import weights
 from pyro_vrnn.system.errors import CheckpointError
 from pyro_vrnn.system.files import cannot_write, sync_folder, write_bytes, write_synced
+from pyro_vrnn.system.run_files import check_links
 
 SCHEMA = 1
 FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
 MANIFEST = "MANIFEST.json"
-OURS = (
-    *("config.toml", "environment.json", "metrics.jsonl", "metrics.csv", "log.txt", "checkpoints"),
-    *("samples", "reconstructions", "interpolations", "imputed", "forecasts", "latents", "figures", "diagnostics"),
-    *("tensorboard", "wandb", "report.html"),
-)
-"""What a run folder holds."""
 
 
 @dataclass(frozen=True)
@@ -182,18 +177,6 @@ def find(path: Path, which: str = "BEST") -> tuple[Path, Path]:
         raise CheckpointError(f"{path}: no checkpoint yet", "let `pyro-vrnn train` reach its first validation", path)
     _expect_own(folder / name)
     return path, folder / name
-
-
-def check_links(run: Path) -> None:
-    """Whether a run's own files lie in its folder: a run that somebody sent reads, and changes, no other.
-
-    Raises:
-        CheckpointError: one of them is a symbolic link.
-    """
-    for path in (run / name for name in (*OURS, ".lock")):
-        if path.is_symlink():
-            message = f"{path}: is a symbolic link, and those in a run's folder are not followed"
-            raise CheckpointError(message, "put what it leads to in its place", path)
 
 
 def newest(run: Path) -> tuple[Path, Checkpoint, list[str]]:

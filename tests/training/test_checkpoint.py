@@ -19,6 +19,7 @@ import torch
 
 import pyro_vrnn as pv
 from pyro_vrnn.system.errors import CheckpointError, ResourceError
+from pyro_vrnn.system.run_files import OURS
 from pyro_vrnn.training import checkpoint
 from pyro_vrnn.training.checkpoint import Checkpoint
 
@@ -183,7 +184,7 @@ def test_a_symlink_is_not_followed(run: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.fault(28)
-@pytest.mark.parametrize("name", [*checkpoint.OURS, ".lock"])
+@pytest.mark.parametrize("name", [*OURS, ".lock"])
 def test_a_run_that_was_sent_has_no_links(run: Path, tmp_path: Path, name: str) -> None:
     """They would be read, written to or emptied by a training that continues."""
     sent, outside = Path(shutil.copytree(run, tmp_path / "sent")), tmp_path / "outside"
