@@ -29,7 +29,7 @@ from pyro_vrnn.config import recipes
 
 STEPS = 20
 """So many losses are written for each recipe."""
-COMPARED = 8
+COMPARED = 5
 """So many show a changed draw or setting, in a third of the time; all of `LONG` reach into the second epoch."""
 LONG = "jsb-rnn"
 SOURCES = {
