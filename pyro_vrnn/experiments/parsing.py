@@ -50,7 +50,7 @@ def read(
         path = unlinked(path, path / FILE) if folder is not None else path
         if not path.is_file():
             error = choose("experiment", named, shipped.names())
-            raise ConfigError(error.message, f"{error.hint or 'or give'} the path of a TOML file".strip())
+            raise ConfigError(error.message, f"{error.hint or ''} or give the path of a TOML file".strip())
         if path.stat().st_size > MAX_BYTES:
             raise ConfigError(f"{path}: larger than {MAX_BYTES} bytes", "experiments are small TOML files", path)
         try:
